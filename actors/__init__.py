@@ -1,0 +1,1 @@
+"""The five actors: thin shells around engine.trading."""

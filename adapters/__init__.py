@@ -1,0 +1,1 @@
+"""Venue adapters: codecs, links and REST behind one message port."""

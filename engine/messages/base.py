@@ -1,0 +1,97 @@
+"""What every message is: a frozen, typed, array-like struct with a tag, safe to encode and to trust.
+
+The tag is the class name and the first element of the array, so that the plain `msgpack` package
+reads `["OrderFilled", ...]`. Decimals travel as strings; NaN and infinities are refused at the door.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from enum import IntEnum
+from typing import Annotated, Any, ClassVar, Final, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+DIGITS_MAX: Final = 38
+EXPONENT_MAX: Final = 24
+
+
+class Lane(IntEnum):
+    """The three lanes of a mailbox, served in this order."""
+
+    CONTROL = 0
+    ORDERS = 1
+    MARKET = 2
+
+
+Name = Annotated[str, Meta(max_length=64)]
+Id = Annotated[str, Meta(max_length=64)]
+Code = Annotated[str, Meta(max_length=64)]
+Text = Annotated[str, Meta(max_length=2000)]
+TsNs = int
+
+Side = Literal["BUY", "SELL"]
+OrderType = Literal["LIMIT", "MARKET"]
+TimeInForce = Literal["GTC", "IOC", "FOK"]
+Liquidity = Literal["MAKER", "TAKER"]
+
+
+def check_decimal(name: str, value: Decimal) -> None:
+    """Raise ValueError unless `value` is finite and of a size that money can have."""
+    if not value.is_finite():
+        raise ValueError(f"{name} is {value}, not a finite number")
+    _, digits, exponent = value.as_tuple()
+    if len(digits) > DIGITS_MAX or abs(int(exponent)) > EXPONENT_MAX:
+        raise ValueError(f"{name} has more digits than any price or quantity: {str(value)[:60]}")
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A typed piece of a message. Not sent by itself."""
+
+    _decimals: ClassVar[dict[type, tuple[str, ...]]] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse NaN, infinities and absurd sizes in every Decimal field."""
+        names = Part._decimals.get(type(self))
+        if names is None:
+            names = _decimal_fields(type(self))
+            Part._decimals[type(self)] = names
+        for name in names:
+            value = getattr(self, name)
+            if value is not None:
+                check_decimal(name, value)
+
+
+class Message(Part, frozen=True, array_like=True, tag=True, forbid_unknown_fields=True):
+    """Base of everything that one actor sends to another.
+
+    `lane` says which mailbox lane carries it. `conflate_key`, where a class defines it, names the
+    slot in which a newer message of the MARKET lane replaces an older one.
+    """
+
+    lane: ClassVar[Lane] = Lane.ORDERS
+
+    def conflate_key(self) -> str | None:
+        """Return the slot in which only the newest counts, or None to queue."""
+        return None
+
+
+class Event(Message, frozen=True, array_like=True, tag=True, forbid_unknown_fields=True):
+    """A fact that is journaled. Named in the past tense; state changes only by applying one."""
+
+    def unique_key(self) -> str | None:
+        """Return the business key that at most one record of a journal may carry, or None."""
+        return None
+
+
+def _decimal_fields(cls: type) -> tuple[str, ...]:
+    hints = get_type_hints(cls)
+    fields: tuple[str, ...] = cls.__struct_fields__  # type: ignore[attr-defined]
+    return tuple(f for f in fields if _is_decimal(hints[f]))
+
+
+def _is_decimal(hint: Any) -> bool:
+    return hint is Decimal or Decimal in getattr(hint, "__args__", ())
+
+
+Handler = Callable[[Any], None]

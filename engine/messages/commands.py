@@ -1,0 +1,283 @@
+"""Commands from the edges, the road to the journal and back, and the runtime's own messages."""
+
+from decimal import Decimal
+from typing import ClassVar
+
+from engine.messages.base import (
+    Code,
+    Id,
+    Lane,
+    Message,
+    Name,
+    OrderType,
+    Side,
+    Text,
+    TimeInForce,
+)
+from engine.messages.events import AnyEvent, OrderSpec
+
+# --- from the edges to the router -----------------------------------------------------------------
+
+
+class PlaceOrder(Message, frozen=True, array_like=True, tag=True):
+    """Place one order at a venue, or over all of them (`venue` = best). Idempotent by command_id.
+
+    `reply_to` gets a Reply once the command is refused, or planned (dry run); its further life is
+    told by events. `price` None with order_type MARKET lets risk's collar bound it.
+    """
+
+    command_id: Id
+    venue: Name
+    account: Name | None
+    symbol: Name
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    post_only: bool
+    quantity: Decimal
+    price: Decimal | None
+    dry_run: bool
+    who: Text
+    reply_to: Name
+
+
+class CancelOrders(Message, frozen=True, array_like=True, tag=True):
+    """Cancel the named orders (parents cancel their children), or all of a venue or of everything."""
+
+    command_id: Id
+    order_ids: list[Id]
+    all: bool
+    venue: Name | None
+    symbol: Name | None
+    reason: Text
+    who: Text
+    reply_to: Name
+
+
+class ReconcileOrders(Message, frozen=True, array_like=True, tag=True):
+    """Ask the venues anew about the named orders, or run a full reconciliation."""
+
+    command_id: Id
+    order_ids: list[Id]
+    who: Text
+    reply_to: Name
+
+
+class ResolveOrder(Message, frozen=True, array_like=True, tag=True):
+    """Settle an UNKNOWN order by a person's word. Journaled with who and why."""
+
+    command_id: Id
+    order_id: Id
+    status: Name
+    reason: Text
+    who: Text
+    reply_to: Name
+
+
+class Halt(Message, frozen=True, array_like=True, tag=True):
+    """Stop new orders at once; sweep cancels unless told not to. Sticky over restarts."""
+
+    lane: ClassVar[Lane] = Lane.CONTROL
+
+    command_id: Id
+    scope: Name
+    reason: Text
+    who: Text
+    cancel: bool
+    reply_to: Name
+
+
+class Resume(Message, frozen=True, array_like=True, tag=True):
+    """Lift a halt."""
+
+    lane: ClassVar[Lane] = Lane.CONTROL
+
+    command_id: Id
+    scope: Name
+    reason: Text
+    who: Text
+    reply_to: Name
+
+
+class AcceptDifference(Message, frozen=True, array_like=True, tag=True):
+    """Accept a balance difference as an adjustment."""
+
+    command_id: Id
+    account: Name
+    asset: Name
+    reason: Text
+    who: Text
+    reply_to: Name
+
+
+class Query(Message, frozen=True, array_like=True, tag=True):
+    """A question from an edge. Topics and their arguments are listed in docs/messages.md."""
+
+    correlation_id: Id
+    topic: Name
+    arguments: dict[str, str]
+    reply_to: Name
+
+
+class Reply(Message, frozen=True, array_like=True, tag=True):
+    """The answer to an edge. `body` is MessagePack of plain data, money as strings."""
+
+    correlation_id: Id
+    ok: bool
+    code: Code
+    text: Text
+    body: bytes
+
+
+# --- the road to the journal ----------------------------------------------------------------------
+
+
+class Proposal(Message, frozen=True, array_like=True, tag=True):
+    """The router's decision on its way through risk: events as they are, orders to be judged.
+
+    Orders are judged in list order; each becomes OrderApproved or OrderDenied in the same batch.
+    """
+
+    events: list[AnyEvent]
+    orders: list[OrderSpec]
+
+
+class Append(Message, frozen=True, array_like=True, tag=True):
+    """Journal these events, in order, in one transaction; then forward what they allow."""
+
+    events: list[AnyEvent]
+
+
+class AppendNow(Message, frozen=True, array_like=True, tag=True):
+    """The same ahead of everything: halts."""
+
+    lane: ClassVar[Lane] = Lane.CONTROL
+
+    events: list[AnyEvent]
+
+
+class Committed(Message, frozen=True, array_like=True, tag=True):
+    """A journaled event, delivered to those who fold it. Receivers drop a seq they have folded."""
+
+    seq: int
+    event: AnyEvent
+
+
+class CommittedNow(Message, frozen=True, array_like=True, tag=True):
+    """A journaled event delivered ahead of everything: halts."""
+
+    lane: ClassVar[Lane] = Lane.CONTROL
+
+    seq: int
+    event: AnyEvent
+
+
+class ApprovedOrder(Message, frozen=True, array_like=True, tag=True):
+    """The only message that lets an ExchangeActor send an order: approved, journaled, with a deadline."""
+
+    seq: int
+    approval: AnyEvent
+
+
+class AppendRefused(Message, frozen=True, array_like=True, tag=True):
+    """The journal could not take these events (disk full): nothing was recorded, nothing may leave."""
+
+    events: list[AnyEvent]
+    code: Code
+    text: Text
+
+
+# --- between actors -------------------------------------------------------------------------------
+
+
+class CancelRequest(Message, frozen=True, array_like=True, tag=True):
+    """The router asks an ExchangeActor to cancel one of its orders. Needs no approval."""
+
+    order_id: Id
+    reason: Text
+
+
+class QueryRequest(Message, frozen=True, array_like=True, tag=True):
+    """Ask an ExchangeActor to query one order, or (order_id empty) to reconcile its venue."""
+
+    order_id: Id
+    reason: Text
+
+
+class ResolveRequest(Message, frozen=True, array_like=True, tag=True):
+    """Ask an ExchangeActor to end an UNKNOWN order by a person's word."""
+
+    order_id: Id
+    status: Name
+    reason: Text
+    who: Text
+
+
+class AccountSnapshot(Message, frozen=True, array_like=True, tag=True):
+    """Balances of one account at one moment, from a reconciliation, for the ledger's check.
+
+    `quiet` is True when no order of the account was in flight or unknown and no fill arrived
+    between asking and answering.
+    """
+
+    account: Name
+    balances: list[tuple[str, Decimal, Decimal]]
+    quiet: bool
+    asked_wall_ns: int
+    asked_mono_ns: int
+
+
+class GateReport(Message, frozen=True, array_like=True, tag=True):
+    """An ExchangeActor tells who asked that its venue's gate is now as asked."""
+
+    lane: ClassVar[Lane] = Lane.CONTROL
+
+    venue: Name
+    request_id: Id
+    closed: bool
+
+
+# --- runtime --------------------------------------------------------------------------------------
+
+
+class Tick(Message, frozen=True, array_like=True, tag=True):
+    """A timer went off. `name` says which; actors set their own."""
+
+    lane: ClassVar[Lane] = Lane.ORDERS
+
+    name: Name
+    argument: Text = ""
+
+
+class Barrier(Message, frozen=True, array_like=True, tag=True):
+    """Travels a restarted actor's normal road to the journal behind all that it had sent."""
+
+    actor: Name
+    incarnation: int
+
+
+class BarrierPassed(Message, frozen=True, array_like=True, tag=True):
+    """Everything the actor had sent is journaled up to `seq`."""
+
+    lane: ClassVar[Lane] = Lane.CONTROL
+
+    actor: Name
+    incarnation: int
+    seq: int
+
+
+class Ping(Message, frozen=True, array_like=True, tag=True):
+    """The watchdog's heartbeat."""
+
+    lane: ClassVar[Lane] = Lane.CONTROL
+
+    nonce: int
+
+
+class InjectCrash(Message, frozen=True, array_like=True, tag=True):
+    """A drill: raise in the handler, as `error`. Refused in live."""
+
+    lane: ClassVar[Lane] = Lane.CONTROL
+
+    error: Name
+    text: Text

@@ -1,7 +1,7 @@
 """Events: the facts that are journaled.
 
-The journal is their total order; every durable state is a fold of them. Who decides which: the router accepts and plans, risk approves or denies and keeps the
-money, an exchange actor reports what its venue proved.
+The journal is their total order; every durable state is a fold of them. The router accepts and
+plans, risk approves or denies and keeps the money, an exchange actor reports what its venue proved.
 """
 
 from decimal import Decimal

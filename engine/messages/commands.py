@@ -142,6 +142,15 @@ class Proposal(Message, frozen=True, array_like=True, tag=True):
     orders: list[OrderSpec]
 
 
+class DryRun(Message, frozen=True, array_like=True, tag=True):
+    """Judge these orders as if they were proposed, change nothing, and tell the edge."""
+
+    correlation_id: Id
+    orders: list[OrderSpec]
+    plan: Text
+    reply_to: Name
+
+
 class Append(Message, frozen=True, array_like=True, tag=True):
     """Journal these events, in order, in one transaction; then forward what they allow."""
 

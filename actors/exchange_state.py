@@ -1,0 +1,204 @@
+"""What an ExchangeActor knows durably, and how a venue's words become events. Pure.
+
+The state is a fold of events; the functions turn a report into the events that it proves about an
+order, and none that it does not.
+"""
+
+from hashlib import blake2b
+from typing import Final
+
+import engine.messages.base as base
+from engine.messages.base import Part
+from engine.messages.events import (
+    Event,
+    OrderAcknowledged,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    OrderSpec,
+    OrderVenueFilled,
+    TradingHalted,
+    TradingResumed,
+    VenueReconciled,
+)
+from engine.messages.port import FillReport, OrderReport
+from engine.trading.order import Order
+from engine.trading.orders import OrderTable
+
+NEVER_NS: Final = 2**63 - 1
+
+
+class _Snapshot(Part, frozen=True, array_like=True):
+    orders: bytes
+    cursors: dict[str, int]
+    opened: dict[str, int]
+    halts: dict[str, str]
+    fills_since_cursor: bool
+
+
+class ExchangeState:
+    """Orders of one venue, how far its fills have been read, and the halts that bind it."""
+
+    def __init__(self, orders: OrderTable) -> None:
+        self.orders = orders
+        self.cursors: dict[str, int] = {}
+        self.opened: dict[str, int] = {}
+        self.halts: dict[str, str] = {}
+        self.fills_since_cursor = False
+
+    @classmethod
+    def empty(cls, closed_kept_max: int) -> "ExchangeState":
+        """Return the state before any event."""
+        return cls(OrderTable(closed_kept_max=closed_kept_max))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, closed_kept_max: int) -> "ExchangeState":
+        """Return the state that `to_bytes` wrote."""
+        held = base.decode_state(data, _Snapshot)
+        orders = OrderTable.from_bytes(held.orders, closed_kept_max=closed_kept_max)
+        state = cls(orders)
+        state.cursors, state.opened, state.halts = held.cursors, held.opened, held.halts
+        state.fills_since_cursor = held.fills_since_cursor
+        return state
+
+    def to_bytes(self) -> bytes:
+        """Return the state as canonical bytes."""
+        return base.encode_state(
+            _Snapshot(
+                self.orders.to_bytes(),
+                dict(sorted(self.cursors.items())),
+                dict(sorted(self.opened.items())),
+                dict(sorted(self.halts.items())),
+                self.fills_since_cursor,
+            )
+        )
+
+    def apply(self, event: Event, seq: int = 0) -> None:
+        """Fold one event. The only place where the state changes."""
+        if isinstance(event, TradingHalted):
+            self.halts[event.scope] = event.reason
+        elif isinstance(event, TradingResumed):
+            self.halts.pop(event.scope, None)
+            if event.scope == "all":
+                self.halts.clear()
+        elif isinstance(event, VenueReconciled):
+            self.cursors[event.account] = event.fills_cursor_ns
+            self.opened.setdefault(event.account, event.fills_cursor_ns)
+            self.fills_since_cursor = False
+        else:
+            self.orders.apply(event, seq)
+            if isinstance(event, OrderFilled):
+                self.fills_since_cursor = True
+
+    def open_orders(self) -> list[Order]:
+        """Return the orders that may still trade, in order of arrival."""
+        found = self.orders.select(open_only=True, parents=False)
+        return [order for order in found if isinstance(order, Order)]
+
+    def halted(self, venue: str, symbol: str) -> str | None:
+        """Return the reason of the halt that stops this symbol here, or None."""
+        for scope in ("all", f"venue:{venue}", f"symbol:{symbol}"):
+            if scope in self.halts:
+                return self.halts[scope]
+        return None
+
+    def gate(self, venue: str) -> tuple[bool, list[str]]:
+        """Return whether the whole venue is closed, and the symbols that are closed by themselves."""
+        symbols = sorted(s.partition(":")[2] for s in self.halts if s.startswith("symbol:"))
+        return "all" in self.halts or f"venue:{venue}" in self.halts, symbols
+
+    def cursor_ns(self, account: str, now_wall_ns: int) -> int:
+        """Return from when fills are to be read: the cursor, or this moment at first contact."""
+        return self.cursors.get(account, now_wall_ns)
+
+    def opened_ns(self, account: str) -> int:
+        """Return when the opening balances were taken: foreign fills before it are in them."""
+        return self.opened.get(account, NEVER_NS)
+
+
+def report_events(order: Order, report: OrderReport) -> list[Event]:
+    """Return the events that a report proves about `order`; none if it says nothing new."""
+    order_id = order.spec.order_id
+    evidence = f"{report.source}: {report.status}"
+    events: list[Event] = []
+    told = order.venue_order_id is not None
+    if not told and report.status != "REJECTED":
+        events.append(
+            OrderAcknowledged(order_id, report.venue_order_id, evidence, report.ts_event_ns)
+        )
+    elif order.status == "UNKNOWN" and report.status in ("NEW", "PARTIALLY_FILLED", "FILLED"):
+        events.append(
+            OrderAcknowledged(order_id, report.venue_order_id, evidence, report.ts_event_ns)
+        )
+    ended = order.status in ("CANCELED", "EXPIRED", "REJECTED", "FILLED", "DENIED")
+    filled, at_ns = report.filled_quantity, report.ts_event_ns
+    if report.status == "CANCELED" and not ended:
+        events.append(OrderCanceled(order_id, filled, report.reason, evidence, at_ns))
+    elif report.status == "EXPIRED" and not ended:
+        events.append(OrderExpired(order_id, filled, report.reason, evidence, at_ns))
+    elif report.status == "REJECTED" and not ended:
+        events.append(
+            OrderRejected(order_id, "venue_rejected", report.reason, evidence, report.ts_event_ns)
+        )
+    elif order.spec.origin == "COMMAND" and filled > max(
+        order.filled_quantity, order.venue_filled_quantity
+    ):
+        events.append(OrderVenueFilled(order_id, filled, at_ns))
+    return events
+
+
+def fill_event(order: Order, fill: FillReport, venue: str) -> OrderFilled | None:
+    """Return the event of an execution, or None if it is known already."""
+    event = OrderFilled(
+        order.spec.order_id,
+        fill.account,
+        venue,
+        fill.symbol,
+        fill.side,
+        fill.price,
+        fill.quantity,
+        fill.fee,
+        fill.fee_asset,
+        fill.liquidity,
+        fill.venue_order_id,
+        fill.trade_id,
+        fill.source,
+        fill.ts_event_ns,
+    )
+    known = f"{fill.venue_order_id}|{fill.trade_id}" in order.fill_keys
+    return None if known else event
+
+
+def external_spec(
+    report: OrderReport, venue: str, who: str, now_wall_ns: int, *, first_contact: bool
+) -> OrderSpec:
+    """Return the identity of an order that somebody else placed, the same at every sighting.
+
+    What it had filled before our first contact with the account is in the opening balances, so
+    only the rest is its quantity here.
+    """
+    key = f"{report.account}|{report.symbol}|{report.venue_order_id}"
+    order_id = "ex" + blake2b(key.encode(), digest_size=15).hexdigest()
+    if who.startswith("this instance"):
+        order_id = report.client_order_id
+    return OrderSpec(
+        order_id=order_id,
+        command_id="",
+        client_order_id=report.client_order_id,
+        parent_id=None,
+        account=report.account,
+        venue=venue,
+        symbol=report.symbol,
+        side=report.side,
+        order_type=report.order_type,
+        time_in_force="GTC",
+        post_only=False,
+        quantity=report.quantity - (report.filled_quantity if first_contact else 0),
+        price=report.price,
+        origin="EXTERNAL",
+        who=who,
+        ts_created_ns=report.ts_event_ns or now_wall_ns,
+    )
+
+

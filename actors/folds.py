@@ -1,0 +1,65 @@
+"""Who folds which events: the one table behind delivery, recovery and snapshots.
+
+The same question is asked three times, so it has one answer: to whom a committed event is
+delivered, which records a restarted actor replays, and what goes into an actor's snapshot.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from engine.messages.events import (
+    AccountOpened,
+    BalanceDifferenceAccepted,
+    BalanceDifferenceCleared,
+    BalanceDifferenceFound,
+    Event,
+    OpeningBalance,
+    OrderApproved,
+    ParentAccepted,
+    TradingHalted,
+    TradingResumed,
+)
+
+HALTS: Final = (TradingHalted, TradingResumed)
+MONEY: Final = (
+    OpeningBalance,
+    AccountOpened,
+    BalanceDifferenceFound,
+    BalanceDifferenceCleared,
+    BalanceDifferenceAccepted,
+)
+ROUTER: Final = "order_router"
+RISK: Final = "risk_pnl"
+
+
+class Fold(Protocol):
+    """A durable state: what applying events to it leaves."""
+
+    def apply(self, event: Any, seq: int = 0) -> Any:
+        """Fold one event."""
+        ...
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes of the state."""
+        ...
+
+
+FoldFactory = Callable[[bytes | None], Fold]
+Folds = Mapping[str, FoldFactory]
+
+
+def concerns(actor: str, origin: str, event: Event) -> bool:
+    """Tell whether `actor` folds `event`, which `origin` decided."""
+    if actor.startswith("exchange."):
+        if isinstance(event, OrderApproved):
+            return event.order.venue == actor.partition(".")[2]
+        return origin == actor or isinstance(event, HALTS)
+    if actor == RISK:
+        return _is_order_event(event) or isinstance(event, HALTS + MONEY)
+    if actor == ROUTER:
+        return _is_order_event(event)
+    return False
+
+
+def _is_order_event(event: Event) -> bool:
+    return isinstance(event, ParentAccepted) or hasattr(event, "order_id") or hasattr(event, "order")

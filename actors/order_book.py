@@ -1,0 +1,94 @@
+"""OrderBookActor: the consolidated book, published on every change, emptied of whoever falls silent.
+
+It holds nothing durable: after a restart every adapter is asked to publish its books anew.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from engine.actor import Actor
+from engine.messages.commands import Query, Reply, Tick
+from engine.messages.market import LinkAlive, VenueBook, VenueState
+from engine.messages.port import AdapterReady, Resubscribe
+from engine.trading.consolidated import Consolidator
+from engine.wire import pack
+
+CHECK_EVERY_S: Final = 0.1
+READERS: Final = ("order_router", "risk_pnl", "edge")
+
+
+class OrderBookActor(Actor):
+    """See the module's docstring. Idempotent: the newest book of a venue is the state."""
+
+    durable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        stale_after_ns: dict[str, int],
+        depth: int,
+        venues: Sequence[str],
+        readers: Sequence[str] = READERS,
+    ) -> None:
+        super().__init__()
+        self.books = Consolidator(stale_after_ns=stale_after_ns, depth=depth)
+        self.venues = list(venues)
+        self.readers = tuple(readers)
+
+    def ready(self) -> None:
+        """Ask for every book, and look for silence ten times a second."""
+        for venue in self.venues:
+            self.send(f"adapter.{venue}", Resubscribe("the book actor has started"))
+        self.schedule(CHECK_EVERY_S, Tick("check"), key="check")
+
+    def on_venue_book(self, book: VenueBook) -> None:
+        """Merge one venue's newest book and publish the symbol."""
+        self.books.update(book)
+        self._publish(book.symbol)
+
+    def on_link_alive(self, message: LinkAlive) -> None:
+        """Note proof of life."""
+        self.books.alive(message.venue, message.mono_ns)
+
+    def on_venue_state(self, message: VenueState) -> None:
+        """Withdraw a venue that is down before its silence proves it."""
+        if message.state in ("DOWN", "DISABLED", "RETIRED"):
+            for symbol in self.books.drop(message.venue):
+                self._publish(symbol)
+
+    def on_adapter_ready(self, message: AdapterReady) -> None:
+        """A new session publishes its books by itself."""
+
+    def on_tick(self, message: Tick) -> None:
+        """Withdraw whoever has fallen silent since the last look."""
+        self.schedule(CHECK_EVERY_S, Tick("check"), key="check")
+        for symbol in self.books.stale_symbols(self.clock.mono_ns()):
+            self._publish(symbol)
+
+    def _publish(self, symbol: str) -> None:
+        book = self.books.publish(symbol, self.clock.mono_ns())
+        for reader in self.readers:
+            self.send(reader, book)
+
+    def on_query(self, query: Query) -> None:
+        """Answer an edge: topic `venue_book` (arguments symbol, venue)."""
+        arguments = query.arguments
+        book = self.books.venue_book(arguments.get("symbol", ""), arguments.get("venue", ""))
+        if book is None:
+            text = f"no book of {arguments.get('symbol')} at {arguments.get('venue')}"
+            self.send(query.reply_to, Reply(query.correlation_id, False, "not_found", text, b""))
+            return
+        state, reason = self.books.state(book, self.clock.mono_ns())
+        scale_p, scale_q = book.price_exponent, book.quantity_exponent
+        view = {
+            "symbol": book.symbol,
+            "venue": book.venue,
+            "state": state,
+            "reason": reason,
+            "age_ms": (self.clock.mono_ns() - book.mono_received_ns) // 1_000_000,
+            "price_exponent": scale_p,
+            "quantity_exponent": scale_q,
+            "bids": book.bids,
+            "asks": book.asks,
+        }
+        self.send(query.reply_to, Reply(query.correlation_id, True, "", "", pack(view)))

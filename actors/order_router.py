@@ -1,0 +1,437 @@
+"""OrderRouterActor: commands in, proposals out, and the one list of all orders.
+
+A command id never makes a second order: it is looked up among the orders journaled and among the
+proposals still on their way. What the router proposes becomes true only when the journal returns
+it, so its durable state is a fold of committed events and nothing else.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, ClassVar, Final
+
+from engine.actor import Actor
+from engine.errors import Refused
+from engine.ids import client_order_id, parent_order_id
+from engine.messages.commands import (
+    CancelOrders,
+    CancelRequest,
+    DryRun,
+    PlaceOrder,
+    Proposal,
+    Query,
+    QueryRequest,
+    ReconcileOrders,
+    Reply,
+    ResolveOrder,
+    ResolveRequest,
+)
+from engine.messages.events import (
+    AnyEvent,
+    CommandRecorded,
+    Event,
+    OrderDenied,
+    OrderSpec,
+    ParentAccepted,
+)
+from engine.messages.market import ConsolidatedBook, VenueState
+from engine.messages.port import AdapterReady, Instrument
+from engine.trading.order import Order
+from engine.trading.orders import AnyOrder, OrderTable, to_view
+from engine.trading.routing import (
+    Plan,
+    Want,
+    collar_price,
+    mid_price,
+    plan_best,
+    quantise_price,
+    round_down,
+)
+from engine.wire import pack
+
+BEST: Final = "best"
+COMMANDS_PER_ORDER: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class RouterConfig:
+    """What the router is told at birth. `accounts` maps each venue to its account."""
+
+    instance: str
+    accounts: dict[str, str]
+    collar_pct: Decimal
+    closed_kept_max: int
+
+
+class OrderRouterActor(Actor):
+    """See the module's docstring. Commands are idempotent by command_id."""
+
+    road: ClassVar[tuple[str, ...]] = ("risk_pnl", "persistence")
+    durable: ClassVar[bool] = True
+
+    def __init__(self, config: RouterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.state: OrderTable = OrderTable(closed_kept_max=config.closed_kept_max)
+        self.commands: dict[str, str] = {}
+        self.proposed: dict[str, list[OrderSpec]] = {}
+        self.instruments: dict[str, dict[str, Instrument]] = {}
+        self.venues: dict[str, VenueState] = {}
+        self.books: dict[str, ConsolidatedBook] = {}
+
+    def restore(self, snapshot: bytes) -> None:
+        """Set the state from a snapshot."""
+        self.state = OrderTable.from_bytes(snapshot, closed_kept_max=self.config.closed_kept_max)
+        for order in self.state.select():
+            self._index(order.spec)
+
+    def apply(self, event: Event) -> None:
+        """Fold one committed event."""
+        self.state.apply(event)
+        spec = getattr(event, "order", None)
+        if isinstance(spec, OrderSpec):
+            self._index(spec)
+
+    def _index(self, spec: OrderSpec) -> None:
+        """Note which order a command made. The journal's unique key guards what is forgotten here."""
+        if spec.command_id and spec.parent_id is None:
+            self.commands[spec.command_id] = spec.order_id
+        if len(self.commands) > COMMANDS_PER_ORDER * self.config.closed_kept_max:
+            self.commands = {c: o for c, o in self.commands.items() if self.state.get(o)}
+
+    def committed(self, seq: int, event: Event) -> None:
+        """A proposal that came back from the journal is no longer on its way."""
+        spec = getattr(event, "order", None)
+        if isinstance(spec, OrderSpec):
+            self.proposed.pop(spec.command_id, None)
+
+    # --- what the market and the venues say -------------------------------------------------------
+
+    def on_consolidated_book(self, book: ConsolidatedBook) -> None:
+        """Keep the newest consolidated book."""
+        self.books[book.symbol] = book
+
+    def on_venue_state(self, message: VenueState) -> None:
+        """Keep what each venue's actor says of it."""
+        self.venues[message.venue] = message
+
+    def on_adapter_ready(self, message: AdapterReady) -> None:
+        """Keep the trading rules of a venue."""
+        self.instruments[message.venue] = {i.symbol: i for i in message.instruments}
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    def on_place_order(self, command: PlaceOrder) -> None:
+        """Plan an order and propose it to risk, or refuse it with a reason."""
+        if self._repeated(command):
+            return
+        try:
+            events, orders, plan = self._decide(command)
+        except Refused as refusal:
+            self._reply(command.reply_to, command.command_id, refusal)
+            return
+        if command.dry_run:
+            text = plan.text() if plan is not None else "to the named venue"
+            self.send("risk_pnl", DryRun(command.command_id, orders, text, command.reply_to))
+            return
+        self.proposed[command.command_id] = orders or [e.order for e in events]  # type: ignore[union-attr]
+        self.send("risk_pnl", Proposal(events, orders))
+        self._accept(command, repeated=False)
+
+    def _order_id(self, command: PlaceOrder) -> str:
+        if command.venue == BEST:
+            return parent_order_id(self.config.instance, command.command_id)
+        return client_order_id(self.config.instance, command.command_id)
+
+    def _accept(self, command: PlaceOrder, *, repeated: bool) -> None:
+        body = {"order_id": self._order_id(command), "repeated": repeated}
+        self.send(command.reply_to, Reply(command.command_id, True, "", "", pack(body)))
+
+    def _repeated(self, command: PlaceOrder) -> bool:
+        known = self.state.get(self.commands.get(command.command_id, ""))
+        if known is None and command.command_id not in self.proposed:
+            return False
+        held = known.spec if known is not None else self.proposed[command.command_id][0]
+        other = held.symbol != command.symbol or held.side != command.side
+        if other:
+            text = f"command {command.command_id} was used for {held.side} {held.symbol}"
+            refusal = Refused("command_id_reused", text)
+            self._reply(command.reply_to, command.command_id, refusal)
+            return True
+        order_id = held.parent_id or held.order_id
+        body = {"order_id": order_id, "repeated": True}
+        self.send(command.reply_to, Reply(command.command_id, True, "", "", pack(body)))
+        return True
+
+    def _decide(
+        self, command: PlaceOrder
+    ) -> tuple[list[AnyEvent], list[OrderSpec], Plan | None]:
+        if command.venue == BEST:
+            return self._decide_best(command)
+        rule = self._instrument(command.venue, command.symbol)
+        price = self._limit(command)
+        price = quantise_price(price, command.side, rule.tick_size)
+        quantity = round_down(command.quantity, rule.lot_size)
+        spec = self._spec(command, command.venue, quantity, price, leg=0, parent_id=None)
+        if quantity <= 0:
+            text = f"{command.quantity} is less than one lot of {rule.lot_size}"
+            return [OrderDenied(spec, "below_minimum", text)], [], None
+        return [], [spec], None
+
+    def _decide_best(
+        self, command: PlaceOrder
+    ) -> tuple[list[AnyEvent], list[OrderSpec], Plan | None]:
+        rules = {v: r[command.symbol] for v, r in self.instruments.items() if command.symbol in r}
+        if not rules:
+            raise Refused("not_found", f"no venue lists {command.symbol}")
+        price = self._limit(command)
+        parent = self._parent(command, price)
+        book = self.books.get(command.symbol)
+        want = Want(
+            command.symbol, command.side, command.order_type, command.time_in_force,
+            command.post_only, command.quantity, price,
+        )  # fmt: skip
+        try:
+            if book is None:
+                raise Refused("no_market", f"no book of {command.symbol} yet")  # noqa: TRY301
+            plan = plan_best(want, book, rules, self._unfit(rules))
+        except Refused as refusal:
+            if command.dry_run:
+                raise
+            return [OrderDenied(parent, refusal.code, refusal.text)], [], None
+        children = [
+            self._spec(
+                command, leg.venue, leg.quantity, leg.price, leg=n + 1, parent_id=parent.order_id
+            )
+            for n, leg in enumerate(plan.legs)
+        ]
+        text = plan.text() + (f"; not placed: {plan.unplaced:f}" if plan.unplaced else "")
+        accepted = ParentAccepted(parent, [c.order_id for c in children], text[:2000])
+        return [accepted], children, plan
+
+    def _unfit(self, rules: dict[str, Instrument]) -> dict[str, str]:
+        unfit: dict[str, str] = {}
+        for venue, rule in rules.items():
+            state = self.venues.get(venue)
+            if state is None or state.state != "READY":
+                unfit[venue] = f"venue {state.state}: {state.reason}" if state else "venue unknown"
+            elif state.gate_closed:
+                unfit[venue] = "halted"
+            elif rule.status != "TRADING":
+                unfit[venue] = f"symbol {rule.status}"
+        return unfit
+
+    def _instrument(self, venue: str, symbol: str) -> Instrument:
+        if venue not in self.config.accounts:
+            names = ", ".join(sorted(self.config.accounts))
+            raise Refused("not_found", f"no venue {venue!r}; there are {names} and {BEST}")
+        if venue not in self.instruments:
+            raise Refused("venue_not_ready", f"{venue} has not loaded its instruments yet")
+        rule = self.instruments[venue].get(symbol)
+        if rule is None:
+            names = ", ".join(sorted(self.instruments[venue]))
+            raise Refused("not_found", f"{venue} does not trade {symbol!r} here; it trades {names}")
+        if rule.status != "TRADING":
+            raise Refused("symbol_halted", f"{symbol} at {venue} is {rule.status}")
+        return rule
+
+    def _limit(self, command: PlaceOrder) -> Decimal:
+        """Return the limit price; for a market order the collar, which is mandatory."""
+        if command.order_type == "LIMIT":
+            if command.price is None:
+                raise Refused("bad_request", "a limit order needs a price")
+            return command.price
+        book = self.books.get(command.symbol)
+        mid = mid_price(book) if book is not None else None
+        if mid is None:
+            text = f"no live consolidated price of {command.symbol} to bound a market order with"
+            raise Refused("no_market", text)
+        return collar_price(mid, command.side, self.config.collar_pct)
+
+    def _parent(self, command: PlaceOrder, price: Decimal) -> OrderSpec:
+        return self._build(
+            command, self._order_id(command), None, None, None, BEST, command.quantity, price
+        )
+
+    def _spec(
+        self,
+        command: PlaceOrder,
+        venue: str,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        leg: int,
+        parent_id: str | None,
+    ) -> OrderSpec:
+        order_id = client_order_id(self.config.instance, command.command_id, leg)
+        account = command.account or self.config.accounts[venue]
+        return self._build(
+            command, order_id, order_id, parent_id, account, venue, quantity, price
+        )
+
+    def _build(
+        self,
+        command: PlaceOrder,
+        order_id: str,
+        client_id: str | None,
+        parent_id: str | None,
+        account: str | None,
+        venue: str,
+        quantity: Decimal,
+        price: Decimal,
+    ) -> OrderSpec:
+        market = command.order_type == "MARKET"
+        return OrderSpec(
+            order_id, command.command_id, client_id, parent_id, account, venue, command.symbol,
+            command.side, command.order_type, "IOC" if market else command.time_in_force,
+            command.post_only, quantity, price, "COMMAND", command.who, self.clock.wall_ns(),
+        )  # fmt: skip
+
+    # --- cancels and questions to the venues ------------------------------------------------------
+
+    def on_cancel_orders(self, command: CancelOrders) -> None:
+        """Pass cancels on to the venues' actors. Reducing risk is never refused."""
+        chosen, unknown, closed = self._choose(command)
+        for venue, order_id in chosen:
+            self.send(f"exchange.{venue}", CancelRequest(order_id, command.reason))
+        arguments = " ".join(command.order_ids) or f"all venue={command.venue}"
+        self._record(command.command_id, "cancel", arguments, command.who)
+        body = {"order_ids": [i for _, i in chosen], "not_found": unknown, "closed": closed}
+        self.send(command.reply_to, Reply(command.command_id, True, "", "", pack(body)))
+
+    def _choose(self, command: CancelOrders) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+        unknown: list[str] = []
+        closed: list[str] = []
+        chosen: dict[str, str] = {}
+        if command.all:
+            for order in self._open_orders():
+                if _wanted(order, command):
+                    chosen[order.spec.order_id] = order.spec.venue
+            for spec in self._pending():
+                if command.venue in (None, spec.venue) and command.symbol in (None, spec.symbol):
+                    chosen[spec.order_id] = spec.venue
+        for order_id in command.order_ids:
+            specs = self._with_children(order_id)
+            if not specs:
+                unknown.append(order_id)
+            for spec in specs:
+                held = self.state.order(spec.order_id)
+                if held is not None and held.is_closed:
+                    closed.append(spec.order_id)
+                else:
+                    chosen[spec.order_id] = spec.venue
+        return [(venue, order_id) for order_id, venue in chosen.items()], unknown, closed
+
+    def _open_orders(self) -> list[Order]:
+        found = self.state.select(open_only=True, parents=False)
+        return [order for order in found if isinstance(order, Order)]
+
+    def _pending(self) -> list[OrderSpec]:
+        return [spec for specs in self.proposed.values() for spec in specs if spec.account]
+
+    def _with_children(self, order_id: str) -> list[OrderSpec]:
+        order = self.state.get(order_id)
+        specs = [order.spec] if order is not None and order.spec.account else []
+        specs += [child.spec for child in self.state.children(order_id)]
+        specs += [s for s in self._pending() if order_id in (s.order_id, s.parent_id)]
+        return list({spec.order_id: spec for spec in specs}.values())
+
+    def on_reconcile_orders(self, command: ReconcileOrders) -> None:
+        """Have the venues asked anew."""
+        unknown: list[str] = []
+        if not command.order_ids:
+            for venue in self.config.accounts:
+                self.send(f"exchange.{venue}", QueryRequest("", "asked by a person"))
+        for order_id in command.order_ids:
+            specs = self._with_children(order_id)
+            if not specs:
+                unknown.append(order_id)
+            for spec in specs:
+                self.send(f"exchange.{spec.venue}", QueryRequest(spec.order_id, "asked"))
+        body = {"asked": [i for i in command.order_ids if i not in unknown], "not_found": unknown}
+        self.send(command.reply_to, Reply(command.command_id, True, "", "", pack(body)))
+
+    def on_resolve_order(self, command: ResolveOrder) -> None:
+        """Let a person settle an UNKNOWN order."""
+        order = self.state.order(command.order_id)
+        if order is None:
+            refusal = Refused("not_found", f"no order {command.order_id}")
+            self._reply(command.reply_to, command.command_id, refusal)
+            return
+        if order.status != "UNKNOWN" or command.status not in ("REJECTED", "CANCELED"):
+            text = f"order is {order.status}; only UNKNOWN can be resolved as REJECTED or CANCELED"
+            self._reply(command.reply_to, command.command_id, Refused("bad_request", text))
+            return
+        self.send(
+            f"exchange.{order.spec.venue}",
+            ResolveRequest(command.order_id, command.status, command.reason, command.who),
+        )
+        body = {"order_id": command.order_id}
+        self.send(command.reply_to, Reply(command.command_id, True, "", "", pack(body)))
+
+    def _record(self, command_id: str, what: str, arguments: str, who: str) -> None:
+        event = CommandRecorded(command_id, what, arguments[:2000], who, self.clock.wall_ns())
+        self.send("risk_pnl", Proposal([event], []))
+
+    # --- questions from the edges -----------------------------------------------------------------
+
+    def on_query(self, query: Query) -> None:
+        """Answer an edge: topics `orders`, `order`, `counts`, `instruments`."""
+        topics = {
+            "orders": self._orders_view,
+            "order": self._order_view,
+            "counts": self._counts_view,
+            "instruments": self._instruments_view,
+        }
+        try:
+            body = topics[query.topic](query.arguments)
+        except KeyError:
+            self._reply(query.reply_to, query.correlation_id, Refused("bad_request", query.topic))
+            return
+        except Refused as refusal:
+            self._reply(query.reply_to, query.correlation_id, refusal)
+            return
+        self.send(query.reply_to, Reply(query.correlation_id, True, "", "", pack(body)))
+
+    def _orders_view(self, arguments: dict[str, str]) -> list[dict[str, Any]]:
+        state = arguments.get("state") or ""
+        orders: list[AnyOrder] = list(
+            self.state.select(
+                open_only=state == "open",
+                status=state.upper() if state not in ("", "open", "all") else None,
+                venue=arguments.get("venue") or None,
+                symbol=arguments.get("symbol") or None,
+            )
+        )
+        orders.sort(key=lambda o: (o.status != "UNKNOWN", -o.spec.ts_created_ns))
+        limit = int(arguments.get("limit") or 1000)
+        return [to_view(order) for order in orders[:limit]]
+
+    def _order_view(self, arguments: dict[str, str]) -> dict[str, Any]:
+        order = self.state.get(arguments.get("order_id", ""))
+        if order is None:
+            raise Refused("not_found", f"no order {arguments.get('order_id')}")
+        children = [to_view(c) for c in self.state.children(order.spec.order_id)]
+        return {**to_view(order), "children": children}
+
+    def _counts_view(self, _: dict[str, str]) -> dict[str, int]:
+        leaves = self._open_orders()
+        unknown = sum(1 for o in leaves if o.status == "UNKNOWN")
+        return {"open": len(leaves), "unknown": unknown}
+
+    def _instruments_view(self, _: dict[str, str]) -> list[dict[str, Any]]:
+        return [
+            {"venue": i.venue, "symbol": i.symbol, "tick_size": i.tick_size,
+             "lot_size": i.lot_size, "quantity_min": i.quantity_min,
+             "notional_min": i.notional_min, "status": i.status}
+            for rules in self.instruments.values() for i in rules.values()
+        ]  # fmt: skip
+
+    def _reply(self, reply_to: str, correlation_id: str, refusal: Refused) -> None:
+        self.send(reply_to, Reply(correlation_id, False, refusal.code, refusal.text, b""))
+
+
+def _wanted(order: Order, command: CancelOrders) -> bool:
+    spec = order.spec
+    ours = spec.origin == "COMMAND" and spec.account is not None
+    venue_fits = command.venue in (None, spec.venue)
+    return ours and venue_fits and command.symbol in (None, spec.symbol)

@@ -1,0 +1,236 @@
+"""PersistenceActor: the only writer of the journal, and the gate through which orders leave.
+
+Everything that waits is committed in one transaction (group commit), and only then is it passed on:
+each event to those who fold it, each approval as an ApprovedOrder to its venue. When the disk is
+full nothing that would send an order is recorded or passed on; fills, cancels and the halt still
+are, on the reserve. When the journal cannot be trusted any more the process stops.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from actors.folds import HALTS, ROUTER, Fold, Folds, concerns
+from engine.actor import Actor
+from engine.envelope import Envelope, decode_event, encode_body
+from engine.journal import AppendResult, Journal, JournalFailed, JournalFull, NewRecord
+from engine.messages.base import Event, Message
+from engine.messages.commands import (
+    Append,
+    AppendNow,
+    AppendRefused,
+    ApprovedOrder,
+    Barrier,
+    BarrierPassed,
+    Committed,
+    CommittedNow,
+    Tick,
+)
+from engine.messages.events import OrderApproved, ParentAccepted, TradingHalted
+
+EDGE: Final = "edge"
+FOLD_CHUNK: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    envelope: Envelope
+    index: int
+    event: Event
+
+
+class PersistenceActor(Actor):
+    """See the module's docstring. Idempotent: a record_id is appended once for ever."""
+
+    batch_kinds: ClassVar[frozenset[str]] = frozenset({"Append", "AppendNow", "Barrier"})
+    durable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        journal: Journal,
+        folds: Folds,
+        *,
+        snapshot_every_records: int,
+        fail_stop: Callable[[str], None],
+        fault_point: Callable[[str], None],
+    ) -> None:
+        super().__init__()
+        self.journal = journal
+        self.folds = folds
+        self.snapshot_every = snapshot_every_records
+        self.fail_stop = fail_stop
+        self.fault_point = fault_point
+        self.replicas: dict[str, Fold] = {}
+        self.folded_upto = 0
+        self.snapshot_seq = 0
+        self.folding = False
+
+    def ready(self) -> None:
+        """Begin where the newest snapshots end."""
+        self.folded_upto, self.snapshot_seq = self._load_replicas()
+
+    # --- append, commit, pass on ------------------------------------------------------------------
+
+    def on_batch(self, batch: list[tuple[Envelope, Message]]) -> None:
+        """Commit all that waits in one transaction, then pass it on in order."""
+        items = [
+            _Item(envelope, index, event)
+            for envelope, message in batch
+            if isinstance(message, Append | AppendNow)
+            for index, event in enumerate(message.events)
+        ]
+        results = self._commit(items)
+        self.fault_point("after_commit")
+        done = {id(item): result for item, result in zip(items, results, strict=True)}
+        by_envelope: dict[int, list[_Item]] = {}
+        for item in items:
+            by_envelope.setdefault(id(item.envelope), []).append(item)
+        for envelope, message in batch:
+            self.take(envelope)
+            if isinstance(message, Barrier):
+                seq = self.journal.head_seq
+                self.send(message.actor, BarrierPassed(message.actor, message.incarnation, seq))
+            for item in by_envelope.get(id(envelope), ()):
+                self._pass_on(item, done[id(item)])
+        self._fold_soon()
+
+    def on_append(self, message: Append) -> None:
+        """Commit a single append; the batch of one."""
+        self.on_batch([(self.envelope, message)])
+
+    def on_append_now(self, message: AppendNow) -> None:
+        """Commit a single urgent append; the batch of one."""
+        self.on_batch([(self.envelope, message)])
+
+    def on_barrier(self, message: Barrier) -> None:
+        """Answer a barrier that came alone."""
+        self.on_batch([(self.envelope, message)])
+
+    def _commit(self, items: list[_Item]) -> list[AppendResult | None]:
+        if not items:
+            return []
+        self.check_fence()
+        self.fault_point("before_commit")
+        try:
+            return list(self.journal.append([self._record(item) for item in items]))
+        except JournalFull as error:
+            return self._commit_on_reserve(items, str(error))
+        except JournalFailed as error:
+            self.fail_stop(f"the journal failed: {error}")
+            raise
+
+    def _commit_on_reserve(self, items: list[_Item], problem: str) -> list[AppendResult | None]:
+        """Record what reduces risk, refuse what adds to it, and halt."""
+        self.log.bind(problem=problem).critical("journal full: trading halts")
+        self.journal.release_reserve()
+        kept = [i for i in items if not isinstance(i.event, OrderApproved | ParentAccepted)]
+        now_ns = self.clock.wall_ns()
+        halt = TradingHalted("all", f"journal full: {problem}"[:2000], self.name, True, now_ns)
+        mark = _Item(items[0].envelope, -1, halt)
+        try:
+            results = self.journal.append([self._record(item) for item in (*kept, mark)])
+        except JournalFull as error:
+            self.fail_stop(f"the journal is full and the reserve is used up: {error}")
+            raise
+        self._pass_on(mark, results[-1])
+        answers = {id(item): result for item, result in zip(kept, results, strict=False)}
+        return [answers.get(id(item)) for item in items]
+
+    def _record(self, item: _Item) -> NewRecord:
+        envelope, event = item.envelope, item.event
+        return NewRecord(
+            f"{envelope.message_id}:{item.index}",
+            event.unique_key(),
+            type(event).__name__,
+            envelope.sender,
+            envelope.cause_id,
+            envelope.correlation_id,
+            encode_body(event),
+            self.clock.wall_ns(),
+            self.clock.mono_ns(),
+        )
+
+    def _pass_on(self, item: _Item, result: AppendResult | None) -> None:
+        event: Any = item.event
+        if result is None or result.status == "duplicate":
+            if isinstance(event, OrderApproved):
+                code, text = "journal_full", "the journal could not record the order"
+                if result is not None:
+                    code, text = "already_journaled", f"this order is already record {result.seq}"
+                refusal = AppendRefused([event], code, text)
+                for actor in (item.envelope.sender, ROUTER, EDGE):
+                    self.send(actor, refusal)
+            return
+        seq = result.seq
+        urgent = isinstance(event, HALTS)
+        message: Message = CommittedNow(seq, event) if urgent else Committed(seq, event)
+        if isinstance(event, OrderApproved):
+            self.send(f"exchange.{event.order.venue}", ApprovedOrder(seq, event))
+        for actor in self.folds:
+            approved_here = isinstance(event, OrderApproved) and actor.startswith("exchange.")
+            if actor != item.envelope.sender and not approved_here:
+                if concerns(actor, item.envelope.sender, event):
+                    self.send(actor, message)
+        self.send(EDGE, message)
+
+    # --- snapshots --------------------------------------------------------------------------------
+
+    def _fold_soon(self) -> None:
+        if not self.folding and self.journal.head_seq - self.folded_upto >= FOLD_CHUNK:
+            self.folding = True
+            self.schedule(0.0, Tick("fold"), key="fold")
+
+    def on_tick(self, message: Tick) -> None:
+        """Fold the next stretch of the journal, and store snapshots when enough has come."""
+        self.folding = False
+        self.folded_upto = self._fold(self.folded_upto, self.folded_upto + FOLD_CHUNK)
+        if self.folded_upto - self.snapshot_seq >= self.snapshot_every:
+            try:
+                for actor, replica in self.replicas.items():
+                    self.journal.save_snapshot(actor, self.folded_upto, replica.to_bytes())
+                self.snapshot_seq = self.folded_upto
+            except JournalFull as error:
+                self.log.bind(problem=str(error)).error("snapshot not stored")
+        self._fold_soon()
+
+    def _load_replicas(self) -> tuple[int, int]:
+        """Load the newest snapshots that all actors share a seq of, or begin at nothing."""
+        snapshots = {actor: self.journal.load_snapshot(actor) for actor in self.folds}
+        seqs = {s.seq if s is not None else 0 for s in snapshots.values()}
+        if len(seqs) != 1:
+            snapshots = dict.fromkeys(self.folds)
+        for actor, factory in self.folds.items():
+            held = snapshots[actor]
+            self.replicas[actor] = factory(held.state if held is not None else None)
+        start = seqs.pop() if len(seqs) == 1 else 0
+        return start, start
+
+    def _fold(self, after_seq: int, upto_seq: int) -> int:
+        last = after_seq
+        for record in self.journal.read(after_seq, min(upto_seq, self.journal.head_seq)):
+            event = decode_event(record.kind, record.body)
+            for actor, replica in self.replicas.items():
+                if concerns(actor, record.origin, event):
+                    replica.apply(event, record.seq)
+            last = record.seq
+        return last
+
+
+class JournalRecovery:
+    """Where restarted actors get their state from: the newest snapshot and what came after it."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def load(
+        self, actor_name: str, upto_seq: int
+    ) -> tuple[bytes | None, list[tuple[int, Event]]]:
+        """Return an actor's snapshot, and the events after it up to `upto_seq` that it folds."""
+        snapshot = self._journal.load_snapshot(actor_name, upto_seq)
+        after_seq = snapshot.seq if snapshot is not None else 0
+        events: list[tuple[int, Event]] = []
+        for record in self._journal.read(after_seq, upto_seq):
+            event = decode_event(record.kind, record.body)
+            if concerns(actor_name, record.origin, event):
+                events.append((record.seq, event))
+        return (snapshot.state if snapshot is not None else None), events

@@ -1,0 +1,160 @@
+"""The house rules that a linter does not know: sizes, who may import whom, and injected time."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = ("engine", "actors", "adapters", "simulator", "bench", "cli", "supervisor")
+LINES_MAX = 400
+FUNCTION_LINES_MAX = 60
+
+# Who may import whom, ours only. The most specific prefix counts.
+MAY_IMPORT = {
+    "engine.trading": ("engine.trading", "engine.messages", "engine.ids", "engine.errors"),
+    "engine": ("engine",),
+    "actors": ("engine", "actors"),
+    "adapters": ("engine", "adapters"),
+    "simulator": ("simulator", "engine.trading"),
+    "cli": ("engine", "cli", "adapters.replay"),
+    "supervisor": OURS,
+    "bench": OURS,
+}
+# Actors meet only as messages; what they share is pure.
+SHARED_BY_ACTORS = {"actors.folds", "actors.exchange_state"}
+
+THIRD_PARTY_ONLY_IN = {
+    "pykka": ("engine/actor.py", "engine/mailbox.py", "engine/supervision.py"),
+    "ccxt": ("adapters/ccxt_",),
+    "websocket": ("adapters/stream.py",),
+    "sqlite3": ("engine/journal",),
+    "ruamel": ("engine/config",),
+    "pydantic": ("engine/config",),
+    "aiohttp": ("simulator/",),
+}
+# Where the machine's clocks, randomness and threads may be touched.
+RUNTIME_FILES = (
+    "engine/clock.py",
+    "engine/ids.py",
+    "engine/dispatch.py",
+    "engine/timers.py",
+    "engine/supervision.py",
+    "engine/threads.py",
+)
+BANNED_CALLS = {
+    "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter",
+    "time.sleep", "uuid.uuid4", "os.urandom", "random.random", "random.randint", "random.choice",
+    "random.uniform", "random.shuffle", "secrets.token_hex", "secrets.token_bytes",
+    "threading.Thread", "threading.Timer", "datetime.now", "datetime.datetime.now",
+    "datetime.utcnow", "Thread",
+}  # fmt: skip
+
+
+def python_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    return [Path(p) for p in listed if not p.startswith("tests/") and (ROOT / p).exists()]
+
+
+def module_name(path: Path) -> str:
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(), str(path))
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def dotted(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+@pytest.mark.parametrize("path", python_files(), ids=str)
+def test_a_file_is_one_idea_of_at_most_400_lines(path: Path):
+    assert (ROOT / path).read_text().count("\n") <= LINES_MAX
+
+
+@pytest.mark.parametrize("path", python_files(), ids=str)
+def test_a_function_fits_on_a_screen(path: Path):
+    long = [
+        f"{node.name} {node.end_lineno - node.lineno + 1}"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno - node.lineno + 1 > FUNCTION_LINES_MAX
+    ]
+    assert not long
+
+
+@pytest.mark.parametrize("path", python_files(), ids=str)
+def test_imports_go_in_the_allowed_direction(path: Path):
+    name = module_name(path)
+    layer = next((p for p in MAY_IMPORT if name == p or name.startswith(p + ".")), None)
+    if layer is None:
+        return
+    wrong = [
+        other
+        for other in imports_of(path)
+        if other.split(".")[0] in OURS
+        and not any(other == ok or other.startswith(ok + ".") for ok in MAY_IMPORT[layer])
+    ]
+    if layer == "actors":
+        wrong += [
+            other
+            for other in imports_of(path)
+            if other.startswith("actors.") and other not in SHARED_BY_ACTORS
+        ]
+    assert not wrong, f"{name} may not import {wrong}"
+
+
+@pytest.mark.parametrize("path", python_files(), ids=str)
+def test_third_parties_are_met_in_one_place(path: Path):
+    if path.parts[0] == "bench":
+        return
+    wrong = [
+        package
+        for package, places in THIRD_PARTY_ONLY_IN.items()
+        if any(i == package or i.startswith(package + ".") for i in imports_of(path))
+        and not str(path).startswith(places)
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in python_files() if p.parts[0] in ("engine", "actors")], ids=str
+)
+def test_time_randomness_and_threads_are_injected(path: Path):
+    if str(path) in RUNTIME_FILES:
+        return
+    calls = {
+        f"line {node.lineno}: {dotted(node.func)}"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and dotted(node.func) in BANNED_CALLS
+    }
+    assert not calls
+
+
+def test_nothing_unfinished_is_committed():
+    marks = ("TO" + "DO", "FIX" + "ME")
+    found = [
+        f"{path}:{number}"
+        for path in python_files()
+        for number, line in enumerate((ROOT / path).read_text().splitlines(), 1)
+        if any(mark in line for mark in marks)
+    ]
+    assert not found

@@ -19,6 +19,7 @@ from engine.messages.commands import (
     CancelRequest,
     CommittedNow,
     GateReport,
+    Introduce,
     QueryRequest,
     ResolveRequest,
     Tick,
@@ -99,6 +100,7 @@ class ExchangeActor(Actor):
         self.venue_state = "STARTING"
         self.reason = "not started"
         self.session = ""
+        self.ready_message: AdapterReady | None = None
         self.gate_closed = False
         self.private_up = False
         self.reconciliations = 0
@@ -436,6 +438,7 @@ class ExchangeActor(Actor):
                 if order.status == "PENDING_NEW":
                     self._unknown(order, "the adapter restarted while the order was on its way")
         self.session = message.session
+        self.ready_message = message
         self._set_gate(f"session:{message.session}")
         for reader in ("order_router", "risk_pnl", "order_book", "edge"):
             self.send(reader, message)
@@ -515,15 +518,24 @@ class ExchangeActor(Actor):
         self._publish_state()
 
     def _publish_state(self) -> None:
-        message = VenueState(
+        message = self._state_message()
+        for reader in ("order_book", "order_router", "edge"):
+            self.send(reader, message)
+
+    def _state_message(self) -> VenueState:
+        return VenueState(
             self.config.venue,
             self.venue_state,  # type: ignore[arg-type]
             self.reason,
             self.gate_closed,
             self.clock.mono_ns(),
         )
-        for reader in ("order_book", "order_router", "edge"):
-            self.send(reader, message)
+
+    def on_introduce(self, message: Introduce) -> None:
+        """Tell a restarted neighbour what it has lost."""
+        if self.ready_message is not None:
+            self.send(message.actor, self.ready_message)
+        self.send(message.actor, self._state_message())
 
     # --- the gate ---------------------------------------------------------------------------------
 

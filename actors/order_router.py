@@ -16,6 +16,7 @@ from engine.messages.commands import (
     CancelOrders,
     CancelRequest,
     DryRun,
+    Introduce,
     PlaceOrder,
     Proposal,
     Query,
@@ -104,6 +105,11 @@ class OrderRouterActor(Actor):
         if isinstance(spec, OrderSpec):
             self.proposed.pop(spec.command_id, None)
 
+    def recovered(self) -> None:
+        """Ask every venue what it is and what it trades."""
+        for venue in self.config.accounts:
+            self.send(f"exchange.{venue}", Introduce(self.name))
+
     # --- what the market and the venues say -------------------------------------------------------
 
     def on_consolidated_book(self, book: ConsolidatedBook) -> None:
@@ -154,7 +160,7 @@ class OrderRouterActor(Actor):
         other = held.symbol != command.symbol or held.side != command.side
         if other:
             text = f"command {command.command_id} was used for {held.side} {held.symbol}"
-            refusal = Refused("command_id_reused", text)
+            refusal = Refused("COMMAND_ID_REUSED", text)
             self._reply(command.reply_to, command.command_id, refusal)
             return True
         order_id = held.parent_id or held.order_id
@@ -182,7 +188,7 @@ class OrderRouterActor(Actor):
     ) -> tuple[list[AnyEvent], list[OrderSpec], Plan | None]:
         rules = {v: r[command.symbol] for v, r in self.instruments.items() if command.symbol in r}
         if not rules:
-            raise Refused("not_found", f"no venue lists {command.symbol}")
+            raise Refused("NOT_FOUND", f"no venue lists {command.symbol}")
         price = self._limit(command)
         parent = self._parent(command, price)
         book = self.books.get(command.symbol)
@@ -223,13 +229,13 @@ class OrderRouterActor(Actor):
     def _instrument(self, venue: str, symbol: str) -> Instrument:
         if venue not in self.config.accounts:
             names = ", ".join(sorted(self.config.accounts))
-            raise Refused("not_found", f"no venue {venue!r}; there are {names} and {BEST}")
+            raise Refused("NOT_FOUND", f"no venue {venue!r}; there are {names} and {BEST}")
         if venue not in self.instruments:
             raise Refused("venue_not_ready", f"{venue} has not loaded its instruments yet")
         rule = self.instruments[venue].get(symbol)
         if rule is None:
             names = ", ".join(sorted(self.instruments[venue]))
-            raise Refused("not_found", f"{venue} does not trade {symbol!r} here; it trades {names}")
+            raise Refused("NOT_FOUND", f"{venue} does not trade {symbol!r} here; it trades {names}")
         if rule.status != "TRADING":
             raise Refused("symbol_halted", f"{symbol} at {venue} is {rule.status}")
         return rule
@@ -238,7 +244,7 @@ class OrderRouterActor(Actor):
         """Return the limit price; for a market order the collar, which is mandatory."""
         if command.order_type == "LIMIT":
             if command.price is None:
-                raise Refused("bad_request", "a limit order needs a price")
+                raise Refused("BAD_REQUEST", "a limit order needs a price")
             return command.price
         book = self.books.get(command.symbol)
         mid = mid_price(book) if book is not None else None
@@ -354,12 +360,12 @@ class OrderRouterActor(Actor):
         """Let a person settle an UNKNOWN order."""
         order = self.state.order(command.order_id)
         if order is None:
-            refusal = Refused("not_found", f"no order {command.order_id}")
+            refusal = Refused("NOT_FOUND", f"no order {command.order_id}")
             self._reply(command.reply_to, command.command_id, refusal)
             return
         if order.status != "UNKNOWN" or command.status not in ("REJECTED", "CANCELED"):
             text = f"order is {order.status}; only UNKNOWN can be resolved as REJECTED or CANCELED"
-            self._reply(command.reply_to, command.command_id, Refused("bad_request", text))
+            self._reply(command.reply_to, command.command_id, Refused("BAD_REQUEST", text))
             return
         self.send(
             f"exchange.{order.spec.venue}",
@@ -385,7 +391,7 @@ class OrderRouterActor(Actor):
         try:
             body = topics[query.topic](query.arguments)
         except KeyError:
-            self._reply(query.reply_to, query.correlation_id, Refused("bad_request", query.topic))
+            self._reply(query.reply_to, query.correlation_id, Refused("BAD_REQUEST", query.topic))
             return
         except Refused as refusal:
             self._reply(query.reply_to, query.correlation_id, refusal)
@@ -407,9 +413,11 @@ class OrderRouterActor(Actor):
         return [to_view(order) for order in orders[:limit]]
 
     def _order_view(self, arguments: dict[str, str]) -> dict[str, Any]:
-        order = self.state.get(arguments.get("order_id", ""))
+        wanted = arguments.get("order_id") or self.commands.get(arguments.get("command_id", ""), "")
+        order = self.state.get(wanted)
         if order is None:
-            raise Refused("not_found", f"no order {arguments.get('order_id')}")
+            named = arguments.get("order_id") or arguments.get("command_id")
+            raise Refused("NOT_FOUND", f"no order {named}")
         children = [to_view(c) for c in self.state.children(order.spec.order_id)]
         return {**to_view(order), "children": children}
 

@@ -236,6 +236,12 @@ class AccountSnapshot(Message, frozen=True, array_like=True, tag=True):
     asked_mono_ns: int
 
 
+class Introduce(Message, frozen=True, array_like=True, tag=True):
+    """A restarted actor asks an ExchangeActor for its venue's instruments and state."""
+
+    actor: Name
+
+
 class GateReport(Message, frozen=True, array_like=True, tag=True):
     """An ExchangeActor tells who asked that its venue's gate is now as asked."""
 

@@ -6,7 +6,10 @@ It holds nothing durable: after a restart every adapter is asked to publish its 
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from msgspec.structs import replace
+
 from engine.actor import Actor
+from engine.control_views import venue_book_view
 from engine.messages.commands import Query, Reply, Tick
 from engine.messages.market import LinkAlive, VenueBook, VenueState
 from engine.messages.port import AdapterReady, Resubscribe
@@ -76,19 +79,10 @@ class OrderBookActor(Actor):
         book = self.books.venue_book(arguments.get("symbol", ""), arguments.get("venue", ""))
         if book is None:
             text = f"no book of {arguments.get('symbol')} at {arguments.get('venue')}"
-            self.send(query.reply_to, Reply(query.correlation_id, False, "not_found", text, b""))
+            self.send(query.reply_to, Reply(query.correlation_id, False, "NOT_FOUND", text, b""))
             return
         state, reason = self.books.state(book, self.clock.mono_ns())
-        scale_p, scale_q = book.price_exponent, book.quantity_exponent
-        view = {
-            "symbol": book.symbol,
-            "venue": book.venue,
-            "state": state,
-            "reason": reason,
-            "age_ms": (self.clock.mono_ns() - book.mono_received_ns) // 1_000_000,
-            "price_exponent": scale_p,
-            "quantity_exponent": scale_q,
-            "bids": book.bids,
-            "asks": book.asks,
-        }
+        shown = replace(book, state=state, reason=reason)
+        depth = int(arguments.get("depth", "10"))
+        view = venue_book_view(shown, depth, self.clock.mono_ns())
         self.send(query.reply_to, Reply(query.correlation_id, True, "", "", pack(view)))

@@ -403,11 +403,13 @@ class OrderRouterActor(Actor):
         orders: list[AnyOrder] = list(
             self.state.select(
                 open_only=state == "open",
-                status=state.upper() if state not in ("", "open", "all") else None,
+                status=state.upper() if state not in ("", "open", "closed", "all") else None,
                 venue=arguments.get("venue") or None,
                 symbol=arguments.get("symbol") or None,
             )
         )
+        if state == "closed":
+            orders = [order for order in orders if order.is_closed]
         orders.sort(key=lambda o: (o.status != "UNKNOWN", -o.spec.ts_created_ns))
         limit = int(arguments.get("limit") or 1000)
         return [to_view(order) for order in orders[:limit]]

@@ -1,0 +1,418 @@
+"""The core as its edges see it: questions answered, commands told, events and books handed on.
+
+One mailbox, `edge`, read by one thread. What the edges show of venues and books is kept here, so
+that a question about them never disturbs an actor; what the router and risk know is asked of them
+by message, and the answer is a future with a deadline of the asker's own.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from itertools import count
+from threading import Lock
+from typing import Any, Final, Protocol
+
+from loguru import logger
+
+from engine.clock import NS_PER_MS, Clock
+from engine.control_port import Facts, Watcher
+from engine.control_views import bbo_row, book_view
+from engine.envelope import decode_event
+from engine.errors import CoreError, Fenced, MessageError, Refused
+from engine.journal import Journal
+from engine.messages.base import Event, Message
+from engine.messages.commands import (
+    Append,
+    AppendRefused,
+    Committed,
+    CommittedNow,
+    PlaceOrder,
+    Query,
+    Reply,
+)
+from engine.messages.events import CommandRecorded
+from engine.messages.market import ConsolidatedBook, VenueState
+from engine.messages.port import VenueHealth
+from engine.supervision import Supervisor
+from engine.wire import unpack
+
+ADDRESS: Final = "edge"
+ROUTER: Final = "order_router"
+RISK: Final = "risk_pnl"
+TAKE_S: Final = 0.5
+PENDING_MAX: Final = 10_000
+
+TOPIC_OF: Final = {
+    "orders": ROUTER,
+    "order": ROUTER,
+    "counts": ROUTER,
+    "instruments": ROUTER,
+    "positions": RISK,
+    "pnl": RISK,
+    "balances": RISK,
+    "risk": RISK,
+    "trading_state": RISK,
+    "venue_book": "order_book",
+}
+
+
+class FaultPort(Protocol):
+    """The simulator's control plane; only demo mode has one."""
+
+    def call(self, action: str, arguments: Mapping[str, str]) -> Any:
+        """List, inject or clear faults. May block for a short HTTP request."""
+        ...
+
+
+@dataclass(slots=True)
+class _Shown:
+    """The newest of what the core tells by itself."""
+
+    books: dict[str, ConsolidatedBook] = field(default_factory=dict)
+    venues: dict[str, VenueState] = field(default_factory=dict)
+    health: dict[str, VenueHealth] = field(default_factory=dict)
+
+
+class Edge:
+    """Implements engine.control_port.CorePort over the runtime and the journal."""
+
+    def __init__(
+        self,
+        runtime: Supervisor,
+        journal: Journal,
+        clock: Clock,
+        facts: Facts,
+        *,
+        faults: FaultPort | None = None,
+        background: Callable[[Callable[[], Any]], Future[Any]],
+    ) -> None:
+        """Take the runtime, the journal, and `background`, which runs what may block elsewhere."""
+        self._runtime = runtime
+        self._journal = journal
+        self._clock = clock
+        self._facts = facts
+        self._faults = faults
+        self._background = background
+        self._consumer = runtime.add_mailbox(ADDRESS)
+        self._shown = _Shown()
+        self._watchers: dict[int, Watcher] = {}
+        self._numbers = count(1)
+        self._pending: dict[str, Future[Reply]] = {}
+        self._lock = Lock()
+        self._stopping = False
+
+    # --- the reading thread -----------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Read the mailbox until `stop`. Runs on a thread of its own."""
+        while not self._stopping:
+            entry = self._consumer.take(TAKE_S)
+            if entry is None:
+                continue
+            try:
+                _, message = self._consumer.read(entry)
+                self._take(message)
+            except (MessageError, Fenced) as error:
+                logger.bind(actor=ADDRESS).error("unreadable: {}", error)
+            self._consumer.ack(entry)
+
+    def stop(self) -> None:
+        """Let the reading thread end."""
+        self._stopping = True
+        self._consumer.wake()
+
+    def _take(self, message: Message) -> None:
+        shown = self._shown
+        if isinstance(message, ConsolidatedBook):
+            shown.books[message.symbol] = message
+            self._tell_watchers(0, message)
+        elif isinstance(message, Committed | CommittedNow):
+            self._tell_watchers(message.seq, message.event)
+        elif isinstance(message, Reply):
+            self._resolve(message)
+        elif isinstance(message, VenueState):
+            shown.venues[message.venue] = message
+        elif isinstance(message, VenueHealth):
+            shown.health[message.venue] = message
+        elif isinstance(message, AppendRefused):
+            for event in message.events:
+                command_id = str(getattr(getattr(event, "order", None), "command_id", ""))
+                self._resolve(Reply(command_id, False, message.code, message.text, b""))
+
+    def _tell_watchers(self, seq: int, message: Message) -> None:
+        for watcher in tuple(self._watchers.values()):
+            watcher(seq, message)
+
+    def _resolve(self, reply: Reply) -> None:
+        with self._lock:
+            future = self._pending.pop(reply.correlation_id, None)
+        if future is not None:
+            _set(future, reply)
+
+    # --- CorePort ---------------------------------------------------------------------------------
+
+    def facts(self) -> Facts:
+        """Return what is fixed for this run."""
+        return self._facts
+
+    def tell(self, address: str, message: Message) -> None:
+        """Put a message into an actor's mailbox. Refused BUSY above the high-water mark."""
+        if isinstance(message, PlaceOrder):
+            for gate in (ROUTER, RISK, "persistence"):
+                if self._runtime.mailbox(gate).above_high_water:
+                    raise Refused("BUSY", f"{gate} has too much work waiting; try again")
+        self._runtime.tell(address, message, sender=ADDRESS)
+
+    def command(self, address: str, message: Message, command_id: str) -> Future[Reply]:
+        """Tell, and return the future of the Reply to `command_id`."""
+        future = self._expect(command_id)
+        try:
+            self.tell(address, message)
+        except CoreError:
+            self._forget(command_id)
+            raise
+        return future
+
+    def query(self, topic: str, arguments: Mapping[str, str]) -> Future[Any]:
+        """Answer from what is shown here, or ask the actor that knows."""
+        here: dict[str, Callable[[Mapping[str, str]], Any]] = {
+            "venues": self._venues_view,
+            "bbo": self._bbo_view,
+            "actors": self._actors_view,
+        }
+        if topic in here:
+            return _done(here[topic], arguments)
+        if topic == "status":
+            return self._status()
+        if topic == "book":
+            if arguments.get("venue"):
+                return self._ask("venue_book", arguments)
+            return _done(self._book_view, arguments)
+        return self._ask(topic, arguments)
+
+    def head_seq(self) -> int:
+        """Return the seq of the newest committed record."""
+        return self._journal.head_seq
+
+    def events_after(self, seq: int) -> Iterator[tuple[int, Event]]:
+        """Read committed events after `seq` from the journal."""
+        for record in self._journal.read(seq):
+            yield record.seq, decode_event(record.kind, record.body)
+
+    def verify_journal(self) -> Mapping[str, Any]:
+        """Check the whole journal."""
+        report = self._journal.verify()
+        return {name: getattr(report, name) for name in report.__struct_fields__}
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Call `watcher` for each committed event and each consolidated book."""
+        number = next(self._numbers)
+        self._watchers[number] = watcher
+        for book in tuple(self._shown.books.values()):
+            watcher(0, book)
+        return lambda: self._watchers.pop(number, None) and None
+
+    def kill_actor(self, name: str, who: str) -> Future[Any]:
+        """Crash an actor as a drill."""
+        return _done(lambda _: self._drill(name, "actor kill", who), {})
+
+    def restart_actor(self, name: str, who: str) -> Future[Any]:
+        """Start an actor anew from its snapshot and journal."""
+        return _done(lambda _: self._drill(name, "actor restart", who), {})
+
+    def faults(self, action: str, arguments: Mapping[str, str], who: str) -> Future[Any]:
+        """List, inject or clear faults of the simulator."""
+        port = self._faults
+        if port is None:
+            raise Refused("NOT_ALLOWED", "this core runs no simulator, so it has no faults to inject")
+        if action != "list":
+            self._record(f"fault {action}", " ".join(arguments.values()), who)
+        return self._background(lambda: port.call(action, arguments))
+
+    # --- views ------------------------------------------------------------------------------------
+
+    def _bbo_view(self, arguments: Mapping[str, str]) -> list[dict[str, Any]]:
+        now_ns, wanted = self._clock.mono_ns(), arguments.get("symbol")
+        books = self._shown.books
+        return [bbo_row(books[s], now_ns) for s in sorted(books) if wanted in (None, s)]
+
+    def _book_view(self, arguments: Mapping[str, str]) -> dict[str, Any]:
+        book = self._shown.books.get(arguments["symbol"])
+        if book is None:
+            raise Refused("NOT_FOUND", f"no book of {arguments['symbol']} yet")
+        return book_view(book, int(arguments.get("depth", "10")), self._clock.mono_ns())
+
+    def _venues_view(self, _: Mapping[str, str]) -> list[dict[str, Any]]:
+        return [self._venue_row(name) for name in sorted(self._facts.venues)]
+
+    def _venue_row(self, name: str) -> dict[str, Any]:
+        state = self._shown.venues.get(name)
+        health = self._shown.health.get(name)
+        book_state, age_ms = self._book_of(name)
+        return {
+            "name": name,
+            "state": state.state if state else "STARTING",
+            "reason": state.reason if state else "",
+            "gate_closed": state.gate_closed if state else False,
+            "book_state": book_state,
+            "book_age_ms": age_ms,
+            "account": self._facts.accounts.get(name),
+            "symbols": list(self._facts.venues[name]),
+            "clock_offset_ms": round(health.clock_offset_ms, 3) if health else None,
+            "rate_used_ratio": round(health.rate_used_ratio, 4) if health else None,
+            "gaps": health.gaps if health else 0,
+            "resyncs": health.resyncs if health else 0,
+            "frames": health.frames if health else 0,
+            "reconnects": health.reconnects if health else 0,
+        }
+
+    def _book_of(self, venue: str) -> tuple[str, int | None]:
+        """Return the worst book state of a venue over its symbols, and the oldest age in ms."""
+        now_ns = self._clock.mono_ns()
+        quotes = [
+            quote
+            for symbol in self._facts.venues[venue]
+            for quote in getattr(self._shown.books.get(symbol), "venues", ())
+            if quote.venue == venue
+        ]
+        if len(quotes) < len(self._facts.venues[venue]):
+            return "EMPTY", None
+        bad = next((quote.state for quote in quotes if quote.state != "LIVE"), "LIVE")
+        oldest_ns = min(quote.mono_received_ns for quote in quotes)
+        return bad, max(0, (now_ns - oldest_ns) // NS_PER_MS)
+
+    def _actors_view(self, _: Mapping[str, str]) -> list[dict[str, Any]]:
+        now_ns = self._clock.mono_ns()
+        return [
+            {
+                "name": s.name,
+                "state": s.state,
+                "restarts": s.restarts,
+                "mailbox": sum(s.mailbox.values()),
+                "lanes": s.mailbox,
+                "incarnation": s.incarnation,
+                "parked": s.parked,
+                "group": s.group,
+                "dispatcher": s.dispatcher,
+                "last_message_ms": (
+                    (now_ns - s.last_message_mono_ns) // NS_PER_MS
+                    if s.last_message_mono_ns
+                    else None
+                ),
+            }
+            for s in self._runtime.tree()
+        ]
+
+    def _status(self) -> Future[Any]:
+        answer: Future[Any] = Future()
+        parts: dict[str, Any] = {}
+
+        def collect(name: str, future: Future[Any]) -> None:
+            error = None if future.cancelled() else future.exception()
+            if future.cancelled() or error is not None:
+                _fail(answer, error or Refused("TIMEOUT", f"no answer from {name}"))
+                return
+            parts[name] = future.result()
+            if len(parts) == 2:
+                _set(answer, self._status_view(parts))
+
+        for topic in ("counts", "trading_state"):
+            self._ask(topic, {}).add_done_callback(lambda f, topic=topic: collect(topic, f))  # type: ignore[misc]
+        return answer
+
+    def _status_view(self, parts: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "mode": self._facts.mode,
+            "name": self._facts.instance,
+            "version": self._facts.version,
+            "trading_state": parts["trading_state"]["trading_state"],
+            "accounts_opened": parts["trading_state"]["opened"],
+            "venues": self._venues_view({}),
+            "actors": self._actors_view({}),
+            "orders": parts["counts"],
+            "journal": {
+                "seq": self._journal.head_seq,
+                "lag": self._runtime.mailbox("persistence").waiting_durable(),
+                "notices": list(self._journal.notices),
+            },
+        }
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _ask(self, topic: str, arguments: Mapping[str, str]) -> Future[Any]:
+        address = TOPIC_OF.get(topic)
+        if address is None:
+            raise Refused("BAD_REQUEST", f"no topic {topic!r}")
+        correlation_id = f"q{next(self._numbers)}"
+        replied = self._expect(correlation_id)
+        answer: Future[Any] = Future()
+        replied.add_done_callback(lambda future: _unpack_into(answer, future))
+        answer.add_done_callback(lambda _: self._forget(correlation_id))
+        query = Query(correlation_id, topic, dict(arguments), ADDRESS)
+        self._runtime.tell(address, query, sender=ADDRESS)
+        return answer
+
+    def _expect(self, correlation_id: str) -> Future[Reply]:
+        future: Future[Reply] = Future()
+        with self._lock:
+            if len(self._pending) >= PENDING_MAX:
+                raise Refused("BUSY", "too many unanswered questions; try again")
+            self._pending[correlation_id] = future
+        future.add_done_callback(lambda f: f.cancelled() and self._forget(correlation_id))
+        return future
+
+    def _forget(self, correlation_id: str) -> None:
+        with self._lock:
+            self._pending.pop(correlation_id, None)
+
+    def _drill(self, name: str, what: str, who: str) -> dict[str, Any]:
+        if name not in {status.name for status in self._runtime.tree()}:
+            names = ", ".join(status.name for status in self._runtime.tree())
+            raise Refused("NOT_FOUND", f"no actor {name!r}; there are {names}")
+        if self._facts.mode == "live" and what == "actor kill":
+            raise Refused("NOT_ALLOWED", "actors are not killed for drills in live mode")
+        self._record(what, name, who)
+        before = next(s for s in self._runtime.tree() if s.name == name)
+        if before.state in ("gave_up", "disabled", "stopped"):
+            self._runtime.restart(name)
+        else:
+            self._runtime.kill(name)
+        return {"name": name, "incarnation": before.incarnation, "restarts": before.restarts}
+
+    def _record(self, what: str, arguments: str, who: str) -> None:
+        event = CommandRecorded("", what, arguments[:2000], who, self._clock.wall_ns())
+        self._runtime.tell("persistence", Append([event]), sender=ADDRESS)
+
+
+def _set(future: Future[Any], value: Any) -> None:
+    try:
+        future.set_result(value)
+    except InvalidStateError:
+        return  # whoever asked has stopped waiting
+
+
+def _fail(future: Future[Any], error: BaseException) -> None:
+    try:
+        future.set_exception(error)
+    except InvalidStateError:
+        return  # as above
+
+
+def _done(view: Callable[[Mapping[str, str]], Any], arguments: Mapping[str, str]) -> Future[Any]:
+    future: Future[Any] = Future()
+    try:
+        future.set_result(view(arguments))
+    except CoreError as error:
+        future.set_exception(error)
+    return future
+
+
+def _unpack_into(answer: Future[Any], replied: Future[Reply]) -> None:
+    if replied.cancelled():
+        answer.cancel()
+        return
+    reply = replied.result()
+    if not reply.ok:
+        _fail(answer, Refused(reply.code, reply.text))
+        return
+    _set(answer, unpack(reply.body) if reply.body else {})

@@ -48,6 +48,8 @@ class JournalReader:
         self._lock = threading.Lock()
         with store.reading():
             self._db = store.connect(folder)
+            # Attaches to the write-ahead log: only then a writer that closes is not the last one.
+            store.head_of(self._db)
 
     def head(self) -> tuple[int, bytes]:
         """Return seq and hash of the newest durable record."""

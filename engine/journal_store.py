@@ -25,7 +25,7 @@ from engine.journal_records import (
     Row,
     opening_hash,
 )
-from engine.snapshot import sync_folder
+from engine.snapshot import sync_folder, write_durably
 
 DB_NAME: Final = "journal.db"
 SCHEMA_VERSION: Final = 1
@@ -80,6 +80,7 @@ def create(folder: Path) -> None:
     new = folder / f"{DB_NAME}.new"
     for stale in folder.glob(f"{DB_NAME}.new*"):
         stale.unlink()
+    write_durably(new, b"")  # an empty file is an empty database; this one is private (0600)
     with closing(sqlite3.connect(new, isolation_level=None)) as db:
         db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         db.execute("PRAGMA journal_mode = WAL")
@@ -189,6 +190,8 @@ def reading() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise reading_error(error) from error
+    except UnicodeDecodeError as error:  # from SQLite's own message, quoting a damaged name
+        raise JournalCorrupt(f"SQLite's answer is not text: {error}") from error
 
 
 def reading_error(error: sqlite3.Error) -> JournalError:

@@ -17,8 +17,12 @@ from engine.journal_records import (
     chained_rows,
 )
 
-_CHECKPOINT_PAGES: Final = 1000  # about 4 MB of log; a log that is reused costs less than one that grows
-_PAGES_PER_COMMIT: Final = 3  # a leaf of the table and of each index, and one page a record: roughly
+_CHECKPOINT_PAGES: Final = (
+    1000  # about 4 MB of log; a log that is reused costs less than one that grows
+)
+_PAGES_PER_COMMIT: Final = (
+    3  # a leaf of the table and of each index, and one page a record: roughly
+)
 
 
 class Writer:

@@ -11,8 +11,10 @@ import pytest
 def seed(request):
     """The seed of a random test: printed, and taken back with --seed where that option exists."""
     given = request.config.getoption("--seed", default=None)
-    value = int(given) if given is not None else int(os.environ.get("XCORE_SEED", 0)) or (
-        random.SystemRandom().randrange(1, 2**31)
+    value = (
+        int(given)
+        if given is not None
+        else int(os.environ.get("XCORE_SEED", 0)) or (random.SystemRandom().randrange(1, 2**31))
     )
     print(f"seed {value} (again: XCORE_SEED={value})")
     return value

@@ -25,7 +25,15 @@ def new_record(n, *, key="", kind="OrderFilled", body=None):
     unique_key = (key or f"fill:{n}") if n % 2 or key else None
     body = bytes([n % 251]) * (n % 90) if body is None else body
     return NewRecord(
-        f"r{n}", unique_key, kind, "order_router", f"c{n}", f"k{n // 3}", body, 10**18 + n, 10**9 + n
+        f"r{n}",
+        unique_key,
+        kind,
+        "order_router",
+        f"c{n}",
+        f"k{n // 3}",
+        body,
+        10**18 + n,
+        10**9 + n,
     )
 
 

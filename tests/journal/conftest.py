@@ -1,6 +1,7 @@
 import os
 import random
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,14 +10,10 @@ import pytest
 
 @pytest.fixture
 def seed(request):
-    """The seed of a random test: printed, and taken back with --seed where that option exists."""
-    given = request.config.getoption("--seed", default=None)
-    value = (
-        int(given)
-        if given is not None
-        else int(os.environ.get("XCORE_SEED", 0)) or (random.SystemRandom().randrange(1, 2**31))
-    )
-    print(f"seed {value} (again: XCORE_SEED={value})")
+    """The seed of a random test: shown when it fails, and taken back from --seed or XCORE_SEED."""
+    given = request.config.getoption("--seed", default=None) or os.environ.get("XCORE_SEED")
+    value = random.SystemRandom().randrange(1, 2**31) if given is None else int(given)
+    sys.stdout.write(f"seed {value} (again: XCORE_SEED={value})\n")
     return value
 
 

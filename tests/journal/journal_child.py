@@ -41,7 +41,7 @@ def steady(folder, count):
         calls = (
             lambda: journal.append([new_record(999)]),
             lambda: journal.save_snapshot("a", 1, b""),
-            lambda: journal.read(),
+            journal.read,
             lambda: journal.find("x"),
             journal.release_reserve,
         )
@@ -77,7 +77,8 @@ def until_full(folder, reserve_bytes):
     try:
         journal.save_snapshot("a", n, b"s" * 10**6)
     except JournalFull:
-        say(snapshot="JournalFull")
+        left = [path.name for path in (folder / "snapshots").iterdir()]
+        say(snapshot="JournalFull", left=left)
     again = journal.append(records[:0]) == []
     journal.close()
     say(usable=again, verified=verify_folder(folder).records)

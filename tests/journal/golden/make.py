@@ -17,6 +17,7 @@ with open_journal(folder) as journal:
         state = fold({}, journal.read(0, seq))
         journal.save_snapshot("toy", seq, repr(sorted(state.items())).encode())
     records = [plain(record) for record in journal.read()]
-    print(hashlib.sha256(repr(records).encode()).hexdigest(), journal.head_hash.hex())
+    digest = hashlib.sha256(repr(records).encode()).hexdigest()
+    sys.stdout.write(f"{digest} {journal.head_hash.hex()}\n")
 for name in ("journal.lock", "journal.db-wal", "journal.db-shm"):
     (folder / name).unlink(missing_ok=True)

@@ -117,4 +117,12 @@ def decode_state(data: bytes, kind: type[StateT]) -> StateT:
         raise MessageError(f"not a snapshot of {kind.__name__}: {error}") from error
 
 
+PartT = TypeVar("PartT", bound=Part)
+
+
+def replaced(part: PartT, **changes: object) -> PartT:
+    """Return a copy of a frozen part or message with some fields changed."""
+    return msgspec.structs.replace(part, **changes)
+
+
 Handler = Callable[[Any], None]

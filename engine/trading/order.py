@@ -174,7 +174,8 @@ class Order(State):
     # The trigger of an event; None for a repeated fill; IllegalTransition for somebody else's event.
     def _trigger(self, event: Any) -> str | None:
         find = _TRIGGER_OF.get(type(event))
-        of = event.order.order_id if hasattr(event, "order") else getattr(event, "order_id", "")
+        about = event.order if hasattr(event, "order") else event
+        of = getattr(about, "order_id", "")
         if find is None or of != self.order_id:
             raise IllegalTransition(
                 f"order {self.order_id} ({self.status}): {type(event).__name__} of {of!r} is not for it"

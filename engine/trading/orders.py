@@ -15,6 +15,7 @@ from engine.messages.events import (
     OrderApproved,
     OrderCancelRequested,
     OrderDenied,
+    OrderEvent,
     OrderSpec,
     ParentAccepted,
 )
@@ -197,12 +198,15 @@ class OrderTable:
         """
         if isinstance(event, ParentAccepted):
             return self._accept_parent(event)
-        order_id = event.order.order_id if hasattr(event, "order") else _order_id(event)
+        if not isinstance(event, OrderEvent | ExternalOrderSeen):
+            return False
+        order_id = event_order_id(event)
         if order_id in self._parents:
             return self._cancel_parent(event)
         order = self._orders.get(order_id)
-        born = order is None and isinstance(event, OrderApproved | OrderDenied | ExternalOrderSeen)
-        if born:
+        born = False
+        if order is None and isinstance(event, OrderApproved | OrderDenied | ExternalOrderSeen):
+            born = True
             order = Order(spec=event.order, ts_last_ns=event.order.ts_created_ns)
         if order is None or not order.apply(event, seq):
             return False
@@ -302,8 +306,8 @@ class OrderTable:
         return True
 
     def _cancel_parent(self, event: Any) -> bool:
-        parent = self._parents.get(_order_id(event))
-        if parent is None or not isinstance(event, OrderCancelRequested) or parent.cancel_requested:
+        parent = self._parents[event_order_id(event)]
+        if not isinstance(event, OrderCancelRequested) or parent.cancel_requested:
             return False
         parent.state.cancel_requested, parent.state.cancel_reason = True, event.reason
         return True
@@ -374,6 +378,8 @@ def to_view(order: AnyOrder) -> dict[str, Any]:
     }
 
 
-def _order_id(event: Any) -> str:
-    # OrderFilled.order_id and the like; other events (halts, balances) have none.
-    return str(getattr(event, "order_id", ""))
+def event_order_id(event: Any) -> str:
+    """Return the id of the order that an order event is about."""
+    if isinstance(event, OrderApproved | OrderDenied | ExternalOrderSeen | ParentAccepted):
+        return event.order.order_id
+    return str(event.order_id)

@@ -7,10 +7,12 @@ reads `["OrderFilled", ...]`. Decimals travel as strings; NaN and infinities are
 from collections.abc import Callable
 from decimal import Decimal
 from enum import IntEnum
-from typing import Annotated, Any, ClassVar, Final, Literal, get_type_hints
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import Meta
+
+from engine.errors import MessageError
 
 DIGITS_MAX: Final = 38
 EXPONENT_MAX: Final = 24
@@ -92,6 +94,35 @@ def _decimal_fields(cls: type) -> tuple[str, ...]:
 
 def _is_decimal(hint: Any) -> bool:
     return hint is Decimal or Decimal in getattr(hint, "__args__", ())
+
+
+class State(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """Base of what a fold of events keeps: mutable, changed only by its `apply`, never sent."""
+
+
+StateT = TypeVar("StateT")
+_state_encoder: Final = msgspec.msgpack.Encoder(decimal_format="string", order="deterministic")
+
+
+def encode_state(state: object) -> bytes:
+    """Return the canonical bytes of a state: equal states give equal bytes."""
+    return _state_encoder.encode(state)
+
+
+def decode_state(data: bytes, kind: type[StateT]) -> StateT:
+    """Return the state of type `kind` that `encode_state` wrote; MessageError if it is not one."""
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise MessageError(f"not a snapshot of {kind.__name__}: {error}") from error
+
+
+PartT = TypeVar("PartT", bound=Part)
+
+
+def replaced(part: PartT, **changes: object) -> PartT:
+    """Return a copy of a frozen part or message with some fields changed."""
+    return msgspec.structs.replace(part, **changes)
 
 
 Handler = Callable[[Any], None]

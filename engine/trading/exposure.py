@@ -1,0 +1,122 @@
+"""What open orders can still do, summed up as they change: the worst case that risk charges.
+
+Every order that may still trade is charged with all it may still fill: in flight, UNKNOWN and
+PENDING_CANCEL ones in full, and closed ones with the fills that the venue claims and has not yet
+itemised. The sums are exact, so adding and taking away leaves no trace.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, TypeVar
+
+from engine.trading.money import ZERO, exact, split_symbol
+from engine.trading.order import Order
+
+Key = tuple[str, str]
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One order's claim: it may still trade `quantity` at `price` or better."""
+
+    order_id: str
+    account: str
+    venue: str
+    symbol: str
+    base: str
+    quote: str
+    side: str
+    price: Decimal | None
+    quantity: Decimal
+    is_open: bool
+
+
+class Exposure:
+    """Running sums over all charges. `update` is the only thing that changes them."""
+
+    def __init__(self, fee_reserve: Decimal) -> None:
+        self._fee_factor: Final = 1 + fee_reserve
+        self._charges: dict[str, Charge] = {}
+        self._markets: dict[Key, dict[str, Charge]] = {}
+        self._by_side: dict[tuple[str, str, str], Decimal] = {}  # account, base, side
+        self._reserved: dict[Key, Decimal] = {}  # account, asset
+        self.notional: dict[str, Decimal] = {}  # per quote asset, orders with a price
+        self.unpriced: dict[str, Decimal] = {}  # per symbol, orders without one
+        self.open_orders = 0
+
+    @exact
+    def update(self, order: Order) -> None:
+        """Charge the order for what it can do now, in place of its former charge."""
+        former = self._charges.pop(order.order_id, None)
+        if former is not None:
+            self._count(former, -1)
+            del self._markets[former.venue, former.symbol][former.order_id]
+        quantity = order.exposure_quantity
+        if quantity == 0 and order.is_closed:
+            return
+        spec = order.spec
+        base, quote = split_symbol(spec.symbol)
+        charge = Charge(
+            spec.order_id,
+            spec.account or "",
+            spec.venue,
+            spec.symbol,
+            base,
+            quote,
+            spec.side,
+            spec.price,
+            quantity,
+            order.is_open,
+        )
+        self._charges[order.order_id] = charge
+        self._markets.setdefault((spec.venue, spec.symbol), {})[order.order_id] = charge
+        self._count(charge, 1)
+
+    @exact
+    def side_quantity(self, base: str, side: str, account: str | None = None) -> Decimal:
+        """Return what all orders of one side may still trade of an asset, per account or net."""
+        if account is not None:
+            return self._by_side.get((account, base, side), ZERO)
+        return sum(
+            (q for (_, b, s), q in self._by_side.items() if b == base and s == side),
+            ZERO,
+        )
+
+    def reserved(self, account: str, asset: str) -> Decimal:
+        """Return what open orders claim of a balance: quote with fees for buys, base for sells."""
+        return self._reserved.get((account, asset), ZERO)
+
+    def bases(self) -> set[str]:
+        """Return the assets that any order has ever been charged for."""
+        return {base for (_, base, _) in self._by_side}
+
+    def crossing(self, venue: str, symbol: str, side: str, price: Decimal | None) -> str | None:
+        """Return the id of an own order on the other side that `side` at `price` would trade with."""
+        for charge in self._markets.get((venue, symbol), {}).values():
+            if charge.side == side or not charge.is_open:
+                continue
+            if price is None or charge.price is None:
+                return charge.order_id
+            buy, sell = (price, charge.price) if side == "BUY" else (charge.price, price)
+            if buy >= sell:
+                return charge.order_id
+        return None
+
+    def _count(self, charge: Charge, sign: int) -> None:
+        quantity = charge.quantity * sign
+        self.open_orders += sign if charge.is_open else 0
+        _add(self._by_side, (charge.account, charge.base, charge.side), quantity)
+        if charge.side == "SELL":
+            _add(self._reserved, (charge.account, charge.base), quantity)
+        if charge.price is None:
+            _add(self.unpriced, charge.symbol, quantity)
+            return
+        notional = charge.price * quantity
+        _add(self.notional, charge.quote, notional)
+        if charge.side == "BUY":
+            _add(self._reserved, (charge.account, charge.quote), notional * self._fee_factor)
+
+
+def _add(sums: dict[K, Decimal], key: K, quantity: Decimal) -> None:
+    sums[key] = sums.get(key, ZERO) + quantity

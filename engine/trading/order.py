@@ -1,0 +1,326 @@
+"""The life of one order as a fold of its events: one method changes anything.
+
+Which status follows from which trigger stands in order_status.py; what is not in that table raises
+IllegalTransition and changes nothing. A fill beyond the order's quantity is counted, because it is
+money, and the order is flagged `overfilled`.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
+
+from engine.errors import IllegalTransition
+from engine.messages.base import State
+from engine.messages.events import (
+    ExternalOrderSeen,
+    OrderAcknowledged,
+    OrderApproved,
+    OrderCanceled,
+    OrderCancelRejected,
+    OrderCancelRequested,
+    OrderDenied,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    OrderResolved,
+    OrderSpec,
+    OrderUnknown,
+    OrderVenueFilled,
+)
+from engine.trading.money import ZERO, exact, ratio
+from engine.trading.order_status import (
+    ACK,
+    ADOPT,
+    APPROVE,
+    CANCEL,
+    CANCEL_REFUSE,
+    CANCELED_BY_VENUE,
+    CLOSED,
+    CREATED,
+    DENIED,
+    DENY,
+    EXPIRE,
+    FILL_LAST,
+    FILL_PART,
+    FILLED,
+    IN_FLIGHT,
+    KEEP,
+    LOSE,
+    NEW,
+    OPEN,
+    PARTIALLY_FILLED,
+    PENDING_CANCEL,
+    REJECT,
+    REJECT_WEAK,
+    REJECTED,
+    RESOLVE_CANCELED,
+    RESOLVE_REJECTED,
+    SAME,
+    SEE,
+    TABLE,
+    VENUE_FILL,
+)
+
+NOT_RECEIVED: Final = "not_received"  # code of a rejection that rests on absence, not on a reply
+RESOLVED: Final = "resolved"  # reason code of an end by a person's word
+DUPLICATE: Final = "duplicate"  # denial of a repeated proposal; says nothing of the first one
+TRAIL_MAX: Final = 32
+
+
+class Order(State):
+    """One order at one venue. `apply` is the only thing that changes it."""
+
+    spec: OrderSpec
+    status: str = CREATED
+    venue_order_id: str | None = None
+    filled_quantity: Decimal = ZERO
+    filled_notional: Decimal = ZERO
+    fees: dict[str, Decimal] = {}  # noqa: RUF012  msgspec copies the empty default
+    fill_keys: set[str] = set()  # noqa: RUF012
+    venue_filled_quantity: Decimal = ZERO
+    cancel_requested: bool = False
+    resurrected: bool = False
+    reason_code: str = ""
+    reason: str = ""
+    ts_last_ns: int = 0
+    trail: list[str] = []  # noqa: RUF012
+    seq: int = 0  # of the last event, for people; not part of a snapshot
+
+    @property
+    def order_id(self) -> str:
+        """The id of the order, which at a venue is also its client_order_id."""
+        return self.spec.order_id
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing but late fills can still happen."""
+        return self.status in CLOSED
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the order may still trade."""
+        return self.status not in CLOSED
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the order is closed and every fill the venue claims is here."""
+        return self.is_closed and self.missing_fills == 0
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether a request of ours is on its way."""
+        return self.status in IN_FLIGHT
+
+    @property
+    @exact
+    def leaves_quantity(self) -> Decimal:
+        """What may still be filled; 0 once closed."""
+        return max(ZERO, self.spec.quantity - self.filled_quantity) if self.is_open else ZERO
+
+    @property
+    @exact
+    def missing_fills(self) -> Decimal:
+        """What the venue claims to have filled and has not itemised here yet."""
+        return max(ZERO, self.venue_filled_quantity - self.filled_quantity)
+
+    @property
+    def exposure_quantity(self) -> Decimal:
+        """What risk must charge beyond the fills that are counted already."""
+        return max(self.leaves_quantity, self.missing_fills)
+
+    @property
+    def overfilled(self) -> bool:
+        """Whether the venue executed more than was asked."""
+        return self.filled_quantity > self.spec.quantity
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """The average over all fills to 28 digits (exact: filled_notional / filled_quantity)."""
+        return ratio(self.filled_notional, self.filled_quantity)
+
+    @exact
+    def apply(self, event: Any, seq: int = 0) -> bool:
+        """Fold one event; False for a duplicate. IllegalTransition changes nothing."""
+        trigger = self._trigger(event)
+        if trigger is None:
+            return False
+        target = TABLE.get((self.status, trigger))
+        if target is None:
+            raise IllegalTransition(
+                f"order {self.order_id}: {self.status} does not allow {type(event).__name__}"
+                f" ({trigger})"
+            )
+        if target == SAME or (target == ADOPT and not self._ended_unproven()):
+            return False
+        before = self.status
+        take = _TAKE.get(trigger)
+        if take is not None:
+            take(self, event)
+        self.status = self._resolve(target)
+        if target == ADOPT or (before in {REJECTED, DENIED} and self._lives()):
+            self.resurrected = True
+            self.reason_code, self.reason = "", ""
+        self._note(event, seq)
+        return True
+
+    # Adopted after all: open, or complete.
+    def _lives(self) -> bool:
+        return self.is_open or self.status == FILLED
+
+    # The order was ended by absence or by a person's word, not by the venue's.
+    def _ended_unproven(self) -> bool:
+        return self.reason_code in {NOT_RECEIVED, RESOLVED}
+
+    # The trigger of an event; None for a repeated fill; IllegalTransition for somebody else's event.
+    def _trigger(self, event: Any) -> str | None:
+        find = _TRIGGER_OF.get(type(event))
+        about = event.order if hasattr(event, "order") else event
+        of = getattr(about, "order_id", "")
+        if find is None or of != self.order_id:
+            raise IllegalTransition(
+                f"order {self.order_id} ({self.status}): {type(event).__name__} of {of!r} is not for it"
+            )
+        return find(self, event)
+
+    def _resolve(self, target: str) -> str:
+        if target == KEEP:
+            return self.status
+        if target not in {OPEN, ADOPT}:
+            return target
+        if self.cancel_requested:
+            return PENDING_CANCEL
+        return PARTIALLY_FILLED if self.filled_quantity > 0 else NEW
+
+    def _note(self, event: Any, seq: int) -> None:
+        self.seq = max(self.seq, seq)
+        self.ts_last_ns = max(self.ts_last_ns, getattr(event, "ts_event_ns", 0))
+        self.trail = [*self.trail, f"{type(event).__name__} {_words(event)}".strip()][-TRAIL_MAX:]
+
+
+# --- triggers -------------------------------------------------------------------------------------
+
+
+def _fill_key(event: OrderFilled) -> str:
+    return f"{event.venue_order_id}|{event.trade_id}"
+
+
+# Which of the fill triggers, after checking that the venue's words fit this order at all.
+def _fill_trigger(order: Order, event: OrderFilled) -> str | None:
+    spec = order.spec
+    expected = (spec.account, spec.venue, spec.symbol, spec.side)
+    found = (event.account, event.venue, event.symbol, event.side)
+    if expected != found or event.quantity < 0 or event.price < 0:
+        raise IllegalTransition(
+            f"order {order.order_id} ({order.status}): fill {event.trade_id} of {found},"
+            f" {event.quantity} at {event.price}, does not fit {expected}"
+        )
+    if _fill_key(event) in order.fill_keys:
+        return None
+    done = order.filled_quantity + event.quantity >= spec.quantity
+    return FILL_LAST if done else FILL_PART
+
+
+def _denial_trigger(order: Order, event: OrderDenied) -> str | None:
+    # A denied repetition must not end the order that it repeats.
+    repeats = event.code == DUPLICATE and order.status != CREATED
+    return None if repeats else DENY
+
+
+def _rejection_trigger(order: Order, event: OrderRejected) -> str:
+    weak = event.code == NOT_RECEIVED or order.filled_quantity > 0
+    return REJECT_WEAK if weak else REJECT
+
+
+def _resolution_trigger(_: Order, event: OrderResolved) -> str:
+    return RESOLVE_REJECTED if event.status == REJECTED else RESOLVE_CANCELED
+
+
+_TRIGGER_OF: Final[dict[type, Callable[[Order, Any], str | None]]] = {
+    OrderApproved: lambda _, __: APPROVE,
+    OrderDenied: _denial_trigger,
+    OrderAcknowledged: lambda _, __: ACK,
+    OrderRejected: _rejection_trigger,
+    OrderUnknown: lambda _, __: LOSE,
+    OrderFilled: _fill_trigger,
+    OrderCancelRequested: lambda _, __: CANCEL,
+    OrderCancelRejected: lambda _, __: CANCEL_REFUSE,
+    OrderCanceled: lambda _, __: CANCELED_BY_VENUE,
+    OrderExpired: lambda _, __: EXPIRE,
+    OrderVenueFilled: lambda _, __: VENUE_FILL,
+    OrderResolved: _resolution_trigger,
+    ExternalOrderSeen: lambda _, __: SEE,
+}
+
+
+# --- facts: what an accepted event changes beside the status ---------------------------------------
+
+
+def _take_fill(order: Order, event: OrderFilled) -> None:
+    order.fill_keys.add(_fill_key(event))
+    order.filled_quantity += event.quantity
+    order.filled_notional += event.price * event.quantity
+    order.fees[event.fee_asset] = order.fees.get(event.fee_asset, ZERO) + event.fee
+    _take_venue_order_id(order, event)
+
+
+# The first id stays: a second one for the same client id is for the trail and the alarm.
+def _take_venue_order_id(order: Order, event: Any) -> None:
+    if order.venue_order_id is None:
+        order.venue_order_id = event.venue_order_id
+
+
+def _take_claim(order: Order, event: Any) -> None:
+    order.venue_filled_quantity = max(order.venue_filled_quantity, event.filled_quantity)
+
+
+def _take_end(order: Order, event: Any) -> None:
+    _take_claim(order, event)
+    order.reason = event.reason
+
+
+def _take_code(order: Order, event: Any) -> None:
+    order.reason_code, order.reason = event.code, event.text
+
+
+def _take_resolution(order: Order, event: OrderResolved) -> None:
+    order.reason_code, order.reason = RESOLVED, f"{event.who}: {event.reason}"
+
+
+def _take_cancel(order: Order, _: OrderCancelRequested) -> None:
+    order.cancel_requested = True
+
+
+def _take_refusal(order: Order, _: OrderCancelRejected) -> None:
+    order.cancel_requested = False
+
+
+def _take_sighting(order: Order, event: ExternalOrderSeen) -> None:
+    order.venue_order_id = event.venue_order_id
+    if event.status == FILLED:
+        order.venue_filled_quantity = order.spec.quantity
+
+
+_TAKE: Final[dict[str, Callable[[Order, Any], None]]] = {
+    DENY: _take_code,
+    ACK: _take_venue_order_id,
+    REJECT: _take_code,
+    REJECT_WEAK: _take_code,
+    FILL_PART: _take_fill,
+    FILL_LAST: _take_fill,
+    CANCEL: _take_cancel,
+    CANCEL_REFUSE: _take_refusal,
+    CANCELED_BY_VENUE: _take_end,
+    EXPIRE: _take_end,
+    VENUE_FILL: _take_claim,
+    RESOLVE_REJECTED: _take_resolution,
+    RESOLVE_CANCELED: _take_resolution,
+    SEE: _take_sighting,
+}
+
+
+def _words(event: Any) -> str:
+    for name in ("evidence", "cause", "reason", "text", "trade_id"):
+        words = getattr(event, name, "")
+        if words:
+            return str(words)
+    return ""

@@ -1,0 +1,298 @@
+"""The risk gate: judges one order at a time against everything that is open, held or unknown.
+
+`judge` is pure; the caller applies the event it leads to at once, before the next order is judged
+and before the journal has it. So an approved order counts from the moment of its approval, and the
+limits hold for every interleaving. What cannot be valued is refused, unless it provably reduces the
+account's position. Cancels never come here: reducing risk is never refused.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any, Final
+
+from engine.messages.base import State, decode_state, encode_state, replaced
+from engine.messages.events import (
+    OrderApproved,
+    OrderDenied,
+    OrderFilled,
+    OrderSpec,
+    TradingHalted,
+    TradingResumed,
+)
+from engine.messages.port import Instrument
+from engine.trading import risk_limits as why
+from engine.trading.exposure import Exposure
+from engine.trading.ledger import Ledger, LedgerState
+from engine.trading.money import ZERO, exact, plain, plain_or_none
+from engine.trading.order import Order
+from engine.trading.orders import OrderTable, TableState, event_order_id
+from engine.trading.risk_checks import CHECKS, Case, MarketView, Refusal, approval_text, on_step
+from engine.trading.risk_limits import RiskLimits
+
+NS_PER_S: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement. `order` is the order as it may leave: a MARKET order carries its collar price."""
+
+    approved: bool
+    code: str
+    text: str
+    order: OrderSpec
+
+
+class Halt(State):
+    """Why a scope is halted, by whom, since when."""
+
+    scope: str
+    reason: str
+    who: str
+    ts_ns: int
+
+
+class GateState(State):
+    """The snapshot of the gate with its orders and money."""
+
+    orders: TableState
+    ledger: LedgerState
+    halts: list[Halt]
+    approvals: list[int]
+
+
+class RiskGate:
+    """Orders, money, exposure, halts and order rate, as one fold; and the judgement over them."""
+
+    def __init__(
+        self, limits: RiskLimits, orders: OrderTable | None = None, ledger: Ledger | None = None
+    ) -> None:
+        self.limits = limits
+        self.orders = OrderTable() if orders is None else orders
+        self.ledger = Ledger(limits.report_currency) if ledger is None else ledger
+        self.exposure = Exposure(limits.fee_reserve)
+        self.halts: dict[str, Halt] = {}
+        self._approvals: deque[int] = deque(maxlen=max(1, limits.max_orders_per_second))
+        for order in self.orders.select(parents=False):
+            if isinstance(order, Order):
+                self.exposure.update(order)
+
+    def apply(self, event: Any, seq: int = 0) -> bool:
+        """Fold one event: orders, ledger, exposure, halts. False if it changed nothing."""
+        if isinstance(event, TradingHalted):
+            self.halts[event.scope] = Halt(event.scope, event.reason, event.who, event.ts_ns)
+            return True
+        if isinstance(event, TradingResumed):
+            return self.halts.pop(event.scope, None) is not None
+        changed = self.orders.apply(event, seq)
+        if changed:
+            self._follow(event)
+        repeated = isinstance(event, OrderFilled) and self._is_known(event) and not changed
+        return (not repeated and self.ledger.apply(event)) or changed
+
+    @exact
+    def judge(
+        self, spec: OrderSpec, now_mono_ns: int, now_wall_ns: int, market: MarketView
+    ) -> Verdict:
+        """Return whether the order may leave, and as what. Changes nothing."""
+        assert now_wall_ns >= 0
+        refusal = self._refuse_unseen(spec, market)
+        if refusal is not None:
+            return Verdict(False, *refusal, spec)
+        case = self._case(spec, now_mono_ns, market)
+        for check in CHECKS:
+            refusal = check(self, case)
+            if refusal is not None:
+                return Verdict(False, *refusal, case.spec)
+        return Verdict(True, "", approval_text(case), case.spec)
+
+    def event(self, verdict: Verdict, now_mono_ns: int) -> OrderApproved | OrderDenied:
+        """Return the event of a verdict; the caller applies it before it judges the next order."""
+        if not verdict.approved:
+            return OrderDenied(verdict.order, verdict.code, verdict.text)
+        expires = now_mono_ns + self.limits.approval_ttl_ns
+        return OrderApproved(verdict.order, now_mono_ns, expires, verdict.text)
+
+    @exact
+    def position(self, asset: str, account: str | None = None) -> Decimal:
+        """Return the holdings of an asset that limits count: of one account, or net over all."""
+        counted = self.limits.count_opening
+        return self.ledger.net(asset, with_opening=counted, account=account)
+
+    @exact
+    def worst_position(self, asset: str) -> tuple[Decimal, Decimal]:
+        """Return the lowest and highest net position that everything open can still lead to."""
+        held = self.position(asset)
+        return (
+            held - self.exposure.side_quantity(asset, "SELL"),
+            held + self.exposure.side_quantity(asset, "BUY"),
+        )
+
+    @exact
+    def open_notional(self, market: MarketView) -> Decimal | None:
+        """Return the worth of everything open in the report currency; None if not valuable now."""
+        total = ZERO
+        for quote, notional in self.exposure.notional.items():
+            rate = self.rate(quote, market) if notional != 0 else ZERO
+            if rate is None:
+                return None
+            total += notional * rate
+        for symbol, quantity in self.exposure.unpriced.items():
+            if quantity == 0:
+                continue
+            mid, _ = self._mid(symbol, market)
+            rate = self.rate(symbol.partition("/")[2], market)
+            if mid is None or rate is None:
+                return None
+            total += quantity * mid * rate
+        return total
+
+    def orders_in_last_second(self, now_mono_ns: int) -> int:
+        """Return how many orders were approved within the last second."""
+        return sum(1 for at in self._approvals if 0 <= now_mono_ns - at < NS_PER_S)
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes of orders, money, halts and order rate."""
+        halts = [halt for _, halt in sorted(self.halts.items())]
+        state = GateState(
+            self.orders.to_state(), self.ledger.to_state(), halts, list(self._approvals)
+        )
+        return encode_state(state)
+
+    @classmethod
+    def from_bytes(
+        cls, data: bytes, limits: RiskLimits, closed_kept_max: int | None = None
+    ) -> "RiskGate":
+        """Return the gate that `to_bytes` wrote, under today's limits; MessageError if it is none."""
+        state = decode_state(data, GateState)
+        kept = {} if closed_kept_max is None else {"closed_kept_max": closed_kept_max}
+        orders = OrderTable.from_state(state.orders, **kept)
+        gate = cls(limits, orders, Ledger.from_state(state.ledger))
+        gate.halts = {halt.scope: halt for halt in state.halts}
+        gate._approvals.extend(state.approvals)
+        return gate
+
+    def _is_known(self, event: OrderFilled) -> bool:
+        return self.orders.order(event.order_id) is not None
+
+    def _follow(self, event: Any) -> None:
+        if isinstance(event, OrderApproved):
+            self._approvals.append(event.approved_mono_ns)
+        order = self.orders.order(event_order_id(event))
+        if order is not None:
+            self.exposure.update(order)
+
+    # What refuses an order before anything about its market is looked up.
+    def _refuse_unseen(self, spec: OrderSpec, market: MarketView) -> Refusal | None:
+        if self.orders.get(spec.order_id) is not None:
+            return why.DUPLICATE, f"order {spec.order_id} is known already"
+        for scope in ("all", f"venue:{spec.venue}", f"symbol:{spec.symbol}"):
+            if scope in self.halts:
+                halt = self.halts[scope]
+                return why.HALTED, f"{scope} halted by {halt.who}: {halt.reason}"
+        if spec.account is None:
+            return why.NO_ACCOUNT, f"an order to {spec.venue} must name its account"
+        if not self.ledger.is_opened(spec.account):
+            return why.ACCOUNT_NOT_OPENED, f"account {spec.account} has no opening balances yet"
+        instrument = market.instrument(spec.venue, spec.symbol)
+        if instrument is None:
+            return why.UNKNOWN_INSTRUMENT, f"{spec.symbol} at {spec.venue} is not known"
+        if instrument.status != "TRADING":
+            return why.INSTRUMENT_NOT_TRADING, f"{spec.symbol} at {spec.venue}: {instrument.status}"
+        return None
+
+    def _case(self, spec: OrderSpec, now_mono_ns: int, market: MarketView) -> Case:
+        instrument = market.instrument(spec.venue, spec.symbol)
+        assert instrument is not None
+        account = spec.account
+        assert account is not None
+        mid, problem = self._mid(spec.symbol, market)
+        if spec.order_type == "MARKET" and spec.price is None and mid is not None:
+            spec = replaced(spec, price=self._collar_price(spec, mid, instrument))
+        return Case(
+            spec=spec,
+            account=account,
+            base=instrument.base,
+            quote=instrument.quote,
+            instrument=instrument,
+            mid=mid,
+            mid_problem=problem,
+            reduces=self._reduces(spec, instrument.base),
+            now_mono_ns=now_mono_ns,
+            market=market,
+        )
+
+    # The furthest price the collar allows, on the tick, on the near side.
+    def _collar_price(self, spec: OrderSpec, mid: Decimal, instrument: Instrument) -> Decimal:
+        sign, rounding = (1, ROUND_FLOOR) if spec.side == "BUY" else (-1, ROUND_CEILING)
+        limit = self.collar(mid, sign)
+        return on_step(limit, instrument.tick_size, rounding)
+
+    def collar(self, mid: Decimal, sign: int) -> Decimal:
+        """Return the collar above (`sign` 1) or below (-1) a mid."""
+        return mid * (100 + sign * self.limits.price_collar_pct) * Decimal("0.01")
+
+    # Whether the order, and all others of its side, can only bring the account's holdings nearer zero.
+    def _reduces(self, spec: OrderSpec, base: str) -> bool:
+        held = self.position(base, spec.account)
+        open_quantity = self.exposure.side_quantity(base, spec.side, spec.account)
+        room = held if spec.side == "SELL" else -held
+        return open_quantity + spec.quantity <= room
+
+    def _mid(self, symbol: str, market: MarketView) -> tuple[Decimal | None, str]:
+        found = market.mid(symbol)
+        if found is None:
+            return None, why.NO_MID
+        if found[1] > self.limits.mid_age_max_ns:
+            return None, why.STALE_MID
+        return found[0], ""
+
+    def rate(self, asset: str, market: MarketView) -> Decimal | None:
+        """Return one unit of an asset in the report currency; None if not valuable now."""
+        if asset == self.limits.report_currency:
+            return Decimal(1)
+        return self._mid(f"{asset}/{self.limits.report_currency}", market)[0]
+
+    @exact
+    def show(self, now_mono_ns: int, market: MarketView) -> list[dict[str, Any]]:
+        """Return each limit beside what is used of it: plain rows, money as plain strings."""
+        limits, report = self.limits, self.limits.report_currency
+        rate_used = self.orders_in_last_second(now_mono_ns)
+        used = self.open_notional(market)
+        rows = [
+            _row("max_order_notional", "order", report, limits.max_order_notional, None),
+            _row("max_open_notional", "all", report, limits.max_open_notional, used),
+            _count_row(
+                "max_open_orders", "orders", limits.max_open_orders, self.exposure.open_orders
+            ),
+            _count_row(
+                "max_orders_per_second", "orders/s", limits.max_orders_per_second, rate_used
+            ),
+            _row("price_collar_pct", "order", "%", limits.price_collar_pct, None),
+            _row("mid_age_max_ns", "mid", "ns", Decimal(limits.mid_age_max_ns), None),
+            _row("approval_ttl_ns", "order", "ns", Decimal(limits.approval_ttl_ns), None),
+        ]
+        assets = self.exposure.bases() | (limits.max_position.keys() - {why.ANY_ASSET})
+        for asset in sorted(assets):
+            low, high = self.worst_position(asset)
+            limit = limits.position_max(asset)
+            rows.append(_row("max_position", asset, asset, limit, max(-low, high)))
+        return rows
+
+
+def _count_row(limit: str, unit: str, value: int, used: int) -> dict[str, Any]:
+    return _row(limit, "all", unit, Decimal(value), Decimal(used))
+
+
+def _row(
+    limit: str, scope: str, unit: str, value: Decimal | None, used: Decimal | None
+) -> dict[str, Any]:
+    headroom = None if value is None or used is None else plain(value - used)
+    return {
+        "limit": limit,
+        "scope": scope,
+        "unit": unit,
+        "limit_value": plain_or_none(value),
+        "used": plain_or_none(used),
+        "headroom": headroom,
+    }

@@ -15,6 +15,7 @@ from engine.messages.base import Event, Message
 
 SCHEMA: Final = 1
 ENVELOPE_MAX_BYTES: Final = 4 * 2**20
+BODY_MAX_BYTES: Final = ENVELOPE_MAX_BYTES - 4096
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
@@ -54,6 +55,19 @@ _bodies: Final = {name: msgspec.msgpack.Decoder(cls) for name, cls in KINDS.item
 def encode_body(message: Message) -> bytes:
     """Return the canonical MessagePack of one message."""
     return _encoder.encode(message)
+
+
+def raw_body(message: Message) -> msgspec.Raw:
+    """Return one message encoded, ready to be the body of any number of envelopes.
+
+    Raises:
+        MessageError: it is larger than any message may be.
+    """
+    body = _encoder.encode(message)
+    if len(body) > BODY_MAX_BYTES:
+        kind = type(message).__name__
+        raise MessageError(f"{kind}: {len(body)} bytes, more than {BODY_MAX_BYTES}")
+    return msgspec.Raw(body)
 
 
 def encode(envelope: Envelope) -> bytes:

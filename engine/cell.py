@@ -1,0 +1,371 @@
+"""One address at work: its mailbox, its present incarnation, and the steps that a dispatcher runs.
+
+A step is peek, decode, handle, commit, flush, acknowledge. The commit is the only point that counts: a
+crash before it means that the handler never ran, a crash after it that it did, and then the next
+incarnation finishes the flush before it does anything else. The cell decides nothing about restarts: it
+reports every end to the supervisor. Nobody is woken before the step is over.
+"""
+
+from collections.abc import Callable, Iterable
+from enum import Enum, auto
+from threading import get_ident
+from typing import Final, NamedTuple, Protocol
+
+from engine.actor import Actor, Birth
+from engine.clock import Clock
+from engine.envelope import SCHEMA, Envelope, raw_body
+from engine.errors import MessageError
+from engine.ids import message_id
+from engine.mailbox import Delayed, Entry, Mailbox, Output, messages_of
+from engine.messages.base import Message
+from engine.messages.commands import Barrier, BarrierPassed
+from engine.specs import ChildSpec, State
+from engine.timers import Timer  # noqa: TC001  annotations are read at run time
+
+# Where a drill may strike, in the order of a step.
+FAULT_POINTS: Final = (
+    "before_handler",
+    "in_handler",
+    "before_flush",
+    "mid_flush",
+    "before_ack",
+)
+
+
+class InjectedFault(BaseException):
+    """A crash that a drill or a simulation caused. Blamed on no message."""
+
+
+class Phase(Enum):
+    """How far an incarnation has come."""
+
+    RESTING = auto()
+    BORN = auto()
+    WAITING = auto()
+    LOADING = auto()
+    LOADED = auto()
+    RUNNING = auto()
+    STOPPING = auto()
+
+
+class Running(NamedTuple):
+    """What a thread is in the middle of; the watchdog looks at it."""
+
+    since_mono_ns: int
+    thread: int
+    entry: Entry | None
+
+
+class Life:
+    """One incarnation."""
+
+    __slots__ = ("actor", "birth", "epoch", "incarnation", "phase", "running")
+
+    def __init__(self, epoch: int, incarnation: int) -> None:
+        self.epoch = epoch
+        self.incarnation = incarnation
+        self.phase = Phase.RESTING
+        self.actor: Actor | None = None
+        self.birth: Birth | None = None
+        self.running: Running | None = None
+
+
+class Slot(Protocol):
+    """Anything that has an address."""
+
+    mailbox: Mailbox
+
+    def wake(self) -> None:
+        """See to it that the mailbox is read soon."""
+        ...
+
+
+class Host(Protocol):
+    """What a cell needs of the supervisor."""
+
+    clock: Clock
+    faults: Callable[[str, str], None] | None
+
+    def deliver(self, entry: Entry) -> Slot | None:
+        """Put an entry into its recipient's mailbox and return whom to wake."""
+        ...
+
+    def arm(self, cell: "Cell", life: Life, delayed: Delayed) -> None:
+        """Set an actor's timer."""
+        ...
+
+    def make_birth(self, cell: "Cell", life: Life) -> Birth:
+        """Return what a new incarnation is given."""
+        ...
+
+    def load(self, cell: "Cell", life: Life, seq: int) -> None:
+        """Fold the journal up to `seq` into the actor. May read a disk."""
+        ...
+
+    def unreadable(self, cell: "Cell", life: Life, entry: Entry, error: MessageError) -> None:
+        """Park a message that the actor cannot read."""
+        ...
+
+    def crashed(self, cell: "Cell", life: Life, blamed: Entry | None, error: BaseException) -> None:
+        """Take note that an incarnation ended by an error."""
+        ...
+
+    def entered(self, cell: "Cell", life: Life, state: State) -> None:
+        """Take note of a new state."""
+        ...
+
+
+class Runner(Protocol):
+    """What a cell needs of its dispatcher."""
+
+    name: str
+
+    def ready(self, cell: "Cell") -> None:
+        """Run the cell soon."""
+        ...
+
+    def aside(self, job: Callable[[], None]) -> None:
+        """Do a long job where it holds nobody up."""
+        ...
+
+
+class Cell:
+    """An address with an actor behind it."""
+
+    def __init__(self, spec: ChildSpec, mailbox: Mailbox, runner: Runner, host: Host) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.mailbox = mailbox
+        self.runner = runner
+        self.life = Life(mailbox.claim(), 0)
+        self.state: State = "stopped"
+        self.scheduled = False
+        self.handled = 0
+        self.unknown = 0
+        self.restarts = 0
+        self.last_message_mono_ns = 0
+        self.last_message_id = ""
+        self.crash_times_ns: list[int] = []
+        self.counted_times_ns: list[int] = []
+        self.timers: dict[str, Timer] = {}
+        self.followers: list[Cell] = []
+        self._host = host
+        self._solo = 0
+        mailbox.on_ready = self.wake
+
+    def wake(self) -> None:
+        """Have the dispatcher look at the mailbox."""
+        self.runner.ready(self)
+
+    def run(self, budget: int) -> bool:
+        """Take up to `budget` steps; tell whether there may be more to do. Raises nothing."""
+        life = self.life
+        if life.phase is not Phase.RUNNING and not self._advance(life):
+            return False
+        actor = life.actor
+        assert actor is not None
+        step = self._step_batch if actor.batch_kinds else self._step
+        return all(step(life, actor) for _ in range(budget))
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    def _step(self, life: Life, actor: Actor) -> bool:
+        host = self._host
+        blamed: Entry | None = None
+        woken: list[Slot] = []
+        try:
+            entry = self.mailbox.peek(life.epoch)
+            if entry is None or life.phase is not Phase.RUNNING:
+                return False
+            now_ns = host.clock.mono_ns()
+            life.running = Running(now_ns, get_ident(), entry)
+            blamed = entry
+            message = self._decode(life, actor, entry)
+            if message is None:
+                return True
+            faults = host.faults
+            if faults is not None:
+                faults("before_handler", self.name)
+            if entry.kind == "InjectCrash":
+                self.mailbox.ack(life.epoch, entry)
+                blamed = None
+            outputs = actor.handle(entry, message)
+            if faults is not None:
+                faults("in_handler", self.name)
+            self.mailbox.commit(life.epoch, [entry], outputs)
+            blamed = None
+            self._flush(life, outputs, woken, now_ns)
+            self.mailbox.ack(life.epoch, entry)
+            self.handled += 1
+            self.last_message_mono_ns = now_ns
+            self.last_message_id = entry.message_id
+        except BaseException as error:  # noqa: BLE001  a named seam: the actor base
+            host.crashed(self, life, blamed, error)
+            return False
+        finally:
+            life.running = None
+            for slot in woken:
+                slot.wake()
+        return True
+
+    def _step_batch(self, life: Life, actor: Actor) -> bool:
+        host = self._host
+        blamed: Entry | None = None
+        woken: list[Slot] = []
+        try:
+            limit = 1 if self._solo else actor.batch_limit
+            entries = self.mailbox.peek_batch(life.epoch, actor.batch_kinds, limit)
+            if not entries or life.phase is not Phase.RUNNING:
+                return self._step(life, actor)
+            now_ns = host.clock.mono_ns()
+            life.running = Running(now_ns, get_ident(), entries[0])
+            batch = []
+            for entry in entries:
+                message = self._decode(life, actor, entry)
+                if message is None:
+                    return True
+                batch.append((entry.envelope, message))
+            blamed = entries[0] if len(entries) == 1 else None
+            # After a crash the same messages come one by one, so that the guilty one is found.
+            self._solo = self._solo - 1 if self._solo else len(entries)
+            if host.faults is not None:
+                host.faults("before_handler", self.name)
+            outputs = actor.handle_batch(batch)
+            if host.faults is not None:
+                host.faults("in_handler", self.name)
+            self.mailbox.commit(life.epoch, entries, outputs)
+            blamed = None
+            self._solo = 0 if limit > 1 else self._solo
+            self._flush(life, outputs, woken, now_ns)
+            self.mailbox.ack(life.epoch, *entries)
+            self.handled += len(entries)
+            self.last_message_mono_ns = now_ns
+            self.last_message_id = entries[-1].message_id
+        except BaseException as error:  # noqa: BLE001  a named seam: the actor base
+            host.crashed(self, life, blamed, error)
+            return False
+        finally:
+            life.running = None
+            for slot in woken:
+                slot.wake()
+        return True
+
+    def _decode(self, life: Life, actor: Actor, entry: Entry) -> Message | None:
+        try:
+            return actor.decode(entry)
+        except MessageError as error:
+            self.unknown += 1
+            self._host.unreadable(self, life, entry, error)
+            return None
+
+    # Puts are repeatable: a recipient drops an id that it has queued or acknowledged.
+    def _flush(self, life: Life, outputs: Iterable[Output], woken: list[Slot], now_ns: int) -> None:
+        host = self._host
+        if host.faults is not None:
+            host.faults("before_flush", self.name)
+        for output in outputs:
+            if isinstance(output, Entry):
+                output.enqueued_mono_ns = now_ns
+                slot = host.deliver(output)
+                if slot is not None:
+                    woken.append(slot)
+            else:
+                host.arm(self, life, output)
+            if host.faults is not None:
+                host.faults("mid_flush", self.name)
+        if host.faults is not None:
+            host.faults("before_ack", self.name)
+
+    # --- from birth to work -----------------------------------------------------------------------
+
+    # One phase after the other, as far as it goes now; true once the actor takes messages.
+    def _advance(self, life: Life) -> bool:
+        woken: list[Slot] = []
+        try:
+            now_ns = self._host.clock.mono_ns()
+            life.running = Running(now_ns, get_ident(), None)
+            if life.phase is Phase.BORN:
+                self._be_born(life, woken, now_ns)
+            if life.phase is Phase.WAITING:
+                self._await_barrier(life)
+            if life.phase is Phase.LOADED:
+                assert life.actor is not None
+                hook = life.actor.recovered if life.actor.durable else life.actor.ready
+                self._flush(life, life.actor.run_hook(hook), woken, now_ns)
+                life.phase = Phase.RUNNING
+                self._host.entered(self, life, "running")
+            if life.phase is Phase.STOPPING:
+                self._stop(life)
+        except BaseException as error:  # noqa: BLE001  a named seam: the actor base
+            self._host.crashed(self, life, None, error)
+            return False
+        finally:
+            life.running = None
+            for slot in woken:
+                slot.wake()
+        return life.phase is Phase.RUNNING
+
+    def _be_born(self, life: Life, woken: list[Slot], now_ns: int) -> None:
+        left_over = self.mailbox.committed(life.epoch)
+        if left_over:
+            # The timers among them died with their incarnation; recovery sets its own.
+            self._flush(life, messages_of(left_over[0].outputs or ()), woken, now_ns)
+            self.mailbox.ack(life.epoch, *left_over)
+        actor = self.spec.factory()
+        life.birth = self._host.make_birth(self, life)
+        life.actor = actor
+        actor.bind(life.birth)
+        actor.launch()
+        actor.on_start()
+        if not actor.durable:
+            life.phase = Phase.LOADED
+            return
+        life.phase = Phase.WAITING
+        self._host.entered(self, life, "recovering")
+        self._flush(life, [_barrier(actor, life.birth)], woken, now_ns)
+
+    def _await_barrier(self, life: Life) -> None:
+        assert life.actor is not None
+        while True:
+            entry = self.mailbox.peek(life.epoch, _is_barrier_passed)
+            if entry is None:
+                return
+            message = life.actor.decode_passed(entry)
+            self.mailbox.ack(life.epoch, entry)
+            if message.actor == self.name and message.incarnation == life.incarnation:
+                break
+        life.phase = Phase.LOADING
+        self.runner.aside(lambda: self._load(life, message))
+
+    def _load(self, life: Life, passed: BarrierPassed) -> None:
+        try:
+            self._host.load(self, life, passed.seq)
+            life.phase = Phase.LOADED
+        except BaseException as error:  # noqa: BLE001  a named seam: the actor base
+            self._host.crashed(self, life, None, error)
+        else:
+            self.wake()
+
+    def _stop(self, life: Life) -> None:
+        assert life.actor is not None
+        life.phase = Phase.RESTING
+        life.actor.on_stop()
+        self._host.entered(self, life, "stopped")
+
+
+def _is_barrier_passed(entry: Entry) -> bool:
+    return entry.kind == "BarrierPassed"
+
+
+def _barrier(actor: Actor, birth: Birth) -> Entry:
+    assert actor.road, f"{birth.name} is durable but has no road to the journal"
+    message = Barrier(birth.name, birth.incarnation)
+    cause = f"{birth.run_id}|{birth.name}|{birth.incarnation}|barrier"
+    new_id = message_id(cause, birth.name, 0)
+    now_ns = birth.clock.wall_ns()
+    to = actor.road[0]
+    body = raw_body(message)
+    envelope = Envelope(
+        SCHEMA, 0, new_id, cause, "", birth.name, to, now_ns, now_ns, "Barrier", body
+    )
+    return Entry(to, "Barrier", message.lane, new_id, None, envelope)

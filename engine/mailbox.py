@@ -1,0 +1,380 @@
+"""Mailboxes that belong to an address, so that an actor's death loses, doubles and reorders nothing.
+
+A mailbox has three lanes, served in this order: control, orders and fills, market data. A message is
+peeked, handled, committed (its outputs are recorded on it) and only then acknowledged; a crash before
+the commit leaves it at the head. Each incarnation of the owner claims an epoch; whoever holds an older
+one gets `Fenced` and can take, commit and acknowledge nothing.
+
+A put never blocks. Orders and control are never dropped: above the limit they are still taken and
+counted as overflow, which is an alarm. Market data with a key conflates in place; without one, or over
+the limit, the oldest goes and is counted. Ids that are queued, or were acknowledged lately, are
+dropped as duplicates: the window of acknowledged ids is bounded, so it is a net for redelivery after a
+crash, not a memory for ever.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from enum import Enum, auto
+from threading import Lock
+from typing import Final
+
+from engine.envelope import Envelope, decode_header, encode
+from engine.errors import Fenced
+from engine.messages.base import Lane
+
+MARKET_SEEN_LIMIT: Final = 8_192
+HIGH_WATER_SHARE: Final = 0.8
+
+
+class PutResult(Enum):
+    """What became of a put. Only FULL lost something: the oldest market data."""
+
+    ACCEPTED = auto()
+    CONFLATED = auto()
+    DUPLICATE = auto()
+    FULL = auto()
+    OVERFLOW = auto()
+
+
+class Entry:
+    """One message in a mailbox. `outputs` is what its handler sent, once that is committed."""
+
+    __slots__ = (
+        "_data",
+        "_envelope",
+        "attempts",
+        "enqueued_mono_ns",
+        "error",
+        "key",
+        "kind",
+        "lane",
+        "message_id",
+        "outputs",
+        "recipient",
+    )
+
+    def __init__(
+        self,
+        recipient: str,
+        kind: str,
+        lane: Lane,
+        message_id: str,
+        key: str | None,
+        envelope: Envelope | None,
+        data: bytes | None = None,
+    ) -> None:
+        self.recipient = recipient
+        self.kind = kind
+        self.lane = lane
+        self.message_id = message_id
+        self.key = key
+        self._envelope = envelope
+        self._data = data
+        self.attempts = 0
+        self.enqueued_mono_ns = 0
+        self.outputs: list[Output] | None = None
+        self.error = ""
+
+    @property
+    def envelope(self) -> Envelope:
+        """Return the header with its body still encoded. Raises MessageError on foreign bytes."""
+        if self._envelope is None:
+            assert self._data is not None
+            self._envelope = decode_header(self._data)
+        return self._envelope
+
+    @property
+    def data(self) -> bytes:
+        """Return the bytes of the whole envelope, as they would go to a socket or a journal."""
+        if self._data is None:
+            assert self._envelope is not None
+            self._data = encode(self._envelope)
+        return self._data
+
+    def replace_by(self, newer: "Entry") -> None:
+        """Take over the content of a newer message of the same slot, and keep the place."""
+        self.kind = newer.kind
+        self.message_id = newer.message_id
+        self._envelope = newer._envelope  # noqa: SLF001  the same class
+        self._data = newer._data  # noqa: SLF001  the same class
+        self.enqueued_mono_ns = newer.enqueued_mono_ns
+
+
+class Delayed:
+    """An output that is a timer: `entry` goes to its sender itself after the delay."""
+
+    __slots__ = ("delay_ns", "entry", "key")
+
+    def __init__(self, entry: Entry, delay_ns: int, key: str | None) -> None:
+        self.entry = entry
+        self.delay_ns = delay_ns
+        self.key = key
+
+
+Output = Entry | Delayed
+
+
+# The ids seen last, oldest forgotten first.
+class _Window:
+    __slots__ = ("ids", "limit", "order")
+
+    def __init__(self, limit: int) -> None:
+        self.ids: set[str] = set()
+        self.order: deque[str] = deque()
+        self.limit = limit
+
+    def add(self, message_id: str) -> None:
+        self.ids.add(message_id)
+        self.order.append(message_id)
+        if len(self.order) > self.limit:
+            self.ids.discard(self.order.popleft())
+
+
+class Mailbox:
+    """The mailbox of one address. Thread-safe; no method blocks for longer than a few instructions."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        orders_limit: int = 10_000,
+        market_limit: int = 10_000,
+        control_limit: int = 1_000,
+        seen_limit: int = 65_536,
+        on_ready: Callable[[], None] | None = None,
+    ) -> None:
+        self.address = address
+        self.on_ready = on_ready
+        self.epoch = 0
+        self.accepted = 0
+        self.acked = 0
+        self.conflated = 0
+        self.dropped = 0
+        self.duplicates = 0
+        self.overflow = 0
+        self._limits = (control_limit, orders_limit, market_limit)
+        self._high_water = max(1, int(orders_limit * HIGH_WATER_SHARE))
+        self._lock = Lock()
+        self._control: deque[Entry] = deque()
+        self._orders: deque[Entry] = deque()
+        self._market: deque[Entry] = deque()
+        self._lanes = (self._control, self._orders, self._market)
+        self._slots: dict[str, Entry] = {}
+        self._queued: set[str] = set()
+        self._seen = _Window(seen_limit)
+        self._seen_market = _Window(min(seen_limit, MARKET_SEEN_LIMIT))
+        self._in_flight: Entry | None = None
+        self._committed: list[Entry] = []
+
+    # --- the senders' side ------------------------------------------------------------------------
+
+    def put(
+        self,
+        data: bytes,
+        *,
+        lane: Lane,
+        message_id: str,
+        key: str | None = None,
+        kind: str = "",
+        now_ns: int = 0,
+    ) -> PutResult:
+        """Queue an encoded envelope and fire `on_ready`. Never blocks.
+
+        Raises:
+            MessageError: `kind` was not given and the bytes are not an envelope.
+        """
+        envelope = None if kind else decode_header(data)
+        kind = envelope.kind if envelope is not None else kind
+        entry = Entry(self.address, kind, lane, message_id, key, envelope, data)
+        entry.enqueued_mono_ns = now_ns
+        result = self.accept(entry)
+        if result is not PutResult.DUPLICATE and self.on_ready is not None:
+            self.on_ready()
+        return result
+
+    def accept(self, entry: Entry) -> PutResult:
+        """Queue an entry without firing `on_ready`: who puts many wakes the readers afterwards."""
+        message_id = entry.message_id
+        lane = entry.lane
+        with self._lock:
+            if (
+                message_id in self._queued
+                or message_id in self._seen.ids
+                or message_id in self._seen_market.ids
+            ):
+                self.duplicates += 1
+                return PutResult.DUPLICATE
+            if lane is Lane.MARKET:
+                return self._accept_market(entry)
+            self._queued.add(message_id)
+            queue = self._lanes[lane]
+            queue.append(entry)
+            self.accepted += 1
+            if len(queue) > self._limits[lane]:
+                self.overflow += 1
+                return PutResult.OVERFLOW
+            return PutResult.ACCEPTED
+
+    def requeue(self, entry: Entry) -> None:
+        """Queue a parked entry again, behind what waits, past the window of acknowledged ids."""
+        with self._lock:
+            if entry.message_id in self._queued:
+                return
+            entry.attempts = 0
+            entry.outputs = None
+            self._queued.add(entry.message_id)
+            self._lanes[entry.lane].append(entry)
+        if self.on_ready is not None:
+            self.on_ready()
+
+    # --- the owner's side -------------------------------------------------------------------------
+
+    def claim(self) -> int:
+        """Begin a new epoch and return it; all older ones are fenced from here on."""
+        with self._lock:
+            self.epoch += 1
+            self._in_flight = None
+            return self.epoch
+
+    def peek(self, epoch: int, accept: Callable[[Entry], bool] | None = None) -> Entry | None:
+        """Return the entry to handle next and leave it in its place, or None.
+
+        With `accept`, the first entry of the control lane that it takes, whatever stands before it.
+
+        Raises:
+            Fenced: `epoch` is not the newest.
+        """
+        with self._lock:
+            if epoch != self.epoch:
+                raise Fenced(f"{self.address}: epoch {epoch} was replaced by {self.epoch}")
+            if accept is not None:
+                return self._first(accept)
+            if self._control:
+                entry = self._control[0]
+            elif self._orders:
+                entry = self._orders[0]
+            elif self._market:
+                entry = self._market[0]
+                if entry.key is not None and self._slots.get(entry.key) is entry:
+                    del self._slots[entry.key]
+            else:
+                return None
+            self._in_flight = entry
+            return entry
+
+    def peek_batch(self, epoch: int, kinds: frozenset[str], limit: int) -> list[Entry]:
+        """Return the longest run of entries of `kinds`, in serving order, at most `limit` of them."""
+        batch: list[Entry] = []
+        with self._lock:
+            self._check(epoch)
+            for queue in self._lanes[: Lane.MARKET]:
+                for entry in queue:
+                    if len(batch) >= limit or entry.kind not in kinds:
+                        return batch
+                    batch.append(entry)
+        return batch
+
+    def commit(self, epoch: int, entries: list[Entry], outputs: list[Output]) -> None:
+        """Record what the handler of `entries` sent: from here on they count as handled."""
+        with self._lock:
+            if epoch != self.epoch:
+                raise Fenced(f"{self.address}: epoch {epoch} was replaced by {self.epoch}")
+            entries[0].outputs = outputs
+            self._committed = entries
+
+    def committed(self, epoch: int) -> list[Entry]:
+        """Return the entries that an earlier incarnation committed and did not acknowledge."""
+        with self._lock:
+            self._check(epoch)
+            return self._committed
+
+    def ack(self, epoch: int, *entries: Entry) -> None:
+        """Remove handled entries and remember their ids.
+
+        Raises:
+            Fenced: `epoch` is not the newest.
+        """
+        with self._lock:
+            if epoch != self.epoch:
+                raise Fenced(f"{self.address}: epoch {epoch} was replaced by {self.epoch}")
+            for entry in entries:
+                self._remove(entry)
+            self._committed = []
+            self._in_flight = None
+
+    # --- what is to be seen -----------------------------------------------------------------------
+
+    def depth(self) -> dict[str, int]:
+        """Return how many messages wait in each lane."""
+        return {lane.name.lower(): len(self._lanes[lane]) for lane in Lane}
+
+    def waiting(self) -> int:
+        """Return how many messages wait in all lanes."""
+        return len(self._control) + len(self._orders) + len(self._market)
+
+    def waiting_durable(self) -> int:
+        """Return how many messages wait that may not be dropped."""
+        return len(self._control) + len(self._orders)
+
+    @property
+    def above_high_water(self) -> bool:
+        """Tell whether new work should be refused at the edge."""
+        return len(self._orders) >= self._high_water
+
+    # --- private, under the lock ------------------------------------------------------------------
+
+    def _check(self, epoch: int) -> None:
+        if epoch != self.epoch:
+            raise Fenced(f"{self.address}: epoch {epoch} was replaced by {self.epoch}")
+
+    def _first(self, accept: Callable[[Entry], bool]) -> Entry | None:
+        return next((entry for entry in self._control if accept(entry)), None)
+
+    def _accept_market(self, entry: Entry) -> PutResult:
+        key = entry.key
+        if key is not None:
+            slot = self._slots.get(key)
+            if slot is not None:
+                self._queued.discard(slot.message_id)
+                self._seen_market.add(slot.message_id)
+                slot.replace_by(entry)
+                self._queued.add(entry.message_id)
+                self.conflated += 1
+                return PutResult.CONFLATED
+            self._slots[key] = entry
+        self._queued.add(entry.message_id)
+        self._market.append(entry)
+        self.accepted += 1
+        if len(self._market) <= self._limits[Lane.MARKET]:
+            return PutResult.ACCEPTED
+        self._drop_oldest_market()
+        return PutResult.FULL
+
+    # The head may be in a handler's hands at this moment; then the one behind it goes.
+    def _drop_oldest_market(self) -> None:
+        index = 1 if self._market[0] is self._in_flight else 0
+        victim = self._market[index]
+        del self._market[index]
+        self._queued.discard(victim.message_id)
+        self._seen_market.add(victim.message_id)
+        if victim.key is not None and self._slots.get(victim.key) is victim:
+            del self._slots[victim.key]
+        self.dropped += 1
+
+    def _remove(self, entry: Entry) -> None:
+        queue = self._lanes[entry.lane]
+        if queue and queue[0] is entry:
+            queue.popleft()
+        else:
+            queue.remove(entry)
+        self._queued.discard(entry.message_id)
+        self.acked += 1
+        if entry.lane is Lane.MARKET:
+            self._seen_market.add(entry.message_id)
+        else:
+            self._seen.add(entry.message_id)
+
+
+def messages_of(outputs: Iterable[Output]) -> list[Entry]:
+    """Return the outputs that go out at once, without the timers."""
+    return [output for output in outputs if isinstance(output, Entry)]

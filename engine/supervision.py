@@ -1,0 +1,471 @@
+"""The supervisor: owns addresses and mailboxes, starts actors in order, and re-decides when one ends.
+
+Nothing here waits or sleeps, except `stop` up to its deadline: an end is noted under a short lock, the
+restart is a timer, and the new incarnation is run by its dispatcher. The actors start in the order of their
+specs, each once the one before runs, and stop in reverse. What follows a crash is in engine.restarts.
+
+It does not know what an actor does, and it promises nothing over the end of the process: that is the
+journal's part.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from random import Random
+from threading import Event as Flag
+from threading import Lock, Thread, current_thread, get_ident
+from threading import enumerate as threads
+from typing import Final
+from weakref import WeakSet
+
+from loguru import logger
+
+from engine.actor import Actor, Birth
+from engine.cell import Cell, Life, Phase, Slot
+from engine.clock import NS_PER_S, Clock
+from engine.consumer import Consumer
+from engine.dispatch import Dispatcher, SeededDispatcher
+from engine.envelope import SCHEMA, Envelope, raw_body
+from engine.errors import Fenced, MessageError, Refused
+from engine.mailbox import Delayed, Entry, Mailbox, PutResult
+from engine.messages.base import Message
+from engine.parking import Parking
+from engine.restarts import ALIVE, Killed, Restarts
+from engine.specs import (
+    ActorStatus,
+    ChildSpec,
+    ParkedMessage,
+    RecoverySource,
+    RestartPolicy,
+    RuntimeEvent,
+    State,
+)
+from engine.timers import Timers, TimerThread, WatchThread
+from engine.watchdog import Watchdog
+
+__all__ = [
+    "ActorStatus",
+    "ChildSpec",
+    "ParkedMessage",
+    "RecoverySource",
+    "RestartPolicy",
+    "RuntimeEvent",
+    "Supervisor",
+]
+
+POLL_S: Final = 0.002
+WATCH_PERIOD_S: Final = 0.25
+
+
+class Supervisor:
+    """The runtime's one owner. `tell` and everything that reads is safe from any thread."""
+
+    def __init__(
+        self,
+        specs: Sequence[ChildSpec],
+        *,
+        clock: Clock,
+        rng: Random,
+        dispatchers: Mapping[str, Dispatcher],
+        recovery: RecoverySource,
+        policy: RestartPolicy | None = None,
+        observer: Callable[[RuntimeEvent], None] = lambda _: None,
+        on_escalate: Callable[[str, int], None] = lambda _what, _code: None,
+        parked_to: str | None = None,
+        run_id: str | None = None,
+        watch_period_s: float = WATCH_PERIOD_S,
+        faults: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.faults = faults
+        self.run_id = run_id if run_id is not None else f"{rng.getrandbits(64):016x}"
+        self.dead_letters = 0
+        self._dispatchers = dict(dispatchers)
+        self._recovery = recovery
+        self._observer = observer
+        self._numbers = count(1)
+        self._boot: deque[Cell] = deque()
+        self._booting: Cell | None = None
+        self._boot_lock = Lock()
+        self._readers: dict[int, Callable[[], None]] = {}
+        self._lost: WeakSet[Thread] = WeakSet()
+        self.timers = self._make_timers()
+        self._slots: dict[str, Slot] = {}
+        self._cells: dict[str, Cell] = {}
+        for spec in specs:
+            self._add_cell(spec)
+        self._parking = Parking(clock, self.deliver, parked_to)
+        self._restarts = Restarts(
+            self._cells,
+            self.timers,
+            clock,
+            rng,
+            policy if policy is not None else RestartPolicy(),
+            self._parking,
+            self._notify,
+            on_escalate,
+            self._settled,
+        )
+        self._timer_thread = TimerThread(self.timers, clock)
+        healers = [d.heal for d in self._unique()] + [self._timer_thread.heal]
+        self.watchdog = Watchdog(
+            self._cells,
+            clock,
+            self._restarts,
+            self.timers,
+            self._notify,
+            self._thread_lost,
+            healers,
+        )
+        self._watch_thread = WatchThread(self.watchdog.check, watch_period_s)
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start all actors in order; returns at once, `tree` tells how far they are."""
+        for dispatcher in self._unique():
+            dispatcher.start()
+        if self._threaded():
+            self._timer_thread.start()
+            self._watch_thread.start()
+        with self._boot_lock:
+            self._boot = deque(self._cells.values())
+        self._boot_next()
+
+    def stop(self, deadline_s: float) -> bool:
+        """Let the mailboxes run dry, then stop all in reverse order; tell whether all was in time.
+
+        Blocks up to the deadline. Market data is not waited for. An actor that is still busy at the
+        deadline is fenced; what it has not handled stays unhandled, as after a crash.
+        """
+        with self._boot_lock:
+            self._boot.clear()
+        end_ns = self.clock.mono_ns() + int(deadline_s * NS_PER_S)
+        clean = self._wait(self._dry, end_ns)
+        for cell in reversed(list(self._cells.values())):
+            clean = self._stop_cell(cell, end_ns) and clean
+        if self._threaded():
+            self._watch_thread.stop()
+            self._timer_thread.stop()
+        for dispatcher in self._unique():
+            dispatcher.stop()
+        return clean
+
+    def kill(self, name: str) -> None:
+        """End an actor as a drill: it restarts at once, and it does not count."""
+        cell = self._cell(name)
+        self._restarts.end(cell, cell.life, None, Killed(f"{name} was killed on request"))
+
+    def restart(self, name: str) -> None:
+        """Start an actor that rests, gave up or was disabled, with a clean record."""
+        cell = self._cell(name)
+        with self._restarts.lock:
+            if cell.state in ALIVE or cell.state == "restarting":
+                return
+            cell.crash_times_ns, cell.counted_times_ns = [], []
+            self._restarts.renew(cell, "starting")
+        self._restarts.begin(cell)
+
+    # --- messages from outside --------------------------------------------------------------------
+
+    def tell(
+        self,
+        address: str,
+        message: Message,
+        *,
+        sender: str = "edge",
+        message_id: str | None = None,
+        correlation_id: str = "",
+        cause_id: str = "",
+        ts_event_ns: int = 0,
+    ) -> PutResult:
+        """Send a message from any thread. Never blocks, but may run actors before it returns.
+
+        Give `message_id` where the same fact may be told twice: the second is dropped.
+
+        Raises:
+            Refused: nobody has this address.
+            Fenced: this thread was given up as stuck; `register_thread` makes it welcome again.
+        """
+        if self._lost and current_thread() in self._lost:
+            raise Fenced(f"thread {current_thread().name} was stuck and has been replaced")
+        slot = self._slots.get(address)
+        if slot is None:
+            raise Refused("NO_SUCH_ADDRESS", f"nobody is called {address!r}")
+        now_ns = self.clock.wall_ns()
+        new_id = message_id or f"{self.run_id}.{sender}.{next(self._numbers)}"
+        kind = type(message).__name__
+        envelope = Envelope(
+            SCHEMA,
+            0,
+            new_id,
+            cause_id,
+            correlation_id,
+            sender,
+            address,
+            ts_event_ns or now_ns,
+            now_ns,
+            kind,
+            raw_body(message),
+        )
+        entry = Entry(address, kind, message.lane, new_id, message.conflate_key(), envelope)
+        entry.enqueued_mono_ns = self.clock.mono_ns()
+        result = slot.mailbox.accept(entry)
+        if result is PutResult.OVERFLOW:
+            self._overflow(slot, entry)
+        slot.wake()
+        return result
+
+    def add_mailbox(
+        self,
+        address: str,
+        on_ready: Callable[[], None] | None = None,
+        *,
+        orders_limit: int = 10_000,
+        market_limit: int = 10_000,
+        control_limit: int = 1_000,
+    ) -> Consumer:
+        """Give an address to a reader that is not an actor, and return what it reads with."""
+        if address in self._slots:
+            raise Refused("ADDRESS_TAKEN", f"{address!r} has an owner already")
+        mailbox = Mailbox(
+            address,
+            orders_limit=orders_limit,
+            market_limit=market_limit,
+            control_limit=control_limit,
+        )
+        consumer = Consumer(mailbox, on_ready)
+        self._slots[address] = consumer
+        return consumer
+
+    def register_thread(self, on_lost: Callable[[], None]) -> None:
+        """Have `on_lost` called, by another thread, if the calling one gets stuck in an actor."""
+        self._lost.discard(current_thread())
+        self._readers[get_ident()] = on_lost
+
+    # --- what is to be seen -----------------------------------------------------------------------
+
+    def tree(self) -> list[ActorStatus]:
+        """Return the state of every actor, in start order."""
+        return [self._status(cell) for cell in self._cells.values()]
+
+    def mailbox(self, address: str) -> Mailbox:
+        """Return the mailbox of an address, for its counters and its high-water mark."""
+        slot = self._slots.get(address)
+        if slot is None:
+            raise Refused("NO_SUCH_ADDRESS", f"nobody is called {address!r}")
+        return slot.mailbox
+
+    def parked(self) -> list[ParkedMessage]:
+        """Return the messages that were set aside."""
+        return self._parking.list()
+
+    def retry_parked(self, message_id: str) -> bool:
+        """Give a parked message back to its actor; False if there is none."""
+        return self._parking.retry(message_id)
+
+    def discard_parked(self, message_id: str) -> bool:
+        """Forget a parked message; False if there is none."""
+        return self._parking.discard(message_id)
+
+    # --- for cells --------------------------------------------------------------------------------
+
+    def deliver(self, entry: Entry) -> Slot | None:
+        """Put an entry into its recipient's mailbox and return whom to wake."""
+        slot = self._slots.get(entry.recipient)
+        if slot is None:
+            self.dead_letters += 1
+            logger.error("dead letter: {} for {!r}", entry.kind, entry.recipient)
+            self._observe("dead_letter", entry.recipient, 0, "nobody has this address", entry)
+            return None
+        if slot.mailbox.accept(entry) is PutResult.OVERFLOW:
+            self._overflow(slot, entry)
+        return slot
+
+    def arm(self, cell: Cell, life: Life, delayed: Delayed) -> None:
+        """Set an actor's timer; a new incarnation or the same key cancels it."""
+        key = delayed.key if delayed.key is not None else delayed.entry.message_id
+
+        def fire() -> None:
+            if cell.life is life:
+                cell.timers.pop(key, None)
+                delayed.entry.enqueued_mono_ns = self.clock.mono_ns()
+                cell.mailbox.accept(delayed.entry)
+                cell.wake()
+
+        with self._restarts.lock:
+            if cell.life is not life:
+                return
+            old = cell.timers.pop(key, None)
+            if old is not None:
+                old.cancel()
+            cell.timers[key] = self.timers.add(self.clock.mono_ns() + delayed.delay_ns, fire)
+
+    def make_birth(self, cell: Cell, life: Life) -> Birth:
+        """Return what a new incarnation is given; its random numbers depend on run and name only."""
+        rng = Random(f"{self.run_id}|{cell.name}|{life.incarnation}")  # noqa: S311  not a secret
+
+        def attach(actor: Actor) -> None:
+            assert life.actor is actor
+
+        return Birth(cell.name, life.incarnation, self.run_id, self.clock, rng, attach)
+
+    def load(self, cell: Cell, life: Life, seq: int) -> None:
+        """Fold the journal up to `seq` into the actor."""
+        actor = life.actor
+        assert actor is not None
+        snapshot, records = self._recovery.load(cell.name, seq)
+        actor.recover(snapshot, records)
+        actor.fold_up_to(seq)
+
+    def unreadable(self, cell: Cell, life: Life, entry: Entry, error: MessageError) -> None:
+        """Park a message that the actor cannot read; the actor goes on."""
+        cell.mailbox.ack(life.epoch, entry)
+        self._parking.park(cell, entry, str(error))
+        self._notify("unknown_message", cell, str(error), entry)
+
+    def crashed(self, cell: Cell, life: Life, blamed: Entry | None, error: BaseException) -> None:
+        """Take note that an incarnation ended by an error; a zombie's end changes nothing."""
+        if not self._restarts.end(cell, life, blamed, error):
+            logger.bind(actor=cell.name).info("a replaced incarnation came to its end: {}", error)
+
+    def entered(self, cell: Cell, life: Life, state: State) -> None:
+        """Take note of a new state."""
+        with self._restarts.lock:
+            if cell.life is not life:
+                return
+            cell.state = state
+        self._notify(state, cell, "", None)
+        if state == "running":
+            self._restarts.follow(cell)
+        if state in ("running", "stopped"):
+            self._settled(cell)
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _add_cell(self, spec: ChildSpec) -> None:
+        if spec.name in self._slots:
+            raise Refused("ADDRESS_TAKEN", f"{spec.name!r} is in the specs twice")
+        mailbox = Mailbox(
+            spec.name,
+            orders_limit=spec.orders_limit,
+            market_limit=spec.market_limit,
+            control_limit=spec.control_limit,
+            seen_limit=spec.seen_limit,
+        )
+        cell = Cell(spec, mailbox, self._dispatchers[spec.dispatcher], self)
+        self._cells[spec.name] = self._slots[spec.name] = cell
+
+    def _make_timers(self) -> Timers:
+        seeded = [d for d in self._dispatchers.values() if isinstance(d, SeededDispatcher)]
+        return seeded[0].timers if seeded else Timers()
+
+    def _unique(self) -> list[Dispatcher]:
+        return list({id(d): d for d in self._dispatchers.values()}.values())
+
+    def _threaded(self) -> bool:
+        return any(dispatcher.threaded for dispatcher in self._dispatchers.values())
+
+    def _cell(self, name: str) -> Cell:
+        cell = self._cells.get(name)
+        if cell is None:
+            raise Refused("NO_SUCH_ACTOR", f"no actor is called {name!r}")
+        return cell
+
+    # The next one starts once the one before runs, or never will.
+    def _boot_next(self) -> None:
+        with self._boot_lock:
+            cell = self._booting = self._boot.popleft() if self._boot else None
+        if cell is not None:
+            with self._restarts.lock:
+                self._restarts.renew(cell, "starting")
+            self._restarts.begin(cell)
+
+    def _settled(self, cell: Cell) -> None:
+        if cell is self._booting:
+            self._boot_next()
+
+    def _dry(self) -> bool:
+        alive = [cell for cell in self._cells.values() if cell.state in (*ALIVE, "restarting")]
+        return all(not c.mailbox.waiting_durable() and c.life.running is None for c in alive)
+
+    def _stop_cell(self, cell: Cell, end_ns: int) -> bool:
+        life = cell.life
+        if cell.state not in ALIVE or life.actor is None:
+            with self._restarts.lock:
+                self._restarts.renew(cell, "stopped")
+            return True
+        life.phase = Phase.STOPPING
+        self.timers.add(self.clock.mono_ns(), cell.wake)
+        if self._wait(lambda: cell.state == "stopped", end_ns):
+            life.actor.retire()
+            return True
+        with self._restarts.lock:
+            self._restarts.renew(cell, "stopped")
+        return False
+
+    # The calling thread waits; in a simulation it is the one that steps.
+    def _wait(self, done: Callable[[], bool], end_ns: int) -> bool:
+        flag = Flag()
+        seeded = [d for d in self._unique() if isinstance(d, SeededDispatcher)]
+        while not done():
+            if self.clock.mono_ns() >= end_ns:
+                return False
+            if seeded:
+                if not seeded[0].step(end_ns):
+                    return done()
+            else:
+                flag.wait(POLL_S)
+        return True
+
+    def _thread_lost(self, ident: int) -> None:
+        for thread in threads():
+            if thread.ident == ident:
+                self._lost.add(thread)
+        for dispatcher in self._unique():
+            dispatcher.heal(ident)
+        self._timer_thread.heal(ident)
+        on_lost = self._readers.pop(ident, None)
+        if on_lost is not None:
+            self.timers.add(self.clock.mono_ns(), on_lost)
+
+    def _overflow(self, slot: Slot, entry: Entry) -> None:
+        address = slot.mailbox.address
+        self._observe("overflow", address, 0, f"{slot.mailbox.depth()}", entry)
+
+    def _notify(self, what: str, cell: Cell, detail: str, entry: Entry | None) -> None:
+        self._observe(what, cell.name, cell.life.incarnation, detail, entry)
+
+    def _observe(
+        self, what: str, actor: str, incarnation: int, detail: str, entry: Entry | None
+    ) -> None:
+        message_id, kind = (entry.message_id, entry.kind) if entry is not None else ("", "")
+        now_ns = self.clock.mono_ns()
+        event = RuntimeEvent(what, actor, incarnation, now_ns, detail, message_id, kind)
+        try:
+            self._observer(event)
+        except Exception:  # noqa: BLE001  a named seam: who looks on must not stop the supervisor
+            logger.exception("the observer failed on {}", what)
+
+    def _status(self, cell: Cell) -> ActorStatus:
+        box = cell.mailbox
+        counters = {
+            "handled": cell.handled,
+            "unknown": cell.unknown,
+            "conflated": box.conflated,
+            "dropped": box.dropped,
+            "duplicates": box.duplicates,
+            "overflow": box.overflow,
+        }
+        return ActorStatus(
+            cell.name,
+            cell.state,
+            cell.life.incarnation,
+            cell.restarts,
+            box.depth(),
+            cell.last_message_mono_ns,
+            self._parking.count(cell.name),
+            cell.spec.dispatcher,
+            cell.spec.group,
+            counters,
+        )

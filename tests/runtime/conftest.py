@@ -1,0 +1,12 @@
+import sys
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quiet_log():
+    logger.remove()

@@ -1,0 +1,344 @@
+"""The shape of config.yaml: every key, its type, its bounds and its default.
+
+Every model is frozen and refuses unknown keys. Every duration and size carries its unit in the
+key's name. With no file at all these defaults are the configuration: demo mode on two venues.
+Reading YAML, positions, secrets from outside and the rules of modes are engine/config.py's.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+ADAPTERS: Final = ("binance", "okx")
+MODES: Final = ("demo", "paper", "testnet", "live")
+RESERVED_NAMES: Final = ("all", "best")
+
+Mode = Literal["demo", "paper", "testnet", "live"]
+
+
+class Interpolated(str):
+    """Text that came out of ${...}: a number or a truth value may be read from it."""
+
+    __slots__ = ()
+
+
+# --- scalars --------------------------------------------------------------------------------------
+
+
+# Numbers arrive as int, as Decimal (the reader never makes a float), or as interpolated text.
+def _exact(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        raise PydanticCustomError("number", "should be a number")
+    try:
+        number = Decimal(value.replace("_", "x") if isinstance(value, str) else value)
+    except InvalidOperation:
+        raise PydanticCustomError("number", "should be a number") from None
+    if not number.is_finite():
+        raise PydanticCustomError("number", "should be a finite number")
+    if len(number.as_tuple().digits) > 38 or abs(int(number.as_tuple().exponent)) > 24:
+        raise PydanticCustomError("number", "has more digits than any price or quantity")
+    return number
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, Interpolated):
+        value = _exact(value)
+        value = int(value) if isinstance(value, Decimal) and value == int(value) else value
+    if isinstance(value, Decimal):
+        raise PydanticCustomError("number", "should be a whole number")
+    return value
+
+
+def _real(value: object) -> object:
+    if isinstance(value, str) and not isinstance(value, Interpolated):
+        raise PydanticCustomError("number", "should be a number, without quotes")
+    number = _exact(value)
+    return float(number) if isinstance(number, Decimal) else number
+
+
+def _truth(value: object) -> object:
+    if isinstance(value, Interpolated) and value in ("true", "false"):
+        return value == "true"
+    return value
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+        raise PydanticCustomError("url", "should be a URL like https://host or wss://host/path")
+    if parts.username is not None or parts.password is not None:
+        raise PydanticCustomError("url", "should carry no user or password; use credentials")
+    return value
+
+
+def _choice(*names: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in names:
+            raise PydanticCustomError(
+                "choice", "should be one of {expected}", {"expected": ", ".join(names)}
+            )
+        return value
+
+    return AfterValidator(check)
+
+
+def _not_reserved(value: str) -> str:
+    if value in RESERVED_NAMES:
+        raise PydanticCustomError("name", "is a word of the command line, not a venue's name")
+    return value
+
+
+Money = Annotated[Decimal, BeforeValidator(_exact), Field(gt=0)]
+Share = Annotated[float, BeforeValidator(_real), Field(gt=0, le=1)]
+Seconds = Annotated[float, BeforeValidator(_real), Field(gt=0, le=86_400)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Switch = Annotated[bool, BeforeValidator(_truth)]
+Url = Annotated[str, AfterValidator(_url)]
+Asset = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}/[A-Z0-9]{1,20}$")]
+VenueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$"), AfterValidator(_not_reserved)]
+AccountName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}\.[A-Za-z0-9_-]{1,31}$")]
+InstanceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+
+
+def wrong(key: str, text: str) -> PydanticCustomError:
+    """Return an error of a whole section that points at one of its keys."""
+    return PydanticCustomError("relation", text, {"key": key})
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, strict, no unknown keys, no values in error texts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+# --- sections -------------------------------------------------------------------------------------
+
+
+class Urls(Section):
+    """Where an adapter connects. Empty: the venue's own, or in demo mode the simulator's."""
+
+    rest: Url | None = None
+    public_ws: Url | None = None
+    private_ws: Url | None = None
+    trade_ws: Url | None = None
+
+    def given(self) -> dict[str, str]:
+        """Return the URLs that are set, by name."""
+        return {name: url for name, url in self.model_dump().items() if url is not None}
+
+
+class Credentials(Section):
+    """The keys of one account. Never printed, logged, dumped or hashed."""
+
+    api_key: SecretStr | None = None
+    api_secret: SecretStr | None = None
+    passphrase: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _key_with_its_secret(self) -> Self:
+        if (self.api_key is None) != (self.api_secret is None):
+            key = "api_key" if self.api_key is None else "api_secret"
+            raise wrong(key, "api_key and api_secret come together or not at all")
+        return self
+
+
+class Venue(Section):
+    """One venue and the one account this instance trades there."""
+
+    adapter: Annotated[str, _choice(*ADAPTERS)]
+    enabled: Switch = True
+    symbols: Annotated[list[Symbol], Field(min_length=1, max_length=200)]
+    account: AccountName
+    urls: Urls = Urls()
+    credentials: Credentials = Credentials()
+    rate_limit_share: Share = 0.5
+    stale_after_ms: Annotated[Whole, Field(ge=100, le=600_000)] = 2_000
+    depth: Annotated[Whole, Field(ge=1, le=5_000)] = 200
+    publish_interval_ms: Annotated[Whole, Field(ge=0, le=10_000)] = 0
+    isolation: Literal["thread"] = "thread"
+
+    @model_validator(mode="after")
+    def _each_symbol_once(self) -> Self:
+        if len(set(self.symbols)) != len(self.symbols):
+            raise wrong("symbols", "names a symbol twice")
+        return self
+
+
+class Risk(Section):
+    """The limits that no order may pass. Money is in `report_currency`."""
+
+    max_order_notional: Money = Decimal(5_000)
+    max_open_notional: Money = Decimal(50_000)
+    max_open_orders: Annotated[Whole, Field(ge=1, le=100_000)] = 50
+    max_orders_per_second: Annotated[Whole, Field(ge=1, le=10_000)] = 10
+    max_position: dict[Asset, Money] = Field(
+        default_factory=lambda: {"BTC": Decimal("0.5"), "ETH": Decimal(10)}
+    )
+    price_collar_pct: Annotated[Money, Field(le=50)] = Decimal(2)
+    report_currency: Asset = "USDT"
+
+    @model_validator(mode="after")
+    def _one_order_fits_the_whole(self) -> Self:
+        if self.max_order_notional > self.max_open_notional:
+            raise wrong(
+                "max_order_notional",
+                f"{self.max_order_notional} is more than max_open_notional {self.max_open_notional}",
+            )
+        return self
+
+
+class Orders(Section):
+    """How orders live: deadlines, defaults, what is kept, how often a venue is asked."""
+
+    on_shutdown: Literal["cancel", "keep"] = "cancel"
+    ack_timeout_s: Seconds = 5.0
+    time_in_force: Literal["GTC", "IOC", "FOK"] = "GTC"
+    closed_kept_max: Annotated[Whole, Field(ge=100, le=10_000_000)] = 10_000
+    settle_window_s: Seconds = 10.0
+    reconcile_every_s: Seconds = 60.0
+
+
+class Supervision(Section):
+    """When a crashed part is started again, and when that is given up."""
+
+    max_restarts: Annotated[Whole, Field(ge=1, le=10_000)] = 10
+    within_s: Seconds = 60.0
+    backoff_initial_s: Seconds = 0.1
+    backoff_max_s: Seconds = 30.0
+    stuck_after_s: Seconds = 1.0
+    shutdown_grace_s: Annotated[Seconds, Field(le=20)] = 15.0
+
+    @model_validator(mode="after")
+    def _backoff_grows(self) -> Self:
+        if self.backoff_initial_s > self.backoff_max_s:
+            raise wrong(
+                "backoff_initial_s",
+                f"{self.backoff_initial_s} is more than backoff_max_s {self.backoff_max_s}",
+            )
+        return self
+
+
+class JournalSection(Section):
+    """How safely and how often the journal is written."""
+
+    sync: Literal["full", "normal"] = "full"
+    snapshot_every_records: Annotated[Whole, Field(ge=10, le=10_000_000)] = 5_000
+
+
+class Storage(Section):
+    """Where journal, control socket and logs live. Empty: $XDG_STATE_HOME/xcore/MODE/NAME."""
+
+    dir: str = ""
+
+
+class ControlSection(Section):
+    """Bounds of the control socket."""
+
+    connections_max: Annotated[Whole, Field(ge=1, le=1_000)] = 64
+    frame_max_bytes: Annotated[Whole, Field(ge=1_024, le=1_048_576)] = 1_048_576
+
+
+class Demo(Section):
+    """What demo mode does by itself."""
+
+    maker: Switch = True
+    drill: Switch = True
+    seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 1
+    simulator: Literal["embedded", "external"] = "embedded"
+
+
+class LogFile(Section):
+    """The JSON lines file, under the state folder unless `path` is absolute. Empty path: none."""
+
+    path: str = "log/xcore.jsonl"
+    rotation_mb: Annotated[Whole, Field(ge=1, le=10_000)] = 50
+    kept_max: Annotated[Whole, Field(ge=1, le=1_000)] = 10
+
+
+class Log(Section):
+    """What is logged, where, and how it looks."""
+
+    level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    console: Literal["auto", "text", "json", "off"] = "auto"
+    color: Literal["auto", "always", "never"] = "auto"
+    file: LogFile = LogFile()
+
+
+# The adapter and the account default to the venue's name, which only the map's key knows.
+def _fill_names(venues: object) -> object:
+    if not isinstance(venues, Mapping):
+        return venues
+    return {name: _fill_name(name, venue) for name, venue in venues.items()}
+
+
+def _fill_name(name: object, venue: object) -> object:
+    if isinstance(venue, Mapping):
+        return {"adapter": str(name), "account": f"{name}.main", **venue}
+    return venue
+
+
+def _demo_venues() -> dict[str, Venue]:
+    symbols = ["BTC/USDT", "ETH/USDT"]
+    return {
+        name: Venue(adapter=name, account=f"{name}.main", symbols=list(symbols))
+        for name in ("binance", "okx")
+    }
+
+
+class Settings(Section):
+    """Everything that config.yaml may say."""
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
+    mode: Mode = "demo"
+    name: InstanceName = "desk-1"
+    venues: Annotated[
+        dict[VenueName, Venue], BeforeValidator(_fill_names), Field(min_length=1, max_length=64)
+    ] = Field(default_factory=_demo_venues)
+    risk: Risk = Risk()
+    orders: Orders = Orders()
+    supervision: Supervision = Supervision()
+    journal: JournalSection = JournalSection()
+    storage: Storage = Storage()
+    control: ControlSection = ControlSection()
+    demo: Demo = Demo()
+    log: Log = Log()
+
+    @model_validator(mode="after")
+    def _accounts_are_told_apart(self) -> Self:
+        if not any(venue.enabled for venue in self.venues.values()):
+            raise wrong("venues", "no venue is enabled")
+        owners: dict[str, str] = {}
+        for name, venue in self.venues.items():
+            other = owners.setdefault(venue.account, name)
+            if other != name:
+                raise wrong("venues", f"{other} and {name} share the account {venue.account}")
+        return self
+
+
+class Config(Settings):
+    """The effective configuration of one run: the settings, and where they and the state are."""
+
+    state_dir: Path
+    source: Path | None = None
+    origins: dict[str, str] = Field(default_factory=dict)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as plain data for people: secrets as asterisks, money as strings."""
+        dumped = self.model_dump(
+            mode="json", by_alias=True, exclude={"state_dir", "source", "origins"}
+        )
+        return dict(dumped)

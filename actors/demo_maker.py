@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import ClassVar, Final
 
 from engine.actor import Actor
+from engine.ids import client_order_id
 from engine.messages.base import OrderType, Side
 from engine.messages.commands import CancelOrders, PlaceOrder, Reply, Tick
 from engine.messages.market import ConsolidatedBook
@@ -26,8 +27,11 @@ class DemoMakerActor(Actor):
 
     durable: ClassVar[bool] = False
 
-    def __init__(self, *, run: str, venues: list[str], sizes: dict[str, Decimal]) -> None:
+    def __init__(
+        self, *, instance: str, run: str, venues: list[str], sizes: dict[str, Decimal]
+    ) -> None:
         super().__init__()
+        self.instance = instance
         self.run_name = run
         self.venues = venues
         self.sizes = sizes
@@ -91,7 +95,7 @@ class DemoMakerActor(Actor):
         old = [c for placed, c in self.quoted if placed <= self.round - LIVES_ROUNDS]
         self.quoted = [(r, c) for r, c in self.quoted if r > self.round - LIVES_ROUNDS]
         if old:
-            ids = [self.order_id(c) for c in old]
+            ids = [client_order_id(self.instance, c) for c in old]
             self.send(
                 "order_router",
                 CancelOrders(
@@ -99,7 +103,3 @@ class DemoMakerActor(Actor):
                     "old quote", WHO, self.name,
                 ),
             )  # fmt: skip
-
-    def order_id(self, command_id: str) -> str:
-        """Return the id that an order of this command has."""
-        return self._order_id_of(command_id)

@@ -7,12 +7,13 @@ promises never to resend a submit and never to invent a fill.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from actors.exchange_state import ExchangeState, external_spec, fill_event, report_events
 from engine.actor import Actor
 from engine.clock import NS_PER_S
 from engine.ids import is_ours, is_sibling
+from engine.messages.base import Event
 from engine.messages.commands import (
     AccountSnapshot,
     ApprovedOrder,
@@ -25,7 +26,6 @@ from engine.messages.commands import (
     Tick,
 )
 from engine.messages.events import (
-    Event,
     ExternalOrderSeen,
     OrderAcknowledged,
     OrderApproved,
@@ -92,6 +92,8 @@ class ExchangeActor(Actor):
     road: ClassVar[tuple[str, ...]] = ("persistence",)
     durable: ClassVar[bool] = True
 
+    state: ExchangeState
+
     def __init__(self, config: ExchangeConfig) -> None:
         super().__init__()
         self.config = config
@@ -151,7 +153,9 @@ class ExchangeActor(Actor):
             return
         why_canceled = self.early_cancels.pop(spec.order_id, None)
         if why_canceled is not None:
-            self.emit(OrderCanceled(spec.order_id, order.filled_quantity, why_canceled, "not sent", 0))
+            self.emit(
+                OrderCanceled(spec.order_id, order.filled_quantity, why_canceled, "not sent", 0)
+            )
             return
         denial = self._denial(approval)
         if denial is not None:
@@ -352,7 +356,8 @@ class ExchangeActor(Actor):
         order = self.state.orders.order(message.order_id)
         if order is None or order.status != "UNKNOWN":
             return
-        status = "CANCELED" if message.status == "CANCELED" else "REJECTED"
+        canceled = message.status == "CANCELED"
+        status: Literal["REJECTED", "CANCELED"] = "CANCELED" if canceled else "REJECTED"
         self.emit(OrderResolved(message.order_id, status, message.who, message.reason))
         self._settle(message.order_id)
 
@@ -419,11 +424,11 @@ class ExchangeActor(Actor):
             return
         if message.name == "ack" and order.status == "PENDING_NEW":
             self._unknown(order, f"no answer within {self.config.ack_timeout_s:g} s")
-        elif message.name == "query" and (order.status in ("UNKNOWN", "PENDING_CANCEL")):
-            self._query(order)
-        elif message.name in ("missing", "query") and order.missing_fills:
-            self._query(order)
-        elif message.name == "cancel" and order.status == "PENDING_CANCEL":
+        elif (
+            (message.name == "query" and (order.status in ("UNKNOWN", "PENDING_CANCEL")))
+            or (message.name in ("missing", "query") and order.missing_fills)
+            or (message.name == "cancel" and order.status == "PENDING_CANCEL")
+        ):
             self._query(order)
 
     def _arm_ack(self, order_id: str) -> None:
@@ -560,7 +565,11 @@ class ExchangeActor(Actor):
     def _sweep(self, halt: TradingHalted) -> None:
         for order in self.state.open_orders():
             ours = order.spec.origin == "COMMAND"
-            in_scope = halt.scope in ("all", f"venue:{self.config.venue}", f"symbol:{order.spec.symbol}")
+            in_scope = halt.scope in (
+                "all",
+                f"venue:{self.config.venue}",
+                f"symbol:{order.spec.symbol}",
+            )
             if ours and in_scope and not order.cancel_requested:
                 self._cancel(order, f"halt: {halt.reason}")
 
@@ -587,6 +596,7 @@ class ExchangeActor(Actor):
     def on_venue_health(self, message: VenueHealth) -> None:
         """Pass gauges on to the edges."""
         self.forward("edge")
+
 
 def _submit(spec: OrderSpec, expires_mono_ns: int) -> SubmitOrder:
     """Return the wire order. A market order leaves as IOC at its collar, so that it is bounded."""

@@ -7,10 +7,9 @@ order, and none that it does not.
 from hashlib import blake2b
 from typing import Final
 
-import engine.messages.base as base
-from engine.messages.base import Part
+from engine.messages import base
+from engine.messages.base import Event, Part
 from engine.messages.events import (
-    Event,
     OrderAcknowledged,
     OrderCanceled,
     OrderExpired,
@@ -123,11 +122,9 @@ def report_events(order: Order, report: OrderReport) -> list[Event]:
     evidence = f"{report.source}: {report.status}"
     events: list[Event] = []
     told = order.venue_order_id is not None
-    if not told and report.status != "REJECTED":
-        events.append(
-            OrderAcknowledged(order_id, report.venue_order_id, evidence, report.ts_event_ns)
-        )
-    elif order.status == "UNKNOWN" and report.status in ("NEW", "PARTIALLY_FILLED", "FILLED"):
+    if (not told and report.status != "REJECTED") or (
+        order.status == "UNKNOWN" and report.status in ("NEW", "PARTIALLY_FILLED", "FILLED")
+    ):
         events.append(
             OrderAcknowledged(order_id, report.venue_order_id, evidence, report.ts_event_ns)
         )
@@ -200,5 +197,3 @@ def external_spec(
         who=who,
         ts_created_ns=report.ts_event_ns or now_wall_ns,
     )
-
-

@@ -7,12 +7,12 @@ delivered, which records a restarted actor replays, and what goes into an actor'
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from engine.messages.base import Event
 from engine.messages.events import (
     AccountOpened,
     BalanceDifferenceAccepted,
     BalanceDifferenceCleared,
     BalanceDifferenceFound,
-    Event,
     OpeningBalance,
     OrderApproved,
     ParentAccepted,
@@ -62,4 +62,6 @@ def concerns(actor: str, origin: str, event: Event) -> bool:
 
 
 def _is_order_event(event: Event) -> bool:
-    return isinstance(event, ParentAccepted) or hasattr(event, "order_id") or hasattr(event, "order")
+    return (
+        isinstance(event, ParentAccepted) or hasattr(event, "order_id") or hasattr(event, "order")
+    )

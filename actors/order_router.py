@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 from engine.actor import Actor
 from engine.errors import Refused
 from engine.ids import client_order_id, parent_order_id
+from engine.messages.base import Event
 from engine.messages.commands import (
     CancelOrders,
     CancelRequest,
@@ -29,7 +30,6 @@ from engine.messages.commands import (
 from engine.messages.events import (
     AnyEvent,
     CommandRecorded,
-    Event,
     OrderDenied,
     OrderSpec,
     ParentAccepted,
@@ -69,10 +69,12 @@ class OrderRouterActor(Actor):
     road: ClassVar[tuple[str, ...]] = ("risk_pnl", "persistence")
     durable: ClassVar[bool] = True
 
+    state: OrderTable
+
     def __init__(self, config: RouterConfig) -> None:
         super().__init__()
         self.config = config
-        self.state: OrderTable = OrderTable(closed_kept_max=config.closed_kept_max)
+        self.state = OrderTable(closed_kept_max=config.closed_kept_max)
         self.commands: dict[str, str] = {}
         self.proposed: dict[str, list[OrderSpec]] = {}
         self.instruments: dict[str, dict[str, Instrument]] = {}
@@ -83,16 +85,16 @@ class OrderRouterActor(Actor):
         """Set the state from a snapshot."""
         self.state = OrderTable.from_bytes(snapshot, closed_kept_max=self.config.closed_kept_max)
         for order in self.state.select():
-            self._index(order.spec)
+            self._note_command(order.spec)
 
     def apply(self, event: Event) -> None:
         """Fold one committed event."""
         self.state.apply(event)
         spec = getattr(event, "order", None)
         if isinstance(spec, OrderSpec):
-            self._index(spec)
+            self._note_command(spec)
 
-    def _index(self, spec: OrderSpec) -> None:
+    def _note_command(self, spec: OrderSpec) -> None:
         """Note which order a command made. The journal's unique key guards what is forgotten here."""
         if spec.command_id and spec.parent_id is None:
             self.commands[spec.command_id] = spec.order_id
@@ -168,9 +170,7 @@ class OrderRouterActor(Actor):
         self.send(command.reply_to, Reply(command.command_id, True, "", "", pack(body)))
         return True
 
-    def _decide(
-        self, command: PlaceOrder
-    ) -> tuple[list[AnyEvent], list[OrderSpec], Plan | None]:
+    def _decide(self, command: PlaceOrder) -> tuple[list[AnyEvent], list[OrderSpec], Plan | None]:
         if command.venue == BEST:
             return self._decide_best(command)
         rule = self._instrument(command.venue, command.symbol)
@@ -270,9 +270,7 @@ class OrderRouterActor(Actor):
     ) -> OrderSpec:
         order_id = client_order_id(self.config.instance, command.command_id, leg)
         account = command.account or self.config.accounts[venue]
-        return self._build(
-            command, order_id, order_id, parent_id, account, venue, quantity, price
-        )
+        return self._build(command, order_id, order_id, parent_id, account, venue, quantity, price)
 
     def _build(
         self,

@@ -166,11 +166,11 @@ class PersistenceActor(Actor):
         message: Message = CommittedNow(seq, event) if urgent else Committed(seq, event)
         if isinstance(event, OrderApproved):
             self.send(f"exchange.{event.order.venue}", ApprovedOrder(seq, event))
+        origin = item.envelope.sender
         for actor in self.folds:
-            approved_here = isinstance(event, OrderApproved) and actor.startswith("exchange.")
-            if actor != item.envelope.sender and not approved_here:
-                if concerns(actor, item.envelope.sender, event):
-                    self.send(actor, message)
+            as_approval = isinstance(event, OrderApproved) and actor.startswith("exchange.")
+            if actor != origin and not as_approval and concerns(actor, origin, event):
+                self.send(actor, message)
         self.send(EDGE, message)
 
     # --- snapshots --------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ class PersistenceActor(Actor):
     def on_tick(self, message: Tick) -> None:
         """Fold the next stretch of the journal, and store snapshots when enough has come."""
         self.folding = False
-        self.folded_upto = self._fold(self.folded_upto, self.folded_upto + FOLD_CHUNK)
+        self.folded_upto = self._fold_journal(self.folded_upto, self.folded_upto + FOLD_CHUNK)
         if self.folded_upto - self.snapshot_seq >= self.snapshot_every:
             try:
                 for actor, replica in self.replicas.items():
@@ -205,7 +205,7 @@ class PersistenceActor(Actor):
         start = seqs.pop() if len(seqs) == 1 else 0
         return start, start
 
-    def _fold(self, after_seq: int, upto_seq: int) -> int:
+    def _fold_journal(self, after_seq: int, upto_seq: int) -> int:
         last = after_seq
         for record in self.journal.read(after_seq, min(upto_seq, self.journal.head_seq)):
             event = decode_event(record.kind, record.body)
@@ -222,9 +222,7 @@ class JournalRecovery:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
-    def load(
-        self, actor_name: str, upto_seq: int
-    ) -> tuple[bytes | None, list[tuple[int, Event]]]:
+    def load(self, actor_name: str, upto_seq: int) -> tuple[bytes | None, list[tuple[int, Event]]]:
         """Return an actor's snapshot, and the events after it up to `upto_seq` that it folds."""
         snapshot = self._journal.load_snapshot(actor_name, upto_seq)
         after_seq = snapshot.seq if snapshot is not None else 0

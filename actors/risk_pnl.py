@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
+from engine.trading.risk_show import show
+
 from engine.actor import Actor
 from engine.errors import Refused
 from engine.messages.base import Event, Message
@@ -45,7 +47,6 @@ from engine.trading.pnl import position_rows, symbol_rows, total_row
 from engine.trading.reconcile import DifferenceTracker, accept, opening_events, totals
 from engine.trading.risk import RiskGate
 from engine.trading.risk_limits import RiskLimits
-from engine.trading.risk_show import show
 from engine.trading.routing import mid_price
 from engine.wire import pack
 
@@ -71,6 +72,8 @@ class RiskPnLActor(Actor):
     road: ClassVar[tuple[str, ...]] = ("persistence",)
     durable: ClassVar[bool] = True
 
+    state: RiskGate
+
     def __init__(self, limits: RiskLimits, *, closed_kept_max: int, venues: Sequence[str]) -> None:
         super().__init__()
         self.limits = limits
@@ -83,7 +86,7 @@ class RiskPnLActor(Actor):
         self._use(new_gate(None, limits, closed_kept_max))
 
     def _use(self, gate: RiskGate) -> None:
-        self.state: RiskGate = gate
+        self.state = gate
         self.tracker = DifferenceTracker(gate.ledger)
 
     def restore(self, snapshot: bytes) -> None:
@@ -201,9 +204,7 @@ class RiskPnLActor(Actor):
             return None
         return f"scope {scope!r} is not all, venue:NAME or symbol:NAME of this core"
 
-    def _await_gates(
-        self, reply_to: str, correlation_id: str, scope: str, *, halted: bool
-    ) -> None:
+    def _await_gates(self, reply_to: str, correlation_id: str, scope: str, *, halted: bool) -> None:
         self.waiting[correlation_id] = _Waiting(
             reply_to, correlation_id, scope, halted, set(self.venues)
         )
@@ -296,7 +297,10 @@ class RiskPnLActor(Actor):
         elif query.topic == "positions":
             body = position_rows(ledger, mark)
         elif query.topic == "pnl":
-            body = {"total": total_row(ledger, mark, self.price), "symbols": symbol_rows(ledger, mark)}
+            body = {
+                "total": total_row(ledger, mark, self.price),
+                "symbols": symbol_rows(ledger, mark),
+            }
         elif query.topic == "balances":
             body = self._balance_rows(query.arguments.get("venue"))
         elif query.topic == "trading_state":

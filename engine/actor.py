@@ -214,7 +214,7 @@ class Actor(pykka.ThreadingActor):
         """The same for the control lane, which overtakes: its numbers run by themselves."""
         self._fold(message.seq, message.event, now=True)
 
-    def on_barrier(self, message: Barrier) -> None:  # noqa: ARG002  a handler takes its message
+    def on_barrier(self, message: Barrier) -> None:
         """Pass a restarted neighbour's barrier on, behind all that went the same way before."""
         self.forward(self.road[0])
 

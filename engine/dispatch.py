@@ -248,7 +248,7 @@ class SeededDispatcher:
         """Do the job between two steps."""
         self._jobs.append(job)
 
-    def heal(self, lost_ident: int | None = None) -> bool:  # noqa: ARG002  as the others
+    def heal(self, lost_ident: int | None = None) -> bool:
         """Return False: there is no thread to lose."""
         return False
 

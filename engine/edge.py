@@ -145,7 +145,7 @@ class Edge:
 
     def _resolve(self, reply: Reply) -> None:
         with self._lock:
-            future = self._pending.pop(reply.correlation_id, None)
+            future = self._pending.get(reply.correlation_id)
         if future is not None:
             _set(future, reply)
 
@@ -210,7 +210,11 @@ class Edge:
         self._watchers[number] = watcher
         for book in tuple(self._shown.books.values()):
             watcher(0, book)
-        return lambda: self._watchers.pop(number, None) and None
+
+        def end() -> None:
+            self._watchers.pop(number, None)
+
+        return end
 
     def kill_actor(self, name: str, who: str) -> Future[Any]:
         """Crash an actor as a drill."""
@@ -224,7 +228,9 @@ class Edge:
         """List, inject or clear faults of the simulator."""
         port = self._faults
         if port is None:
-            raise Refused("NOT_ALLOWED", "this core runs no simulator, so it has no faults to inject")
+            raise Refused(
+                "NOT_ALLOWED", "this core runs no simulator, so it has no faults to inject"
+            )
         if action != "list":
             self._record(f"fault {action}", " ".join(arguments.values()), who)
         return self._background(lambda: port.call(action, arguments))
@@ -358,7 +364,7 @@ class Edge:
             if len(self._pending) >= PENDING_MAX:
                 raise Refused("BUSY", "too many unanswered questions; try again")
             self._pending[correlation_id] = future
-        future.add_done_callback(lambda f: f.cancelled() and self._forget(correlation_id))
+        future.add_done_callback(lambda _: self._forget(correlation_id))
         return future
 
     def _forget(self, correlation_id: str) -> None:

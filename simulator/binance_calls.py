@@ -6,10 +6,9 @@ The transport has verified nothing but the shape of the request.
 
 import hmac
 import re
-from collections.abc import Callable
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simulator.binance_words import (
     ENGINE_ERRORS,
@@ -25,6 +24,9 @@ from simulator.binance_words import (
 from simulator.instruments import Instrument, decimal_of, fixed8, units_of
 from simulator.orders import NewOrder, Order, OrderType, Refused, Side, Stp, TimeInForce
 from simulator.venue import Account, Venue, require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Params = dict[str, str]
 CLIENT_ID = re.compile(r"[a-zA-Z0-9\-_.:/]{1,36}")
@@ -136,13 +138,7 @@ class Calls:
         if mode not in {"STOP_ON_FAILURE", "ALLOW_FAILURE"}:
             raise ApiError(400, -1102, _missing("cancelReplaceMode"))
         instrument, wanted = self._wanted(params)
-        old = {
-            "symbol": params["symbol"],
-            "newClientOrderId": params.get("cancelNewClientOrderId", ""),
-        }
-        for theirs, ours in (("cancelOrderId", "orderId"), ("cancelOrigClientOrderId", "origClientOrderId")):  # fmt: skip
-            if theirs in params:
-                old[ours] = params[theirs]
+        old = {ours: params[theirs] for theirs, ours in _CANCEL_PARAMS.items() if theirs in params}
         canceled: Json | None = None
         try:
             canceled = self.cancel(account, old)
@@ -292,7 +288,7 @@ class Calls:
         side = _choice(Side, params["side"], -1117, "Invalid side.")
         kind = _choice(OrderType, params["type"], -1116, "Invalid orderType.")
         stp = _choice(Stp, params.get("selfTradePreventionMode", "EXPIRE_MAKER"), -1130,
-                      "Data sent for parameter 'selfTradePreventionMode' is not valid.")  # fmt: skip
+                      "Data sent for 'selfTradePreventionMode' is not valid.")  # fmt: skip
         tif = TimeInForce.GTC
         if kind is OrderType.LIMIT:
             if "timeInForce" not in params:
@@ -352,6 +348,12 @@ class Calls:
             raise ApiError(400, -1013, "Filter failure: NOTIONAL")
 
 
+_CANCEL_PARAMS = {
+    "symbol": "symbol",
+    "cancelNewClientOrderId": "newClientOrderId",
+    "cancelOrderId": "orderId",
+    "cancelOrigClientOrderId": "origClientOrderId",
+}
 _NO_RATES = {"buyer": "0.00000000", "seller": "0.00000000"}
 
 

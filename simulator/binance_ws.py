@@ -1,4 +1,4 @@
-"""Binance's WebSocket faces: market streams under /stream and /ws, and the WS-API with user data."""
+"""Binance's WebSocket faces: market streams under /stream and /ws, and the WS-API."""
 
 import json
 from typing import Any

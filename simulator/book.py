@@ -5,7 +5,7 @@ stream counts them; `flush` hands out what changed since the last call.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from simulator.orders import Order, Side
@@ -92,9 +92,20 @@ class BookSide:
             del self.levels[order.price]
             self._prices.pop(bisect_left(self._prices, order.price))
 
+    def walk(self, lots: int, is_wanted: Callable[[int], bool]) -> tuple[int, int]:
+        """Return how many of these lots are there at wanted prices, and their cost in ticks."""
+        found = cost = 0
+        for price in self.prices():
+            if found >= lots or not is_wanted(price):
+                break
+            taken = min(lots - found, self.levels[price].lots)
+            found += taken
+            cost += price * taken
+        return found, cost
+
     def top(self, depth: int) -> tuple[tuple[int, int], ...]:
         """Return the best levels as (price, lots)."""
-        out = []
+        out: list[tuple[int, int]] = []
         for price in self.prices():
             if len(out) == depth:
                 break

@@ -62,9 +62,8 @@ class Control:
     def _active(self) -> list[Json]:
         out = []
         for ours, (venue, theirs) in self._rules.items():
-            for rule in self._sites[venue].venue.faults.active():
-                if rule["id"] == theirs:
-                    out.append({**rule, "id": ours})
+            rules = self._sites[venue].venue.faults.active()
+            out += [{**rule, "id": ours} for rule in rules if rule["id"] == theirs]
         return out
 
     def _fault(self, body: Json) -> Json:
@@ -229,14 +228,18 @@ class Control:
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
             try:
-                body = json.loads(await request.read() or b"{}")
-                if not isinstance(body, dict):
-                    raise TypeError("the body must be a JSON object")
-                return web.json_response(act(body))
+                return web.json_response(act(_body(await request.read())))
             except (ValueError, TypeError, Refused) as wrong:
                 return web.json_response({"error": str(wrong)}, status=400)
 
         return handle
+
+
+def _body(data: bytes) -> Json:
+    body = json.loads(data or b"{}")
+    if not isinstance(body, dict):
+        raise TypeError("the body must be a JSON object")
+    return body
 
 
 def _number(body: Json, name: str) -> Decimal:

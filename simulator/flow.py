@@ -5,7 +5,8 @@ small mean-reverting basis of its own, so that spreads sit close together and no
 Around it makers place, move and cancel quotes, takers hit them, in bursts. All of it belongs to
 one internal account and is never written to the log.
 
-Floats are used for opinions (a fair price, a size wanted); what reaches the engine is ticks and lots.
+Floats are used for opinions (a fair price, a size wanted); what reaches the engine is
+ticks and lots.
 """
 
 import math

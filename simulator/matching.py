@@ -203,12 +203,7 @@ class Engine:
 
     def _available(self, order: Order) -> int:
         side = self.books[order.symbol].sides[order.side.opposite]
-        total = 0
-        for price in side.prices():
-            if total >= order.quantity or not self._crosses(order, price):
-                break
-            total += side.levels[price].lots
-        return total
+        return side.walk(order.quantity, lambda price: self._crosses(order, price))[0]
 
     def _match(self, taker: Order) -> None:
         side = self.books[taker.symbol].sides[taker.side.opposite]
@@ -368,17 +363,8 @@ class Engine:
             return order.quantity * instrument.lot_units
         if order.price is not None:
             return order.price * order.quantity * instrument.notional_unit
-        return self._walk_cost(order) * instrument.notional_unit
-
-    def _walk_cost(self, order: Order) -> int:
-        side, left, cost = self.books[order.symbol].sides[Side.SELL], order.quantity, 0
-        for price in side.prices():
-            lots = min(left, side.levels[price].lots)
-            cost += price * lots
-            left -= lots
-            if left == 0:
-                break
-        return cost
+        asks = self.books[order.symbol].sides[Side.SELL]
+        return asks.walk(order.quantity, lambda _: True)[1] * instrument.notional_unit
 
     def _reserve_anew(self, order: Order, quantity: int, price: int) -> None:
         instrument = self.instruments[order.symbol]

@@ -15,6 +15,7 @@ from simulator.okx_words import (
     balance_json,
     fill_json,
     inst_id,
+    inst_id_code,
     order_json,
 )
 from simulator.orders import Fill, NewOrder, Order, OrderType, Refused, Side, Stp, TimeInForce
@@ -36,7 +37,6 @@ STP_MODES = {
     "cancel_taker": Stp.EXPIRE_TAKER,
     "cancel_both": Stp.EXPIRE_BOTH,
 }
-# Fewer than in the binance dialect: what the matching engine cannot refuse elsewhere is in words.
 
 
 class Calls:
@@ -45,6 +45,7 @@ class Calls:
     def __init__(self, venue: Venue) -> None:
         self.venue = venue
         self.symbols = {inst_id(s): i for s, i in venue.engine.instruments.items()}
+        self._by_code = {str(inst_id_code(i.symbol)): i for i in self.symbols.values()}
         self.actions: dict[str, Callable[[Account, Json, str], Json]] = {
             "order": self.place,
             "cancel-order": self.cancel,
@@ -79,8 +80,7 @@ class Calls:
         if action == "amend-order":
             echo["reqId"] = str(row.get("reqId", ""))
         try:
-            if is_late:
-                raise RowError("51149", "Order timed out. Please try again later.")
+            self._check_expiry(is_late=is_late)
             return echo | self.actions[action](account, row, via) | {"sCode": "0", "sMsg": ""}
         except RowError as refused:
             return echo | {"sCode": refused.code, "sMsg": refused.msg}
@@ -88,6 +88,10 @@ class Calls:
             words = AMEND_ERRORS if action == "amend-order" else ENGINE_ERRORS
             code, msg = words.get(refused.reason) or ENGINE_ERRORS[refused.reason]
             return echo | {"sCode": code, "sMsg": msg}
+
+    def _check_expiry(self, *, is_late: bool) -> None:
+        if is_late:
+            raise RowError("51149", "Order timed out. Please try again later.")
 
     # -- actions
 
@@ -174,10 +178,16 @@ class Calls:
 
     def instrument(self, row: Json) -> Instrument:
         """Return the instrument the row names."""
-        instrument = self.symbols.get(str(row.get("instId", "")))
+        instrument = self.named(row)
         if instrument is None:
             raise RowError("51001", "Instrument ID does not exist.")
         return instrument
+
+    def named(self, row: Json) -> Instrument | None:
+        """Return the instrument by `instId`, or by `instIdCode` as newer clients do."""
+        if row.get("instIdCode") is not None:
+            return self._by_code.get(str(row["instIdCode"]))
+        return self.symbols.get(str(row.get("instId", "")))
 
     def _find(self, account: Account, row: Json) -> Order | None:
         instrument = self.instrument(row)

@@ -1,12 +1,14 @@
 """OKX's public questions: time, instruments, books, tickers, trades, candles."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simulator.instruments import Instrument, plain
 from simulator.okx_words import ApiError, Json, inst_id, instrument_json, level, trade_json
 from simulator.orders import Side
 from simulator.venue import Venue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Market:

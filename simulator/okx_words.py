@@ -23,16 +23,14 @@ STATES = {
     Status.EXPIRED: "canceled",
     Status.EXPIRED_IN_MATCH: "canceled",
 }
-# 1 by the user, 13 FOK or IOC, 31 post-only would take, 0 by the system
+NO_SUCH_ORDER = "Cancellation failed as the order has been filled, canceled or does not exist."
 ENGINE_ERRORS = {
     "insufficient_balance": ("51008", "Order failed. Your available balance is insufficient."),
     "duplicate_client_id": ("51016", "Client order ID already exists."),
     "halted": ("51023", "Trading of this instrument is suspended."),
     "too_many_orders": ("51022", "Maximum number of open orders exceeded."),
-    "not_open": ("51400", "Cancellation failed as the order has been filled, canceled or "
-                          "does not exist."),
-    "unknown_order": ("51400", "Cancellation failed as the order has been filled, canceled or "
-                               "does not exist."),
+    "not_open": ("51400", NO_SUCH_ORDER),
+    "unknown_order": ("51400", NO_SUCH_ORDER),
     "quantity_below_filled": ("51506", "Order modification failed: size below filled size."),
 }  # fmt: skip
 AMEND_ERRORS = {
@@ -88,6 +86,11 @@ def inst_id(symbol: str) -> str:
     return symbol.replace("/", "-")
 
 
+def inst_id_code(symbol: str) -> int:
+    """Return the number WebSocket orders may name an instrument by: any fixed number will do."""
+    return zlib.crc32(symbol.encode()) % 1_000_000
+
+
 def ms_text(ns: int) -> str:
     """Return milliseconds as the text OKX sends."""
     return str(ns // NS_PER_MS)
@@ -119,6 +122,7 @@ def _average(order: Order, instrument: Instrument) -> str:
     return plain(scaled * instrument.tick_units // 10_000)
 
 
+# 1 by the user, 13 FOK or IOC, 31 post-only would take, 32 self trade
 def _cancel_source(order: Order) -> str:
     if order.status is Status.CANCELED:
         return "1"
@@ -210,6 +214,7 @@ def instrument_json(instrument: Instrument, *, is_halted: bool) -> Json:
     big = plain(9_999_999_999 * 10**12)
     return dict.fromkeys(empty, "") | {
         "instType": "SPOT", "instId": inst_id(instrument.symbol), "category": "1",
+        "instIdCode": inst_id_code(instrument.symbol),
         "baseCcy": instrument.base, "quoteCcy": instrument.quote, "listTime": "1606468572000",
         "tickSz": f"{instrument.price_tick:f}", "lotSz": f"{instrument.quantity_lot:f}",
         "minSz": f"{instrument.quantity_min:f}", "maxLmtSz": f"{instrument.quantity_max:f}",

@@ -178,7 +178,7 @@ class Sockets:
         def execute() -> Reply:
             return self._execute(action, account, args, expiry)
 
-        instrument = self._calls.symbols.get(str(args[0].get("instId", ""))) if args else None
+        instrument = self._calls.named(args[0]) if args else None
         symbol = None if instrument is None else instrument.symbol
         reply = await serve(self._venue, on, symbol, execute, fault_error)
         if reply is HANG_UP:
@@ -194,8 +194,8 @@ class Sockets:
 
     def _execute(self, action: str, account: Account, args: list[Json], expiry: str) -> Reply:
         try:
-            inst = str(args[0].get("instId")) if args else ""
-            key = f"{action}:{account.name}:{inst}"
+            instrument = self._calls.named(args[0]) if args else None
+            key = f"{action}:{account.name}:{instrument and inst_id(instrument.symbol)}"
             self._limiter.charge(self._limiter.orders, key, len(args))
             is_late = late(self._venue, expiry)
             return Reply(200, self._calls.act(action, account, args, "ws", is_late))

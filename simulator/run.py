@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from aiohttp import web
 
-from simulator.clock import NS_PER_MS, SystemClock
+from simulator.clock import SystemClock
 from simulator.control import Control
 from simulator.flow import SharedMid
 from simulator.server import HOST, Site, bind, make_site, run_beat
@@ -77,9 +77,7 @@ async def _run(options: Options) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    beat = loop.create_task(
-        run_beat(list(sites.values()), lambda: clock.monotonic_ns() // NS_PER_MS)
-    )
+    beat = loop.create_task(run_beat(list(sites.values()), clock))
     watch = loop.create_task(_watch_parent(options.parent_pid, stop))
     ended = loop.create_task(stop.wait())
     # A broken invariant ends the beat; then the process must end too, loudly.
@@ -105,9 +103,13 @@ async def _start_control(control: Control, port: int) -> tuple[web.AppRunner, in
     return runner, int(listening.getsockname()[1])
 
 
+def _is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
 async def _watch_parent(pid: int | None, stop: asyncio.Event) -> None:
     while pid is not None:
-        if not Path(f"/proc/{pid}").exists():
+        if not _is_alive(pid):
             stop.set()
             return
         await asyncio.sleep(0.5)

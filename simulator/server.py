@@ -15,7 +15,7 @@ from simulator.binance_calls import Calls
 from simulator.binance_market import Market
 from simulator.binance_rest import Limiter, Rest
 from simulator.binance_ws import Streams, WsApi
-from simulator.clock import NS_PER_S
+from simulator.clock import NS_PER_MS, NS_PER_S, Clock
 from simulator.flow import STEP_MS
 from simulator.okx import okx_parts
 from simulator.peers import Hub
@@ -152,13 +152,14 @@ def bind(port: int) -> socket.socket:
     raise OSError("no free loopback port")
 
 
-async def run_beat(sites: list[Site], clock_ms: Callable[[], int]) -> None:
+async def run_beat(sites: list[Site], clock: Clock) -> None:
     """Beat all venues in step until cancelled; a stall is skipped, not caught up with."""
     step = 0
-    due_ms = clock_ms()
+    due_ms = clock.monotonic_ns() // NS_PER_MS
     while True:
         step += 1
         for site in sites:
             site.beat(step)
-        due_ms = max(due_ms + STEP_MS, clock_ms())
-        await asyncio.sleep((due_ms - clock_ms()) / 1000)
+        now_ms = clock.monotonic_ns() // NS_PER_MS
+        due_ms = max(due_ms + STEP_MS, now_ms)
+        await asyncio.sleep((due_ms - now_ms) / 1000)

@@ -8,12 +8,10 @@ import json
 import os
 import random
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from simulator.book import BookDelta, BookView
 from simulator.clock import NS_PER_MS, Clock
 from simulator.faults import Faults
 from simulator.flow import FLOW_ACCOUNT, Flow, SharedMid
@@ -30,6 +28,11 @@ from simulator.orders import (
 )
 from simulator.store import Line, Store, event_lines, fill_of, order_of, units
 from simulator.tape import Tape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simulator.book import BookDelta, BookView
 
 FEES = {
     "binance": Fees(maker_bps=10, taker_bps=10, step=10**4),

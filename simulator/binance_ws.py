@@ -76,7 +76,11 @@ class Streams:
             return
         try:
             message = json.loads(text)
-            method, params, request_id = message["method"], message.get("params"), message["id"]
+            method, params, request_id = (
+                str(message["method"]),
+                message.get("params"),
+                message["id"],
+            )
         except (ValueError, TypeError, KeyError):
             peer.send_json({"error": {"code": 2, "msg": "Invalid request: request is malformed"}})
             return

@@ -89,7 +89,11 @@ class Sockets:
         try:
             message = json.loads(text)
             op, args = message["op"], message["args"]
-            known = isinstance(args, list) and all(isinstance(arg, dict) for arg in args)
+            known = (
+                isinstance(op, str)
+                and isinstance(args, list)
+                and all(isinstance(arg, dict) for arg in args)
+            )
         except (ValueError, TypeError, KeyError):
             known = False
         if not known:

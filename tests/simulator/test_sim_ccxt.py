@@ -116,13 +116,14 @@ def test_an_old_request_is_refused(sim):
 )
 def test_bad_orders_get_the_venues_own_error(sim, venue_name, change, words):
     client = CLIENTS[venue_name](sim)
+    if venue_name == "binance":
+        row = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"}
+        send, numbers = client.private_post_order, {"quantity": "0.01", "price": "50000"}
+    else:
+        row = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit"}
+        send, numbers = client.private_post_trade_order, {"sz": "0.01", "px": "50000"}
     with pytest.raises(ccxt.ExchangeError, match=words):
-        if venue_name == "binance":
-            row = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"}
-            client.private_post_order({**row, "quantity": "0.01", "price": "50000", **change})
-        else:
-            row = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit"}
-            client.private_post_trade_order({**row, "sz": "0.01", "px": "50000", **change})
+        send({**row, **numbers, **change})
 
 
 def test_okx_amends_and_binance_replaces(sim, venue):

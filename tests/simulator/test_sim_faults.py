@@ -1,5 +1,6 @@
 """Every fault kind shows its effect on a real client, and is written to the log."""
 
+import itertools
 import json
 import time
 
@@ -10,6 +11,7 @@ from conftest import CLIENTS, DEADLINE_S, Sim, wait_for
 
 from simulator.faults import KINDS
 from simulator.log import read_log
+from simulator.okx_words import checksum
 
 BTC = "BTC/USDT"
 TESTED = set()
@@ -54,7 +56,8 @@ def test_the_order_exists_although_the_answer_failed(sim, venue, kind, params):
     try:
         assert place(client, number)["id"] is None
     except (ccxt.BaseError, TypeError, AttributeError) as unclear:
-        assert not isinstance(unclear, ccxt.InvalidOrder | ccxt.InsufficientFunds)
+        if isinstance(unclear, ccxt.InvalidOrder | ccxt.InsufficientFunds):
+            raise
     assert order_count(sim, venue, number) == 1
     found = client.fetch_order(None, BTC, {"clientOrderId": client_id(number)})
     assert found["status"] == "open"
@@ -218,16 +221,16 @@ def flowing(sim):
 def test_sequence_faults_break_the_chain(flowing, venue, kind):
     stream = Stream(flowing, venue).books()
     before = [stream.ids() for _ in range(5)]
-    assert all(a[1] == b[0] for a, b in zip(before, before[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(before))
     flowing.fault(struck(kind), venue, on="book")
     after = [before[-1]] + [stream.ids() for _ in range(5)]
-    broken = [b for a, b in zip(after, after[1:], strict=False) if a[1] != b[0]]
+    broken = [b for a, b in itertools.pairwise(after) if a[1] != b[0]]
     assert broken
     if kind == "ws_duplicate":
         assert len(set(after)) == len(after) - 1
     if kind == "ws_reorder":
         tidy = sorted(after)
-        assert all(a[1] == b[0] for a, b in zip(tidy, tidy[1:], strict=False))
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(tidy))
 
 
 def test_a_corrupt_level_and_a_bad_checksum_leave_the_chain_whole(flowing, venue):
@@ -240,8 +243,6 @@ def test_a_corrupt_level_and_a_bad_checksum_leave_the_chain_whole(flowing, venue
 
 
 def test_checksums_of_okx_are_right_until_a_fault_spoils_one(flowing):
-    from simulator.okx_words import checksum
-
     stream = Stream(flowing, "okx")
     arg = {"channel": "books", "instId": "BTC-USDT"}
     stream.ask({"op": "subscribe", "args": [arg]})
@@ -345,7 +346,7 @@ def test_restart_cuts_and_refuses_for_a_while(tmp_path):
     fresh = CLIENTS["binance"](sim)
     with pytest.raises(ccxt.NetworkError):
         fresh.fetch_time()
-    wait_for(lambda: is_back(), "connections are accepted again")
+    wait_for(is_back, "connections are accepted again")
     assert sim.stop() == 0
 
 
@@ -380,3 +381,23 @@ def test_bad_faults_are_refused_in_a_sentence(sim, body):
 def test_every_kind_has_been_struck():
     if len(TESTED) > 5:  # the whole file ran in this process
         assert set(KINDS) == TESTED
+
+
+HOSTILE = [
+    "x", "[]", "{}", "null", '{"op":["a"],"args":[]}', '{"op":"order","args":["x"]}',
+    '{"op":"login","args":[{"apiKey":"demo-key-okx","sign":"\\ud800"}]}',
+    '{"op":"subscribe","args":[{"channel":["books"],"instId":{}}]}',
+    '{"method":["SUBSCRIBE"],"params":[1],"id":1}', '{"method":"order.place","params":[1],"id":1}',
+    '{"method":"order.place","params":{"apiKey":"demo-key-binance","signature":"\\ud800"},"id":1}',
+]  # fmt: skip
+
+
+def test_hostile_frames_are_answered_with_an_error_and_the_link_lives(sim, venue):
+    for name in ("public_ws", "private_ws"):
+        for frame in HOSTILE:
+            stream = Stream(sim, venue, name)
+            stream.ws.send(frame)
+            answer = json.loads(stream.ws.recv())
+            assert "error" in answer or answer.get("event") == "error"
+            stream.ws.close()
+    assert sim.process.poll() is None

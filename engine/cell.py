@@ -20,7 +20,7 @@ from engine.mailbox import Delayed, Entry, Mailbox, Output, messages_of
 from engine.messages.base import Message
 from engine.messages.commands import Barrier, BarrierPassed
 from engine.specs import ChildSpec, State
-from engine.timers import Timer  # noqa: TC001  annotations are read at run time
+from engine.timers import Timer
 
 # Where a drill may strike, in the order of a step.
 FAULT_POINTS: Final = (

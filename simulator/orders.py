@@ -58,7 +58,7 @@ class Status(Enum):
 OPEN = frozenset({Status.NEW, Status.PARTIALLY_FILLED})
 
 
-class Refused(Exception):  # noqa: N818 - named for what it tells the caller
+class Refused(Exception):
     """The engine did not accept the request; nothing changed. `reason` is a fixed word."""
 
     def __init__(self, reason: str, detail: str = "") -> None:

@@ -5,7 +5,7 @@ Futures are concurrent.futures.Future: the server waits for them with a deadline
 that it no longer waits for. Nothing here may block, except where the docstring says so.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -59,7 +59,7 @@ class CorePort(Protocol):
         """
         ...
 
-    def command(self, address: str, message: Message, command_id: str) -> "Future[Reply]":
+    def command(self, address: str, message: Message, command_id: str) -> Future[Reply]:
         """Tell, and return the future of the Reply whose correlation_id is `command_id`.
 
         Many commands are never replied to (an order's life is told by events): the server cancels
@@ -67,7 +67,7 @@ class CorePort(Protocol):
         """
         ...
 
-    def query(self, topic: str, arguments: Mapping[str, str]) -> "Future[Any]":
+    def query(self, topic: str, arguments: Mapping[str, str]) -> Future[Any]:
         """Ask for plain data (money as strings). docs/client.md lists topics and arguments.
 
         The future fails with Refused (code NOT_FOUND, BAD_REQUEST) or Unreachable.
@@ -78,10 +78,10 @@ class CorePort(Protocol):
         """Return the seq of the newest committed record."""
         ...
 
-    def events_after(self, seq: int) -> Iterator[tuple[int, Event]]:
-        """Read committed events with a seq above `seq`, in order. May block on the disk.
+    def events_after(self, seq: int, count: int) -> list[tuple[int, Event]]:
+        """Read up to `count` committed events with a seq above `seq`, in order, from the journal.
 
-        Called on a thread of the server's own; the iterator is closed when enough was read.
+        Called on a thread of the server's own; may block on the disk.
         """
         ...
 
@@ -95,15 +95,15 @@ class CorePort(Protocol):
         """  # noqa: D205  one sentence of two calls
         ...
 
-    def kill_actor(self, name: str, who: str) -> "Future[Any]":
+    def kill_actor(self, name: str, who: str) -> Future[Any]:
         """Crash an actor as a drill. Refused: NOT_FOUND, or NOT_ALLOWED outside demo."""
         ...
 
-    def restart_actor(self, name: str, who: str) -> "Future[Any]":
+    def restart_actor(self, name: str, who: str) -> Future[Any]:
         """Stop an actor and start it again from its snapshot and journal."""
         ...
 
-    def faults(self, action: str, arguments: Mapping[str, str], who: str) -> "Future[Any]":
+    def faults(self, action: str, arguments: Mapping[str, str], who: str) -> Future[Any]:
         """`list`, `inject` (kind, venue, on, count) or `clear` faults of the simulator."""
         ...
 

@@ -1,0 +1,363 @@
+"""The operations of the control socket: one function each, found by name in one table.
+
+Each checks its arguments, tells or asks the core, and returns plain data. Who asks is the peer's uid
+and goes into every command. Nothing here touches a socket.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from engine.control_args import Args, bad, check_symbol, check_venue, not_found
+from engine.control_hub import Hub
+from engine.control_orders import (
+    EDGE,
+    ROUTER,
+    WAIT_MAX_S,
+    WAIT_S,
+    Outcome,
+    cancel,
+    must_look,
+    place,
+    query,
+    read_placing,
+    reply_body,
+    settled,
+)
+from engine.control_port import Facts
+from engine.envelope import to_plain
+from engine.errors import Refused
+from engine.ids import Ids
+from engine.messages.commands import (
+    AcceptDifference,
+    CancelOrders,
+    Halt,
+    ReconcileOrders,
+    ResolveOrder,
+    Resume,
+)
+
+RISK: Final = "risk_pnl"
+TAIL_MAX: Final = 1_000
+PLACED_MAX: Final = 10_000
+ORDER_STATES: Final = (
+    *("open", "closed", "unknown", "all"),
+    *("CREATED", "DENIED", "PENDING_NEW", "UNKNOWN", "NEW", "PARTIALLY_FILLED", "FILLED"),
+    *("PENDING_CANCEL", "CANCELED", "PENDING_REPLACE", "REJECTED", "EXPIRED"),
+)
+
+
+@dataclass
+class Peer:
+    """One connection, as the operations see it."""
+
+    hub: Hub
+    facts: Facts
+    ids: Ids
+    who: str
+    cancel_on_disconnect: bool = False
+    placed: dict[str, str] = field(default_factory=dict)  # order id by command id
+
+
+Operation = Callable[[Peer, Args], Awaitable[Any]]
+
+
+def schema_in_each(result: object) -> object:
+    """Return the answer with `schema` in each of its objects that stand alone."""
+    if isinstance(result, dict):
+        return {"schema": 1, **result}
+    if isinstance(result, list):
+        return [schema_in_each(item) for item in result]
+    return result
+
+
+# --- questions ------------------------------------------------------------------------------------
+
+
+def _plain_question(topic: str) -> Operation:
+    async def ask(peer: Peer, args: Args) -> Any:
+        args.end()
+        return await query(peer.hub, topic, {})
+
+    return ask
+
+
+async def _bbo(peer: Peer, args: Args) -> Any:
+    symbol = args.optional("symbol", 64)
+    args.end()
+    if symbol is None:
+        return await query(peer.hub, "bbo", {})
+    return await query(peer.hub, "bbo", {"symbol": check_symbol(peer.facts, symbol, None)})
+
+
+async def _book(peer: Peer, args: Args) -> Any:
+    symbol = args.text("symbol", 64)
+    venue = args.optional("venue", 64)
+    depth = args.whole("depth", 1, 1_000, 10)
+    args.end()
+    if venue is not None:
+        check_venue(peer.facts, venue)
+    arguments = {"symbol": check_symbol(peer.facts, symbol, venue), "depth": str(depth)}
+    return await query(peer.hub, "book", arguments | ({} if venue is None else {"venue": venue}))
+
+
+async def _order_list(peer: Peer, args: Args) -> Any:
+    state = args.choice("state", ORDER_STATES, "open")
+    venue = args.optional("venue", 64)
+    symbol = args.optional("symbol", 64)
+    limit = args.whole("limit", 1, 10_000, 500)
+    args.end()
+    arguments = {"state": state, "limit": str(limit)}
+    if venue is not None:
+        arguments["venue"] = venue if venue == "best" else check_venue(peer.facts, venue)
+    if symbol is not None:
+        arguments["symbol"] = check_symbol(peer.facts, symbol, None)
+    return await query(peer.hub, "orders", arguments)
+
+
+async def _order_show(peer: Peer, args: Args) -> Any:
+    order_id = args.identifier("order_id")
+    args.end()
+    if order_id is None:
+        raise bad("order.show needs order_id")
+    return await must_look(peer.hub, order_id)
+
+
+# --- orders ---------------------------------------------------------------------------------------
+
+
+async def _order_place(peer: Peer, args: Args) -> Any:
+    placing = read_placing(args, peer.facts, peer.who, peer.ids.command_id())
+    command_id = placing.message.command_id
+    if not placing.message.dry_run and len(peer.placed) < PLACED_MAX:
+        peer.placed.setdefault(command_id, "")
+    elif peer.cancel_on_disconnect and not placing.message.dry_run:
+        raise bad(f"a connection with cancel-on-disconnect places at most {PLACED_MAX} orders")
+    try:
+        view = await place(peer.hub, placing)
+    except Refused:
+        peer.placed.pop(command_id, None)
+        raise
+    except Outcome as outcome:
+        if isinstance(outcome.result, dict):
+            peer.placed[command_id] = str(outcome.result["order_id"])
+        raise
+    if command_id in peer.placed:
+        peer.placed[command_id] = str(view["order_id"])
+    return view
+
+
+async def _order_cancel(peer: Peer, args: Args) -> Any:
+    order_ids = args.identifiers("order_ids")
+    every = args.flag("all")
+    venue = args.optional("venue", 64)
+    symbol = args.optional("symbol", 64)
+    reason = args.optional("reason") or "canceled by hand"
+    timeout_s = args.seconds("timeout_s", WAIT_MAX_S, WAIT_S)
+    command_id = args.identifier("command_id") or peer.ids.command_id()
+    args.end()
+    if every == bool(order_ids):
+        raise bad("say which orders to cancel: their ids, or all")
+    if not every and (venue or symbol):
+        raise bad("venue and symbol narrow all; an id needs neither")
+    if venue is not None:
+        check_venue(peer.facts, venue)
+    if symbol is not None:
+        check_symbol(peer.facts, symbol, venue)
+    message = CancelOrders(command_id, order_ids, every, venue, symbol, reason, peer.who, EDGE)
+    return await cancel(peer.hub, message, timeout_s)
+
+
+async def _order_reconcile(peer: Peer, args: Args) -> Any:
+    order_ids = args.identifiers("order_ids")
+    args.end()
+    for order_id in order_ids:
+        await must_look(peer.hub, order_id)
+    command_id = peer.ids.command_id()
+    peer.hub.core.tell(ROUTER, ReconcileOrders(command_id, order_ids, peer.who, EDGE))
+    return {
+        "command_id": command_id,
+        "asked": order_ids or "all",
+        "text": "the venues are asked anew",
+    }
+
+
+async def _order_resolve(peer: Peer, args: Args) -> Any:
+    order_id = args.text("order_id", 64)
+    status = args.choice("status", ("REJECTED", "CANCELED"), "")
+    reason = args.text("reason")
+    args.end()
+    view = await must_look(peer.hub, order_id)
+    if view["status"] != "UNKNOWN":
+        raise bad(
+            f"order {order_id} is {view['status']}; only an UNKNOWN order is settled by a person"
+        )
+    command_id = peer.ids.command_id()
+    message = ResolveOrder(command_id, order_id, status, reason, peer.who, EDGE)
+    seen = peer.hub.head_seq
+    await _told(peer, ROUTER, message, command_id, "OrderResolved", order_id, seen)
+    return await must_look(peer.hub, order_id)
+
+
+# --- risk -----------------------------------------------------------------------------------------
+
+
+def _scope(facts: Facts, scope: str) -> str:
+    kind, _, name = scope.partition(":")
+    if scope == "all":
+        return scope
+    if kind == "venue":
+        check_venue(facts, name)
+        return scope
+    if kind == "symbol":
+        check_symbol(facts, name, None)
+        return scope
+    raise bad(f"scope '{scope[:64]}' should be all, venue:NAME or symbol:BASE/QUOTE")
+
+
+async def _risk_halt(peer: Peer, args: Args) -> Any:
+    scope = _scope(peer.facts, args.optional("scope", 64) or "all")
+    reason = args.text("reason")
+    sweep = args.flag("cancel", default=True)
+    timeout_s = args.seconds("timeout_s", WAIT_MAX_S, WAIT_S)
+    args.end()
+    command_id = peer.ids.command_id()
+    message = Halt(command_id, scope, reason, peer.who, sweep, EDGE)
+    reply = peer.hub.core.command(RISK, message, command_id)
+    try:
+        receipt = await reply_body(reply, timeout_s, "the halt; it is on its way")
+    finally:
+        reply.cancel()
+    return {"command_id": command_id, "scope": scope, "halted": True, **_as_map(receipt)}
+
+
+async def _risk_resume(peer: Peer, args: Args) -> Any:
+    scope = _scope(peer.facts, args.optional("scope", 64) or "all")
+    reason = args.text("reason")
+    args.end()
+    command_id = peer.ids.command_id()
+    message = Resume(command_id, scope, reason, peer.who, EDGE)
+    seen = peer.hub.head_seq
+    receipt = await _told(peer, RISK, message, command_id, "TradingResumed", command_id, seen)
+    return {"command_id": command_id, "scope": scope, "halted": False, **_as_map(receipt)}
+
+
+async def _difference_accept(peer: Peer, args: Args) -> Any:
+    account = args.text("account", 64)
+    asset = args.text("asset", 64)
+    reason = args.text("reason")
+    args.end()
+    if account not in peer.facts.accounts.values():
+        raise not_found("account", account, peer.facts.accounts.values())
+    command_id = peer.ids.command_id()
+    message = AcceptDifference(command_id, account, asset, reason, peer.who, EDGE)
+    seen = peer.hub.head_seq
+    kind = "BalanceDifferenceAccepted"
+    receipt = await _told(peer, RISK, message, command_id, kind, asset, seen)
+    return {"command_id": command_id, "account": account, "asset": asset, **_as_map(receipt)}
+
+
+def _as_map(receipt: object) -> dict[str, Any]:
+    return receipt if isinstance(receipt, dict) else {"receipt": receipt}
+
+
+# A command is done when its Reply comes, or when the event that it causes is journaled.
+async def _told(
+    peer: Peer, address: str, message: Any, command_id: str, kind: str, about: str, seen: int
+) -> Any:
+    hub = peer.hub
+    reply = hub.core.command(address, message, command_id)
+    end_ns = hub.clock.mono_ns() + int(WAIT_S * 1e9)
+    try:
+        while not reply.done():
+            events = await hub.events_after(seen)
+            for seq, event in events:
+                seen = seq
+                if type(event).__name__ == kind and about in (
+                    getattr(event, name, None) for name in ("order_id", "request_id", "asset")
+                ):
+                    return {"seq": seq}
+            if hub.clock.mono_ns() >= end_ns:
+                break
+            if not events:
+                await hub.changed(0.05)
+        return await reply_body(reply, 0.05, f"{type(message).__name__}; look again")
+    finally:
+        reply.cancel()
+
+
+# --- actors, journal, faults ----------------------------------------------------------------------
+
+
+async def _actor_kill(peer: Peer, args: Args) -> Any:
+    name = args.text("name", 64)
+    args.end()
+    return await settled(peer.hub, peer.hub.core.kill_actor(name, peer.who))
+
+
+async def _actor_restart(peer: Peer, args: Args) -> Any:
+    name = args.text("name", 64)
+    args.end()
+    return await settled(peer.hub, peer.hub.core.restart_actor(name, peer.who))
+
+
+async def _journal_tail(peer: Peer, args: Args) -> Any:
+    count = args.whole("count", 1, TAIL_MAX, 20)
+    after_seq = args.whole("after_seq", -1, 2**62, -1)
+    args.end()
+    start = after_seq if after_seq >= 0 else max(0, peer.hub.core.head_seq() - count)
+    events = await peer.hub.read_journal(start, count)
+    return [{"seq": seq, **to_plain(event)} for seq, event in events]
+
+
+async def _journal_verify(peer: Peer, args: Args) -> Any:
+    args.end()
+    return dict(await peer.hub.off_loop(peer.hub.core.verify_journal))
+
+
+def _faults(action: str) -> Operation:
+    async def run(peer: Peer, args: Args) -> Any:
+        arguments: dict[str, str] = {}
+        if action == "inject":
+            arguments["kind"] = args.text("kind", 64)
+            arguments["venue"] = check_venue(peer.facts, args.text("venue", 64))
+            arguments["on"] = args.choice("on", ("order", "cancel", "query", "book"), "order")
+            arguments["count"] = str(args.whole("count", 1, 1_000_000, 1))
+        args.end()
+        if peer.facts.mode != "demo":
+            raise Refused("NOT_ALLOWED", f"faults are for demo mode, this is {peer.facts.mode}")
+        return await settled(peer.hub, peer.hub.core.faults(action, arguments, peer.who))
+
+    return run
+
+
+OPERATIONS: Final[dict[str, Operation]] = {
+    "status": _plain_question("status"),
+    "venues": _plain_question("venues"),
+    "bbo": _bbo,
+    "book": _book,
+    "order.place": _order_place,
+    "order.list": _order_list,
+    "order.show": _order_show,
+    "order.cancel": _order_cancel,
+    "order.reconcile": _order_reconcile,
+    "order.resolve": _order_resolve,
+    "position.list": _plain_question("positions"),
+    "pnl": _plain_question("pnl"),
+    "balance": _plain_question("balances"),
+    "risk.show": _plain_question("risk"),
+    "risk.halt": _risk_halt,
+    "risk.resume": _risk_resume,
+    "difference.accept": _difference_accept,
+    "actor.tree": _plain_question("actors"),
+    "actor.kill": _actor_kill,
+    "actor.restart": _actor_restart,
+    "journal.tail": _journal_tail,
+    "journal.verify": _journal_verify,
+    "fault.list": _faults("list"),
+    "fault.inject": _faults("inject"),
+    "fault.clear": _faults("clear"),
+}
+
+# These go through when a connection has too many requests in flight: they reduce risk.
+URGENT: Final = ("risk.halt", "order.cancel")

@@ -1,0 +1,402 @@
+"""The program: configuration -> parts in start order -> run -> stop in reverse.
+
+`python supervisor.py [-c FILE] [--mode MODE] [--state-dir DIR]`. This is the composition root: the
+only file that knows every part, and nothing imports it.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random, SystemRandom
+from threading import Event
+from typing import Any, Final
+
+from loguru import logger
+
+from actors.persistence import JournalRecovery
+from actors.tree import ADAPTERS, DISK, TICK, child_specs, enabled_venues
+from adapters.adapter import VenueAdapter
+from adapters.registry import Secret, VenueConfig
+from engine.clock import NS_PER_S, SystemClock
+from engine.config import config_hash, default_path, load
+from engine.config_models import Config, Venue
+from engine.control import ControlServer, Facts, Limits, SocketTaken
+from engine.demo import Simulator
+from engine.dispatch import CallerRunsDispatcher, ThreadDispatcher
+from engine.edge import Edge
+from engine.errors import (
+    EXIT_CONFIG,
+    EXIT_FAILED,
+    EXIT_JOURNAL,
+    EXIT_LOCKED,
+    EXIT_OK,
+    ConfigError,
+    CoreError,
+)
+from engine.faultpoints import FaultPoints
+from engine.ids import UlidIds
+from engine.journal import Identity, Journal, JournalError
+from engine.logs import configure
+from engine.messages.base import Message
+from engine.messages.commands import Append, CancelOrders, Halt, Tick
+from engine.messages.events import EngineStarted, EngineStopped
+from engine.supervision import RestartPolicy, RuntimeEvent, Supervisor
+from engine.threads import DaemonThreads
+
+VERSION: Final = "0.1.0"
+SWITCH_INTERVAL_S: Final = 5e-5  # a CPU-bound thread costs the tick path 0.1 ms instead of 10
+READY_WITHIN_S: Final = 30.0
+DRILL_AFTER_S: Final = 20.0
+LOOK_EVERY_S: Final = 0.05
+
+
+def say(text: str) -> None:
+    """Write a line for the person at the terminal."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+class Core:
+    """One run of the program, from an open journal to a closed one."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.clock = SystemClock()
+        self.rng = SystemRandom()
+        self.ids = UlidIds()
+        self.threads = DaemonThreads()
+        self.faults = FaultPoints.from_environment(os.environ, config.mode)
+        self.ended = Event()
+        self.exit_code = EXIT_OK
+        self.why = ""
+        self.simulator: Simulator | None = None
+        self.journal: Journal | None = None
+        self.runtime: Supervisor | None = None
+        self.edge: Edge | None = None
+        self.control: ControlServer | None = None
+        self.fills = 0
+
+    # --- start ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Bring everything up. Raises CoreError with what is wrong and what to do."""
+        config, venues = self.config, enabled_venues(self.config)
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.journal = Journal.open(
+            config.state_dir / "journal",
+            identity=Identity(
+                config.mode, config.name, {v.account: n for n, v in venues.items()}
+            ),
+            clock=self.clock,
+            sync=config.journal.sync,
+            faults=self.faults,
+        )
+        if config.mode == "demo" and any(not v.urls.given() for v in venues.values()):
+            self.simulator = Simulator(config.state_dir, self.clock)
+            names = [v.adapter for v in venues.values()]
+            external = config.demo.simulator == "external"
+            self.simulator.start(seed=config.demo.seed, venues=names, external=external)
+        self.runtime = self._build_runtime(self.journal)
+        self.edge = self._build_edge(self.runtime, self.journal)
+        self.threads.start("edge", self.edge.run)
+        self.runtime.start()
+        now_ns = self.clock.wall_ns()
+        started = EngineStarted(VERSION, config.mode, config.name, config_hash(config), now_ns)
+        self.runtime.tell("persistence", Append([started]), sender="supervisor")
+        self.control = ControlServer(
+            config.state_dir,
+            self.edge,
+            clock=self.clock,
+            ids=self.ids,
+            limits=Limits(
+                connections_max=config.control.connections_max,
+                frame_max_bytes=config.control.frame_max_bytes,
+            ),
+            threads=self.threads,
+        )
+        self.control.start()
+
+    def _build_runtime(self, journal: Journal) -> Supervisor:
+        config = self.config
+        supervision = config.supervision
+        specs = child_specs(
+            config,
+            journal=journal,
+            adapters={
+                name: self._adapter_factory(name, venue)
+                for name, venue in enabled_venues(config).items()
+            },
+            run=f"demo-{journal.epoch}",
+            fail_stop=self._fail_stop,
+            fault_point=self.faults,
+        )
+        return Supervisor(
+            specs,
+            clock=self.clock,
+            rng=self.rng,
+            dispatchers={
+                TICK: CallerRunsDispatcher(TICK),
+                DISK: ThreadDispatcher(DISK),
+                ADAPTERS: ThreadDispatcher(ADAPTERS),
+            },
+            recovery=JournalRecovery(journal),
+            policy=RestartPolicy(
+                max_restarts=supervision.max_restarts,
+                within_s=supervision.within_s,
+                backoff_initial_s=supervision.backoff_initial_s,
+                backoff_max_s=supervision.backoff_max_s,
+            ),
+            observer=_observe,
+            on_escalate=self._escalate,
+            parked_to="persistence",
+            run_id=f"{config.name}-{journal.epoch}",
+        )
+
+    def _build_edge(self, runtime: Supervisor, journal: Journal) -> Edge:
+        venues = enabled_venues(self.config)
+        facts = Facts(
+            mode=self.config.mode,
+            instance=self.config.name,
+            version=VERSION,
+            venues={name: tuple(venue.symbols) for name, venue in venues.items()},
+            accounts={name: venue.account for name, venue in venues.items()},
+            time_in_force=self.config.orders.time_in_force,
+        )
+        return Edge(
+            runtime,
+            journal,
+            self.clock,
+            facts,
+            faults=self.simulator,
+            background=self.threads.background,
+        )
+
+    def _adapter_factory(self, name: str, venue: Venue) -> Callable[[], VenueAdapter]:
+        settings = self._venue_config(name, venue)
+        sessions = iter(range(1, sys.maxsize))
+
+        def make() -> VenueAdapter:
+            session = next(sessions)
+            numbers = iter(range(1, sys.maxsize))
+
+            def deliver(message: Message) -> None:
+                self.faults(f"deliver.{type(message).__name__}")
+                assert self.runtime is not None
+                self.runtime.tell(
+                    f"exchange.{name}",
+                    message,
+                    sender=f"adapter.{name}",
+                    message_id=f"{self.runtime.run_id}.{name}.{session}.{next(numbers)}",
+                )
+
+            return VenueAdapter(
+                settings,
+                clock=self.clock,
+                rng=Random(self.rng.getrandbits(64)),  # noqa: S311  jitter of reconnects
+                deliver=deliver,
+                threads=self.threads,
+            )
+
+        return make
+
+    def _venue_config(self, name: str, venue: Venue) -> VenueConfig:
+        urls, keys = venue.urls.given(), venue.credentials.given()
+        if self.simulator is not None and not urls:
+            urls = dict(self.simulator.endpoints["venues"][venue.adapter])
+            keys = keys or dict(self.simulator.endpoints["accounts"][venue.adapter])
+        return VenueConfig(
+            name=name,
+            adapter=venue.adapter,
+            account=venue.account,
+            symbols=tuple(venue.symbols),
+            urls=urls,
+            api_key=Secret(keys.get("api_key", "")),
+            api_secret=Secret(keys.get("api_secret", "")),
+            passphrase=Secret(keys.get("passphrase", "")),
+            depth=min(venue.depth, 200),
+            publish_interval_ms=venue.publish_interval_ms,
+            stale_after_ms=venue.stale_after_ms,
+            rate_limit_share=venue.rate_limit_share,
+        )
+
+    # --- run --------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Say what there is, wait for a reason to stop, and drill once in demo mode."""
+        self._banner()
+        if self._until(self._is_ready, READY_WITHIN_S):
+            say("ready: every venue is reconciled and may trade")
+        elif not self.ended.is_set():
+            say("not every venue is ready yet; `xcore status` says why")
+        if self.config.mode == "demo" and self.config.demo.drill:
+            self._drill()
+        self.ended.wait()
+
+    def _banner(self) -> None:
+        config = self.config
+        folder = config.state_dir
+        say(f"xcore {VERSION}  {config.mode.upper()} {config.name}  no real orders")
+        say(f"venues   {', '.join(enabled_venues(config))} (simulated, on loopback)")
+        say(f"state    {folder}")
+        at = "" if os.environ.get("XCORE_STATE_DIR") else f" --state-dir {folder}"
+        say("try      in a second terminal:")
+        for what in ("status", "bbo", "order place best BTC/USDT buy 0.01 --market"):
+            say(f"           .venv/bin/xcore{at} {what}")
+        say("stop     Ctrl-C")
+
+    def _is_ready(self) -> bool:
+        assert self.edge is not None
+        status = self.edge.query("status", {})
+        try:
+            view: dict[str, Any] = status.result(1.0)
+        except (CoreError, TimeoutError):
+            return False
+        venues_ready = all(venue["state"] == "READY" for venue in view["venues"])
+        return venues_ready and bool(view["accounts_opened"])
+
+    def _drill(self) -> None:
+        """Kill one ExchangeActor, so that a newcomer sees what happens then."""
+        if self.ended.wait(DRILL_AFTER_S) or self.edge is None:
+            return
+        name = f"exchange.{next(iter(enabled_venues(self.config)))}"
+        say(f"drill    killing {name}; it restarts from the journal, the others trade on")
+        self.edge.kill_actor(name, "demo drill")
+
+    def _until(self, condition: Callable[[], bool], within_s: float) -> bool:
+        end_ns = self.clock.mono_ns() + int(within_s * NS_PER_S)
+        while self.clock.mono_ns() < end_ns and not self.ended.is_set():
+            if condition():
+                return True
+            self.ended.wait(LOOK_EVERY_S)
+        return False
+
+    # --- stop -------------------------------------------------------------------------------------
+
+    def end(self, why: str, exit_code: int = EXIT_OK) -> None:
+        """Ask the main thread to stop in order. From any thread, or a signal handler."""
+        if not self.ended.is_set():
+            self.why, self.exit_code = why, exit_code
+            self.ended.set()
+
+    def _escalate(self, what: str, exit_code: int) -> None:
+        logger.bind(reason=what, exit_code=exit_code).critical("giving up")
+        if self.runtime is not None:
+            halt = Halt(self.ids.command_id(), "all", what[:2000], "supervisor", True, "edge")
+            self.runtime.tell("risk_pnl", halt, sender="supervisor")
+        self.end(what, exit_code)
+
+    def _fail_stop(self, why: str) -> None:
+        """The journal cannot be trusted: nothing more may happen in this process, not even tidying."""
+        logger.critical("{}", why)
+        sys.stderr.write(f"stopped at once: {why}\n")
+        sys.stderr.flush()
+        os._exit(EXIT_JOURNAL)
+
+    def stop(self) -> int:
+        """Take no new orders, cancel or keep what rests, and close everything, within the grace."""
+        config, edge, runtime = self.config, self.edge, self.runtime
+        grace_s = config.supervision.shutdown_grace_s
+        if edge is not None and runtime is not None and self.journal is not None:
+            edge.refuse_orders("the core is stopping")
+            if "demo_maker" in {status.name for status in runtime.tree()}:
+                runtime.tell("demo_maker", Tick("stop"), sender="supervisor")
+            left = self._cancel_all(edge, runtime, grace_s / 2)
+            ended = EngineStopped(self.why or "asked to stop", self.clock.wall_ns())
+            runtime.tell("persistence", Append([ended]), sender="supervisor")
+            summary = f"{self.journal.head_seq} journal records, {left} orders left open"
+            restarts = sum(status.restarts for status in runtime.tree())
+            if self.control is not None:
+                self.control.stop()
+            clean = runtime.stop(grace_s / 3)
+            edge.stop()
+            say(f"stopped  {self.why}: {summary}, {restarts} restarts{'' if clean else ', not clean'}")
+        self._release()
+        return self.exit_code
+
+    def _cancel_all(self, edge: Edge, runtime: Supervisor, within_s: float) -> int:
+        """Cancel what rests if so configured; return how many orders are still open."""
+        if self.config.orders.on_shutdown == "cancel":
+            command = CancelOrders(
+                self.ids.command_id(), [], True, None, None, "shutdown", "supervisor", "edge"
+            )
+            runtime.tell("order_router", command, sender="supervisor")
+        end_ns = self.clock.mono_ns() + int(within_s * NS_PER_S)
+        pause = Event()
+        while True:
+            try:
+                left = int(edge.query("counts", {}).result(1.0)["open"])
+            except (CoreError, TimeoutError):
+                left = -1
+            keep = self.config.orders.on_shutdown == "keep"
+            if left == 0 or keep or self.clock.mono_ns() >= end_ns:
+                return left
+            pause.wait(LOOK_EVERY_S)
+
+    def _release(self) -> None:
+        if self.journal is not None:
+            self.journal.close()
+        if self.simulator is not None and self.config.demo.simulator == "embedded":
+            self.simulator.stop()
+        self.threads.stop()
+
+
+def _observe(event: RuntimeEvent) -> None:
+    level = "WARNING" if event.what in ("crashed", "stuck", "parked", "thread_died") else "INFO"
+    bound = logger.bind(actor=event.actor, incarnation=event.incarnation, detail=event.detail)
+    bound.log(level, f"actor {event.what}")
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="supervisor.py", description="Run the trading core.")
+    parser.add_argument("-c", "--config", type=Path, help="config.yaml; default: ./config.yaml")
+    parser.add_argument("--mode", choices=("demo", "paper", "testnet", "live"),
+                        help="can only lower the configured mode")  # fmt: skip
+    parser.add_argument("--state-dir", type=Path, help="journal, control socket and logs")
+    parser.add_argument("--version", action="version", version=VERSION)
+    return parser.parse_args(argv)
+
+
+def _exit_code_of(error: CoreError) -> int:
+    if isinstance(error, ConfigError):
+        return EXIT_CONFIG
+    if isinstance(error, SocketTaken):
+        return EXIT_LOCKED
+    return error.exit_code if isinstance(error, JournalError) else EXIT_FAILED
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until told to stop; return the exit code (docs/cli.md lists them)."""
+    given = _arguments(sys.argv[1:] if argv is None else argv)
+    try:
+        path = given.config if given.config is not None else default_path()
+        config = load(path, mode_flag=given.mode, state_dir=given.state_dir)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_CONFIG
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    configure(config)
+    core = Core(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda n, _: _on_signal(core, n))
+    try:
+        core.start()
+        core.run()
+    except CoreError as error:
+        sys.stderr.write(f"{error}\n")
+        core.end(str(error), _exit_code_of(error))
+    return core.stop()
+
+
+def _on_signal(core: Core, number: int) -> None:
+    if core.ended.is_set():  # the second one: stop now; what is acknowledged is in the journal
+        os._exit(core.exit_code or EXIT_FAILED)
+    core.end(signal.Signals(number).name)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # a thread that is stuck in a socket must not keep the process alive

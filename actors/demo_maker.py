@@ -37,6 +37,7 @@ class DemoMakerActor(Actor):
         self.sizes = sizes
         self.books: dict[str, ConsolidatedBook] = {}
         self.round = 0
+        self.stopped = False
         self.quoted: list[tuple[int, str]] = []
 
     def ready(self) -> None:
@@ -51,7 +52,10 @@ class DemoMakerActor(Actor):
         """Remember an accepted quote, to cancel it later."""
 
     def on_tick(self, message: Tick) -> None:
-        """Quote, take, and cancel what is old."""
+        """Quote, take, and cancel what is old; `stop` ends it."""
+        self.stopped = self.stopped or message.name == "stop"
+        if self.stopped:
+            return
         self.schedule(EVERY_S, Tick("quote"), key="quote")
         self.round += 1
         self._cancel_old()

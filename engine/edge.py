@@ -18,7 +18,7 @@ from engine.clock import NS_PER_MS, Clock
 from engine.control_port import Facts, Watcher
 from engine.control_views import bbo_row, book_view
 from engine.envelope import decode_event
-from engine.errors import CoreError, Fenced, MessageError, Refused
+from engine.errors import CoreError, Fenced, MessageError, Refused, Unreachable
 from engine.journal import Journal
 from engine.messages.base import Event, Message
 from engine.messages.commands import (
@@ -100,6 +100,7 @@ class Edge:
         self._pending: dict[str, Future[Reply]] = {}
         self._lock = Lock()
         self._stopping = False
+        self._refusal = ""
 
     # --- the reading thread -----------------------------------------------------------------------
 
@@ -120,6 +121,10 @@ class Edge:
         """Let the reading thread end."""
         self._stopping = True
         self._consumer.wake()
+
+    def refuse_orders(self, why: str) -> None:
+        """Take no new orders any more; everything else goes on."""
+        self._refusal = why
 
     def _take(self, message: Message) -> None:
         shown = self._shown
@@ -158,6 +163,8 @@ class Edge:
     def tell(self, address: str, message: Message) -> None:
         """Put a message into an actor's mailbox. Refused BUSY above the high-water mark."""
         if isinstance(message, PlaceOrder):
+            if self._refusal:
+                raise Unreachable(self._refusal)
             for gate in (ROUTER, RISK, "persistence"):
                 if self._runtime.mailbox(gate).above_high_water:
                     raise Refused("BUSY", f"{gate} has too much work waiting; try again")

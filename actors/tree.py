@@ -1,0 +1,179 @@
+"""The tree of actors: which there are, in which order they start, and what their death means.
+
+The one place that knows all actors. supervisor.py builds the real tree from it, the simulation and
+the benchmarks build the same tree on other dispatchers.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Final
+
+from actors.adapter import AdapterActor, VenuePort
+from actors.demo_maker import DemoMakerActor
+from actors.exchange import ExchangeActor, ExchangeConfig
+from actors.exchange_state import ExchangeState
+from actors.folds import RISK, ROUTER, Fold, Folds
+from actors.order_book import OrderBookActor
+from actors.order_router import OrderRouterActor, RouterConfig
+from actors.persistence import PersistenceActor
+from actors.risk_pnl import RiskPnLActor, new_gate
+from engine.clock import NS_PER_MS
+from engine.config_models import Settings, Venue
+from engine.errors import EXIT_GAVE_UP, EXIT_JOURNAL
+from engine.journal import Journal
+from engine.specs import ChildSpec
+from engine.trading.orders import OrderTable
+from engine.trading.risk_limits import RiskLimits
+
+TICK: Final = "tick"
+DISK: Final = "disk"
+ADAPTERS: Final = "adapters"
+MAKER_SIZES: Final = {"BTC/USDT": Decimal("0.002"), "ETH/USDT": Decimal("0.05")}
+READERS: Final = ("order_router", "risk_pnl", "edge")
+
+AdapterFactory = Callable[[], VenuePort]
+
+
+def enabled_venues(settings: Settings) -> dict[str, Venue]:
+    """Return the venues that this run uses, by name."""
+    return {name: venue for name, venue in settings.venues.items() if venue.enabled}
+
+
+def risk_limits(settings: Settings) -> RiskLimits:
+    """Return the risk gate's limits. Positions count from the opening balances on."""
+    risk = settings.risk
+    return RiskLimits(
+        max_order_notional=risk.max_order_notional,
+        max_open_notional=risk.max_open_notional,
+        max_open_orders=risk.max_open_orders,
+        max_position=dict(risk.max_position),
+        price_collar_pct=risk.price_collar_pct,
+        max_orders_per_second=risk.max_orders_per_second,
+        report_currency=risk.report_currency,
+        count_opening=False,
+    )
+
+
+def folds(settings: Settings) -> Folds:
+    """Return how each durable actor's state is made from its snapshot, or from nothing."""
+    kept = settings.orders.closed_kept_max
+    limits = risk_limits(settings)
+
+    def exchange(data: bytes | None) -> Fold:
+        return ExchangeState.empty(kept) if data is None else ExchangeState.from_bytes(data, kept)
+
+    def router(data: bytes | None) -> Fold:
+        return OrderTable(kept) if data is None else OrderTable.from_bytes(data, kept)
+
+    def risk(data: bytes | None) -> Fold:
+        return new_gate(data, limits, kept)
+
+    made: dict[str, Callable[[bytes | None], Fold]] = {RISK: risk, ROUTER: router}
+    return made | {f"exchange.{name}": exchange for name in enabled_venues(settings)}
+
+
+def child_specs(
+    settings: Settings,
+    *,
+    journal: Journal,
+    adapters: Mapping[str, AdapterFactory],
+    run: str,
+    fail_stop: Callable[[str], None],
+    fault_point: Callable[[str], None],
+) -> list[ChildSpec]:
+    """Return all actors in start order: the journal first, the venues' links last.
+
+    Args:
+        settings: the configuration.
+        journal: open, and written by the PersistenceActor alone.
+        adapters: for each venue, what makes a session of its adapter.
+        run: names this run; the demo maker's command ids begin with it.
+        fail_stop: called when the journal cannot be trusted any more; does not return.
+        fault_point: called at labelled points, for drills.
+    """
+    venues = enabled_venues(settings)
+    kept = settings.orders.closed_kept_max
+    limits = risk_limits(settings)
+    accounts = {name: venue.account for name, venue in venues.items()}
+    maker = settings.mode == "demo" and settings.demo.maker
+    readers = (*READERS, "demo_maker") if maker else READERS
+    router = RouterConfig(settings.name, accounts, limits.price_collar_pct, kept)
+    stale = {name: venue.stale_after_ms * NS_PER_MS for name, venue in venues.items()}
+
+    def persistence() -> PersistenceActor:
+        return PersistenceActor(
+            journal,
+            folds(settings),
+            snapshot_every_records=settings.journal.snapshot_every_records,
+            fail_stop=fail_stop,
+            fault_point=fault_point,
+        )
+
+    def order_book() -> OrderBookActor:
+        return OrderBookActor(
+            stale_after_ns=stale, depth=20, venues=list(venues), readers=readers
+        )
+
+    specs = [
+        _essential(settings, "persistence", persistence, DISK, EXIT_JOURNAL),
+        _essential(
+            settings,
+            RISK,
+            lambda: RiskPnLActor(limits, closed_kept_max=kept, venues=list(venues)),
+            TICK,
+            EXIT_GAVE_UP,
+        ),
+        _essential(settings, ROUTER, lambda: OrderRouterActor(router), TICK, EXIT_GAVE_UP),
+        _essential(settings, "order_book", order_book, TICK, EXIT_GAVE_UP),
+    ]
+    for name in venues:
+        specs += _venue(settings, name, adapters[name])
+    if maker:
+        specs.append(_maker(settings, run))
+    return specs
+
+
+def _essential(
+    settings: Settings, name: str, factory: Callable[[], object], dispatcher: str, exit_code: int
+) -> ChildSpec:
+    slow = name == "persistence"  # a disk may take its time; it is watched by the alarm on latency
+    return ChildSpec(
+        name,
+        factory,  # type: ignore[arg-type]
+        dispatcher,
+        essential=True,
+        on_give_up="halt_exit",
+        exit_code=exit_code,
+        stuck_after_s=30.0 if slow else settings.supervision.stuck_after_s,
+    )
+
+
+def _venue(settings: Settings, name: str, adapter: AdapterFactory) -> list[ChildSpec]:
+    """Return a venue's group: a crash of the actor leaves its adapter's session alone."""
+    config = ExchangeConfig(
+        venue=name,
+        instance=settings.name,
+        account=settings.venues[name].account,
+        ack_timeout_s=settings.orders.ack_timeout_s,
+        settle_window_s=settings.orders.settle_window_s,
+        reconcile_every_s=settings.orders.reconcile_every_s,
+        closed_kept_max=settings.orders.closed_kept_max,
+    )
+    stuck_after_s = settings.supervision.stuck_after_s
+    return [
+        ChildSpec(
+            f"exchange.{name}", lambda: ExchangeActor(config), TICK, stuck_after_s=stuck_after_s
+        ),
+        ChildSpec(f"adapter.{name}", lambda: AdapterActor(adapter), ADAPTERS, stuck_after_s=30.0),
+    ]
+
+
+def _maker(settings: Settings, run: str) -> ChildSpec:
+    venues = enabled_venues(settings)
+    traded = {symbol for venue in venues.values() for symbol in venue.symbols}
+    sizes = {symbol: size for symbol, size in MAKER_SIZES.items() if symbol in traded}
+
+    def maker() -> DemoMakerActor:
+        return DemoMakerActor(instance=settings.name, run=run, venues=list(venues), sizes=sizes)
+
+    return ChildSpec("demo_maker", maker, TICK, restart="transient")

@@ -5,7 +5,7 @@ that a question about them never disturbs an actor; what the router and risk kno
 by message, and the answer is a future with a deadline of the asker's own.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from itertools import count
@@ -201,10 +201,10 @@ class Edge:
         """Return the seq of the newest committed record."""
         return self._journal.head_seq
 
-    def events_after(self, seq: int) -> Iterator[tuple[int, Event]]:
-        """Read committed events after `seq` from the journal."""
-        for record in self._journal.read(seq):
-            yield record.seq, decode_event(record.kind, record.body)
+    def events_after(self, seq: int, count: int) -> list[tuple[int, Event]]:
+        """Read up to `count` committed events after `seq` from the journal."""
+        records = self._journal.read(seq, seq + count)
+        return [(record.seq, decode_event(record.kind, record.body)) for record in records]
 
     def verify_journal(self) -> Mapping[str, Any]:
         """Check the whole journal."""

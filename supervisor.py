@@ -87,9 +87,7 @@ class Core:
         config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.journal = Journal.open(
             config.state_dir / "journal",
-            identity=Identity(
-                config.mode, config.name, {v.account: n for n, v in venues.items()}
-            ),
+            identity=Identity(config.mode, config.name, {v.account: n for n, v in venues.items()}),
             clock=self.clock,
             sync=config.journal.sync,
             faults=self.faults,
@@ -312,7 +310,9 @@ class Core:
                 self.control.stop()
             clean = runtime.stop(grace_s / 3)
             edge.stop()
-            say(f"stopped  {self.why}: {summary}, {restarts} restarts{'' if clean else ', not clean'}")
+            say(
+                f"stopped  {self.why}: {summary}, {restarts} restarts{'' if clean else ', not clean'}"
+            )
         self._release()
         return self.exit_code
 

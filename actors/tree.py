@@ -110,9 +110,7 @@ def child_specs(
         )
 
     def order_book() -> OrderBookActor:
-        return OrderBookActor(
-            stale_after_ns=stale, depth=20, venues=list(venues), readers=readers
-        )
+        return OrderBookActor(stale_after_ns=stale, depth=20, venues=list(venues), readers=readers)
 
     specs = [
         _essential(settings, "persistence", persistence, DISK, EXIT_JOURNAL),

@@ -117,9 +117,9 @@ def plan_best(
         raise Refused("no_venue", _explain("no venue can take this order", reasons))
     if want.post_only:
         return _rest(want, want.quantity, fit, reasons, [])
-    taken = _take(want, book, fit)
     if want.time_in_force == "FOK":
-        return _all_at_one(want, taken, fit, reasons)
+        return _all_at_one(want, book, fit, reasons)
+    taken, _ = _take(want, book, fit)
     legs, left = _sized(want, taken, fit, reasons)
     if want.time_in_force == "IOC" or want.order_type == "MARKET":
         if not legs:
@@ -133,8 +133,10 @@ def _explain(text: str, reasons: dict[str, str]) -> str:
     return f"{text} ({detail})" if detail else text
 
 
-def _take(want: Want, book: ConsolidatedBook, fit: Mapping[str, Instrument]) -> dict[str, Decimal]:
-    """Return how much to take at each venue, cheapest after taker fees first."""
+def _take(
+    want: Want, book: ConsolidatedBook, fit: Mapping[str, Instrument]
+) -> tuple[dict[str, Decimal], Decimal]:
+    """Return how much to take at each venue, cheapest after taker fees first, and what it costs."""
     flat = book.asks if want.side == "BUY" else book.bids
     offers: list[tuple[Decimal, Decimal, str]] = []
     for raw_price, raw_quantity, index in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
@@ -149,24 +151,30 @@ def _take(want: Want, book: ConsolidatedBook, fit: Mapping[str, Instrument]) -> 
     offers.sort(key=lambda offer: (offer[0], offer[2]))
     taken: dict[str, Decimal] = {}
     left = want.quantity
-    for _, quantity, venue in offers:
+    total = ZERO
+    for cost, quantity, venue in offers:
         if left <= 0:
             break
         part = min(left, quantity)
         taken[venue] = taken.get(venue, ZERO) + part
+        total += cost * part
         left -= part
-    return taken
+    return taken, total
 
 
 def _all_at_one(
-    want: Want, taken: dict[str, Decimal], fit: Mapping[str, Instrument], reasons: dict[str, str]
+    want: Want, book: ConsolidatedBook, fit: Mapping[str, Instrument], reasons: dict[str, str]
 ) -> Plan:
     """Place a fill-or-kill order at one venue: two venues cannot fill or kill together."""
-    for venue in sorted(taken, key=lambda v: -taken[v]):
-        if taken[venue] >= want.quantity:
-            legs, left = _sized(want, {venue: want.quantity}, fit, reasons)
-            if legs and left == 0:
-                return Plan(legs, left, reasons)
+    offers: list[tuple[Decimal, str]] = []
+    for venue, rule in fit.items():
+        taken, cost = _take(want, book, {venue: rule})
+        if taken.get(venue, ZERO) >= want.quantity:
+            offers.append((cost, venue))
+    for _, venue in sorted(offers):
+        legs, left = _sized(want, {venue: want.quantity}, fit, reasons)
+        if legs and left == 0:
+            return Plan(legs, left, reasons)
     text = "no single venue shows the whole quantity, and a fill-or-kill order cannot be split"
     raise Refused("fok_needs_one_venue", _explain(text, reasons))
 

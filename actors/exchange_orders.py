@@ -1,0 +1,425 @@
+"""The orders' half of an ExchangeActor: what is sent, and what the venue proved about it.
+
+It is the only actor that talks to an adapter, and an ApprovedOrder is the only message that makes
+it send an order. What it decides follows from what the venue proved: it acknowledges, fills and
+ends orders on evidence, calls an unproven submit UNKNOWN and asks until the venue settles it. It
+promises never to resend a submit and never to invent a fill.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal
+
+from actors.exchange_state import ExchangeState, external_spec, fill_event, report_events
+from engine.actor import Actor
+from engine.clock import NS_PER_S
+from engine.ids import is_ours, is_sibling
+from engine.messages.base import Event
+from engine.messages.commands import (
+    ApprovedOrder,
+    CancelRequest,
+    QueryRequest,
+    ResolveRequest,
+    Tick,
+)
+from engine.messages.events import (
+    ExternalOrderSeen,
+    OrderAcknowledged,
+    OrderApproved,
+    OrderCanceled,
+    OrderCancelRejected,
+    OrderCancelRequested,
+    OrderDenied,
+    OrderRejected,
+    OrderResolved,
+    OrderSpec,
+    OrderUnknown,
+)
+from engine.messages.port import (
+    CancelOrder,
+    CancelResult,
+    FillReport,
+    OrderReport,
+    QueryOrder,
+    QueryResult,
+    SubmitOrder,
+    SubmitResult,
+)
+from engine.trading.order import Order
+
+QUERY_FIRST_S: Final = 0.25
+QUERY_MAX_S: Final = 5.0
+MISSING_FILL_GRACE_S: Final = 1.0
+CANCEL_GRACE_S: Final = 1.0
+CANCEL_ATTEMPTS_MAX: Final = 5
+QUIET_NS: Final = NS_PER_S // 2
+EARLY_CANCELS_MAX: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeConfig:
+    """What one ExchangeActor is told at birth. Times in seconds."""
+
+    venue: str
+    instance: str
+    account: str
+    ack_timeout_s: float
+    settle_window_s: float
+    reconcile_every_s: float
+    closed_kept_max: int
+
+
+class VenueOrders(Actor):
+    """See the module's docstring."""
+
+    road: ClassVar[tuple[str, ...]] = ("persistence",)
+    durable: ClassVar[bool] = True
+
+    state: ExchangeState
+
+    def __init__(self, config: ExchangeConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.state = ExchangeState.empty(config.closed_kept_max)
+        self.adapter = f"adapter.{config.venue}"
+        self.venue_state = "STARTING"
+        self.reason = "not started"
+        self.last_activity_ns = 0
+        self.unknown_since_ns: dict[str, int] = {}
+        self.attempts: dict[str, int] = {}
+        self.cancel_attempts: dict[str, int] = {}
+        self.early_cancels: dict[str, str] = {}
+        self.orphans: dict[str, list[FillReport]] = {}
+
+    # --- recovery ---------------------------------------------------------------------------------
+
+    def restore(self, snapshot: bytes) -> None:
+        """Set the state from a snapshot."""
+        self.state = ExchangeState.from_bytes(snapshot, self.config.closed_kept_max)
+
+    def apply(self, event: Event) -> None:
+        """Fold one event."""
+        self.state.apply(event)
+
+    def resume_orders(self) -> None:
+        """Take up where the last incarnation, or the last process, left off."""
+        for order in self.state.open_orders():
+            if order.status == "PENDING_NEW":
+                if self.incarnation == 1:
+                    self.call_unknown(order, "the process ended while the order was on its way")
+                else:
+                    self._arm_ack(order.spec.order_id)
+            elif order.status == "UNKNOWN":
+                self._query_soon(order)
+            elif order.status == "PENDING_CANCEL":
+                self.schedule(CANCEL_GRACE_S, Tick("cancel", order.spec.order_id))
+
+    # --- orders -----------------------------------------------------------------------------------
+
+    def on_approved_order(self, message: ApprovedOrder) -> None:
+        """Send an approved, journaled order, once; or deny it while that is still provable."""
+        approval = message.approval
+        assert isinstance(approval, OrderApproved)
+        spec = approval.order
+        if self.state.orders.order(spec.order_id) is None:
+            self.apply(approval)
+        order = self.state.orders.order(spec.order_id)
+        if order is None or order.status != "PENDING_NEW":
+            return
+        why_canceled = self.early_cancels.pop(spec.order_id, None)
+        if why_canceled is not None:
+            self.emit(
+                OrderCanceled(spec.order_id, order.filled_quantity, why_canceled, "not sent", 0)
+            )
+            return
+        denial = self._denial(approval)
+        if denial is not None:
+            self.emit(OrderDenied(spec, *denial))
+            return
+        self.send(self.adapter, _submit(spec, approval.expires_mono_ns))
+        self._arm_ack(spec.order_id)
+
+    def _denial(self, approval: OrderApproved) -> tuple[str, str] | None:
+        halt = self.state.halted(approval.order.venue, approval.order.symbol)
+        if halt is not None:
+            return "halted", f"trading is halted: {halt}"
+        if self.venue_state != "READY":
+            return "venue_not_ready", f"{self.config.venue} is {self.venue_state}: {self.reason}"
+        if self.clock.mono_ns() > approval.expires_mono_ns:
+            return "stale_approval", "the approval waited longer than its deadline"
+        return None
+
+    def on_submit_result(self, message: SubmitResult) -> None:
+        """Turn the proven outcome of a submit into its event."""
+        order = self.state.orders.order(message.client_order_id)
+        if order is None:
+            self.log.warning("submit result for an order that is not known")
+            return
+        self.last_activity_ns = self.clock.mono_ns()
+        order_id = order.spec.order_id
+        if message.outcome == "ACCEPTED" and message.venue_order_id is not None:
+            if order.venue_order_id is None:
+                self.emit(
+                    OrderAcknowledged(
+                        order_id, message.venue_order_id, message.evidence, message.ts_event_ns
+                    )
+                )
+        elif order.status not in ("PENDING_NEW", "UNKNOWN"):
+            return
+        elif message.outcome == "NOT_SENT" and order.status == "PENDING_NEW":
+            self.emit(OrderDenied(order.spec, message.code, message.text))
+        elif message.outcome in ("REJECTED", "NOT_SENT"):
+            self.emit(
+                OrderRejected(
+                    order_id, message.code, message.text, message.evidence, message.ts_event_ns
+                )
+            )
+        else:
+            self.call_unknown(order, message.text or "the outcome is not proven")
+        self._settle(order_id)
+
+    def on_order_report(self, message: OrderReport) -> None:
+        """Take what the venue says of an order, from the stream or a reply."""
+        self.take_report(message)
+
+    def on_fill_report(self, message: FillReport) -> None:
+        """Take one execution."""
+        self.take_fill(message)
+
+    def take_report(self, report: OrderReport) -> None:
+        """Turn what the venue says of an order into the events that it proves."""
+        order = self._find(report)
+        if order is None:
+            order = self._adopt(report)
+        if order is None:
+            return
+        before = order.status
+        for event in report_events(order, report):
+            self.emit(event)
+        if order.status != before:
+            self.last_activity_ns = self.clock.mono_ns()
+        if order.missing_fills:
+            key = f"missing:{order.spec.order_id}"
+            self.schedule(MISSING_FILL_GRACE_S, Tick("missing", order.spec.order_id), key=key)
+        self._settle(order.spec.order_id)
+
+    def take_fill(self, fill: FillReport) -> None:
+        """Turn one execution into its event, once."""
+        order = self._find(fill)
+        if order is None:
+            if fill.ts_event_ns < self.state.opened_ns(fill.account):
+                return  # it is in the opening balances
+            held = self.orphans.setdefault(fill.venue_order_id, [])
+            if all(f.trade_id != fill.trade_id for f in held):
+                held.append(fill)
+            if len(held) == 1:
+                self.send(
+                    self.adapter,
+                    QueryOrder(
+                        fill.account, fill.client_order_id, fill.venue_order_id, fill.symbol,
+                        fill.ts_event_ns - NS_PER_S,
+                    ),
+                )  # fmt: skip
+            return
+        event = fill_event(order, fill, self.config.venue)
+        if event is None:
+            return
+        self.last_activity_ns = self.clock.mono_ns()
+        self.state.fills_since_cursor = True
+        self.emit(event)
+        self._settle(order.spec.order_id)
+
+    def _find(self, report: OrderReport | FillReport) -> Order | None:
+        order = self.state.orders.order(report.client_order_id)
+        return order or self.state.orders.by_venue_order_id(
+            report.account, report.symbol, report.venue_order_id
+        )
+
+    def _adopt(self, report: OrderReport) -> Order | None:
+        """Take a foreign order into the books: shown and counted, never touched."""
+        who = "venue"
+        if is_sibling(report.client_order_id, self.config.instance):
+            who = f"sibling:{report.client_order_id[2:8]}"
+        elif is_ours(report.client_order_id, self.config.instance):
+            who = "this instance, not in this journal"
+        first_contact = report.account not in self.state.cursors
+        now_ns = self.clock.wall_ns()
+        spec = external_spec(report, self.config.venue, who, now_ns, first_contact=first_contact)
+        self.emit(ExternalOrderSeen(spec, report.venue_order_id, report.status))
+        self.log.warning("external order adopted")
+        for fill in self.orphans.pop(report.venue_order_id, []):
+            self.take_fill(fill)
+        return self.state.orders.order(spec.order_id)
+
+    # --- cancels ----------------------------------------------------------------------------------
+
+    def on_cancel_request(self, message: CancelRequest) -> None:
+        """Cancel an order. Needs no approval; safe to repeat."""
+        order = self.state.orders.order(message.order_id)
+        if order is None:
+            if len(self.early_cancels) < EARLY_CANCELS_MAX:
+                self.early_cancels[message.order_id] = message.reason
+            return
+        if order.is_closed or order.spec.who.startswith("sibling:"):
+            return
+        self.cancel(order, message.reason)
+
+    def cancel(self, order: Order, reason: str) -> None:
+        """Send a cancel, journaled as requested the first time."""
+        order_id = order.spec.order_id
+        if not order.cancel_requested:
+            self.emit(OrderCancelRequested(order_id, reason))
+        self.cancel_attempts[order_id] = self.cancel_attempts.get(order_id, 0) + 1
+        self.send(
+            self.adapter,
+            CancelOrder(
+                self.config.account,
+                order.spec.client_order_id or "",
+                order.venue_order_id,
+                order.spec.symbol,
+            ),
+        )
+
+    def on_cancel_result(self, message: CancelResult) -> None:
+        """A cancel was answered. What became of the order only the order itself can say."""
+        order = self.state.orders.order(message.client_order_id)
+        if order is None or order.is_closed:
+            return
+        order_id = order.spec.order_id
+        if message.outcome == "REJECTED" and message.code != "not_found":
+            self.emit(OrderCancelRejected(order_id, message.code, message.text))
+        elif message.outcome == "ACCEPTED":
+            self.schedule(CANCEL_GRACE_S, Tick("cancel", order_id), key=f"cancel:{order_id}")
+        else:
+            self._query_soon(order)
+
+    # --- what is not known ------------------------------------------------------------------------
+
+    def call_unknown(self, order: Order, cause: str) -> None:
+        """Say that a submit is not proven, and begin to ask."""
+        if order.status == "PENDING_NEW":
+            self.emit(OrderUnknown(order.spec.order_id, cause))
+        self.unknown_since_ns.setdefault(order.spec.order_id, self.clock.mono_ns())
+        self._query_soon(order)
+
+    def _query_soon(self, order: Order) -> None:
+        order_id = order.spec.order_id
+        self.unknown_since_ns.setdefault(order_id, self.clock.mono_ns())
+        attempt = self.attempts.get(order_id, 0)
+        self.attempts[order_id] = attempt + 1
+        delay_s = min(QUERY_MAX_S, QUERY_FIRST_S * 2 ** min(attempt, 10))
+        self.schedule(delay_s, Tick("query", order_id), key=f"query:{order_id}")
+
+    def query(self, order: Order) -> None:
+        """Ask the venue about one order, now."""
+        self.send(
+            self.adapter,
+            QueryOrder(
+                self.config.account,
+                order.spec.client_order_id or "",
+                order.venue_order_id,
+                order.spec.symbol,
+                order.spec.ts_created_ns,
+            ),
+        )
+
+    def on_query_request(self, message: QueryRequest) -> None:
+        """Ask the venue anew about one order."""
+        order = self.state.orders.order(message.order_id)
+        if order is not None:
+            self.query(order)
+
+    def on_resolve_request(self, message: ResolveRequest) -> None:
+        """End an UNKNOWN order by a person's word, with who and why."""
+        order = self.state.orders.order(message.order_id)
+        if order is None or order.status != "UNKNOWN":
+            return
+        canceled = message.status == "CANCELED"
+        status: Literal["REJECTED", "CANCELED"] = "CANCELED" if canceled else "REJECTED"
+        self.emit(OrderResolved(message.order_id, status, message.who, message.reason))
+        self._settle(message.order_id)
+
+    def on_query_result(self, message: QueryResult) -> None:
+        """Settle what the venue's answer proves, and ask again for the rest."""
+        for fill in message.fills:
+            if self._find(fill) is not None:
+                self.take_fill(fill)
+        if message.order is not None:
+            self.take_report(message.order)
+        order = self.state.orders.order(message.client_order_id)
+        if order is None and message.order is not None:
+            order = self._find(message.order)
+        if order is None:
+            return
+        if message.found is False and order.status == "UNKNOWN":
+            self._not_found(order, message)
+        elif order.status == "PENDING_CANCEL" and message.found:
+            self._cancel_again(order)
+        if order.status == "UNKNOWN" or order.missing_fills:
+            self._query_soon(order)
+
+    def _not_found(self, order: Order, message: QueryResult) -> None:
+        order_id = order.spec.order_id
+        since_ns = self.unknown_since_ns.setdefault(order_id, self.clock.mono_ns())
+        waited_s = (self.clock.mono_ns() - since_ns) / NS_PER_S
+        if waited_s < self.config.settle_window_s:
+            return
+        evidence = f"absent {waited_s:.0f} s after the request expired: {message.evidence}"
+        text = "the venue never received the order"
+        self.emit(OrderRejected(order_id, "not_received", text, evidence, 0))
+        self.log.warning("unknown order settled: not received")
+        self._settle(order_id)
+
+    def _cancel_again(self, order: Order) -> None:
+        """The venue still shows the order open although a cancel was sent."""
+        order_id = order.spec.order_id
+        if self.cancel_attempts.get(order_id, 0) < CANCEL_ATTEMPTS_MAX:
+            self.cancel(order, "again")
+            return
+        text = "the venue still shows it open"
+        self.emit(OrderCancelRejected(order_id, "cancel_without_effect", text))
+
+    def _settle(self, order_id: str) -> None:
+        """Forget the retry counters of an order that is no longer in doubt."""
+        order = self.state.orders.order(order_id)
+        if order is not None and order.status in ("UNKNOWN", "PENDING_CANCEL"):
+            return
+        if order is None or not order.missing_fills:
+            self.unknown_since_ns.pop(order_id, None)
+            self.attempts.pop(order_id, None)
+        self.cancel_attempts.pop(order_id, None)
+
+    # --- timers -----------------------------------------------------------------------------------
+
+    def on_tick(self, message: Tick) -> None:
+        """A deadline passed: an answer is missing."""
+        order = self.state.orders.order(message.argument)
+        if order is None:
+            return
+        if message.name == "ack" and order.status == "PENDING_NEW":
+            self.call_unknown(order, f"no answer within {self.config.ack_timeout_s:g} s")
+        elif (
+            (message.name == "query" and (order.status in ("UNKNOWN", "PENDING_CANCEL")))
+            or (message.name in ("missing", "query") and order.missing_fills)
+            or (message.name == "cancel" and order.status == "PENDING_CANCEL")
+        ):
+            self.query(order)
+
+    def _arm_ack(self, order_id: str) -> None:
+        self.schedule(self.config.ack_timeout_s, Tick("ack", order_id), key=f"ack:{order_id}")
+
+
+def _submit(spec: OrderSpec, expires_mono_ns: int) -> SubmitOrder:
+    """Return the wire order. A market order leaves as IOC at its collar, so that it is bounded."""
+    bounded = spec.order_type == "MARKET" and spec.price is not None
+    return SubmitOrder(
+        spec.account or "",
+        spec.order_id,
+        spec.symbol,
+        spec.side,
+        "LIMIT" if bounded else spec.order_type,
+        "IOC" if bounded else spec.time_in_force,
+        spec.post_only,
+        spec.quantity,
+        spec.price,
+        expires_mono_ns,
+    )

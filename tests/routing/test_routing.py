@@ -1,0 +1,154 @@
+"""A plan never exceeds what was asked, takes the cheapest after fees, and gives every venue a reason."""
+
+from decimal import Decimal as D  # noqa: N817  prices read better
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errors import Refused
+from engine.messages.market import VenueBook
+from engine.messages.port import Instrument
+from engine.trading.consolidated import Consolidator
+from engine.trading.routing import (
+    Want,
+    collar_price,
+    mid_price,
+    plan_best,
+    quantise_price,
+    round_down,
+)
+
+S = "BTC/USDT"
+
+
+def rule(venue, **changes):
+    fields = {
+        "venue": venue, "symbol": S, "venue_symbol": "X", "base": "BTC", "quote": "USDT",
+        "tick_size": D("0.1"), "lot_size": D("0.001"), "quantity_min": D("0.001"),
+        "quantity_max": None, "notional_min": D(1), "maker_fee": D("0.001"),
+        "taker_fee": D("0.001"),
+    }  # fmt: skip
+    return Instrument(**(fields | changes))
+
+
+def market(**books):
+    c = Consolidator(stale_after_ns=dict.fromkeys(books, 10**9))
+    for venue, (bids, asks) in books.items():
+        c.update(VenueBook(venue, S, "LIVE", "", 1, 3, bids, asks, 1, 0, 0, 0))
+    return c.publish(S, 0)
+
+
+def want(**changes):
+    fields = {"symbol": S, "side": "BUY", "order_type": "LIMIT", "time_in_force": "IOC",
+              "post_only": False, "quantity": D(1), "price": D(200)}  # fmt: skip
+    return Want(**(fields | changes))
+
+
+TWO = {"a": ([990, 500], [1000, 400, 1010, 1000]), "b": ([980, 500], [1001, 300, 1020, 1000])}
+RULES = {"a": rule("a"), "b": rule("b")}
+
+
+def legs(plan):
+    return {leg.venue: leg.quantity for leg in plan.legs}
+
+
+def test_depth_is_taken_from_the_cheapest_level_up():
+    plan = plan_best(want(quantity=D("0.9")), market(**TWO), RULES, {})
+    assert legs(plan) == {"a": D("0.6"), "b": D("0.3")}
+
+
+def test_a_fee_can_make_the_better_price_the_worse_one():
+    rules = {"a": rule("a", taker_fee=D("0.01")), "b": rule("b", taker_fee=D(0))}
+    plan = plan_best(want(quantity=D("0.3")), market(**TWO), rules, {})
+    assert legs(plan) == {"b": D("0.3")}
+
+
+def test_nothing_is_taken_beyond_the_limit():
+    plan = plan_best(want(quantity=D(5), price=D(100)), market(**TWO), RULES, {})
+    assert legs(plan) == {"a": D("0.4")}
+    assert plan.unplaced == D("4.6")
+
+
+def test_a_sell_takes_the_highest_bid():
+    plan = plan_best(want(side="SELL", quantity=D("0.2"), price=D(90)), market(**TWO), RULES, {})
+    assert legs(plan) == {"a": D("0.2")}
+
+
+def test_the_remainder_of_a_resting_order_rests_where_the_maker_fee_is_lowest():
+    rules = {"a": rule("a"), "b": rule("b", maker_fee=D("0.0001"))}
+    asked = want(quantity=D(1), price=D(100), time_in_force="GTC")
+    plan = plan_best(asked, market(**TWO), rules, {})
+    assert legs(plan) == {"a": D("0.4"), "b": D("0.6")}
+    assert plan.unplaced == 0
+
+
+def test_a_fill_or_kill_order_goes_to_one_venue_or_nowhere():
+    asked = want(quantity=D(1), time_in_force="FOK")
+    assert legs(plan_best(asked, market(**TWO), RULES, {})) == {"a": D(1)}
+    big = want(quantity=D("2.5"), time_in_force="FOK")
+    with pytest.raises(Refused, match="fill-or-kill"):
+        plan_best(big, market(**TWO), RULES, {})
+
+
+def test_post_only_goes_to_one_venue_whole():
+    asked = want(post_only=True, time_in_force="GTC", price=D(90))
+    plan = plan_best(asked, market(**TWO), RULES, {})
+    assert legs(plan) == {"a": D(1)}
+
+
+def test_an_unfit_venue_is_left_out_with_its_reason():
+    plan = plan_best(want(quantity=D("0.3")), market(**TWO), RULES, {"a": "venue DOWN: test"})
+    assert legs(plan) == {"b": D("0.3")}
+    assert plan.reasons["a"] == "venue DOWN: test"
+
+
+def test_with_no_venue_left_the_refusal_says_why_for_each():
+    with pytest.raises(Refused, match="a: one; b: two"):
+        plan_best(want(), market(**TWO), RULES, {"a": "one", "b": "two"})
+
+
+def test_a_share_too_small_for_its_venue_moves_to_another():
+    rules = {"a": rule("a"), "b": rule("b", quantity_min=D("0.5"))}
+    plan = plan_best(want(quantity=D("0.9")), market(**TWO), rules, {})
+    assert legs(plan) == {"a": D("0.9")}
+    assert "left out" in plan.reasons["b"]
+
+
+def test_prices_are_never_worse_than_asked():
+    assert quantise_price(D("99.999"), "BUY", D("0.01")) == D("99.99")
+    assert quantise_price(D("99.991"), "SELL", D("0.01")) == D("100.00")
+
+
+def test_mid_and_collar_are_exact():
+    mid = mid_price(market(**TWO))
+    assert mid == D("99.5")
+    assert collar_price(mid, "BUY", D(2)) == D("101.49")
+    assert collar_price(mid, "SELL", D(2)) == D("97.51")
+
+
+sizes = st.integers(1, 3000)
+
+
+@given(
+    st.lists(sizes, min_size=1, max_size=5), st.lists(sizes, min_size=1, max_size=5),
+    st.integers(1, 9000), st.sampled_from(["IOC", "GTC"]),
+    st.sampled_from([D("0.001"), D("0.01"), D("0.5")]),
+)  # fmt: skip
+def test_legs_fit_every_rule_and_add_up(one, two, asked, tif, lot):
+    books = {
+        venue: ([10, 5], [n for i, q in enumerate(side) for n in (1000 + 2 * i + k, q)])
+        for k, (venue, side) in enumerate((("a", one), ("b", two)))
+    }
+    rules = {"a": rule("a", lot_size=lot, quantity_min=lot), "b": rule("b")}
+    quantity = D(asked) / 1000
+    try:
+        plan = plan_best(want(quantity=quantity, time_in_force=tif), market(**books), rules, {})
+    except Refused:
+        return
+    placed = sum(leg.quantity for leg in plan.legs)
+    assert placed + plan.unplaced == quantity
+    for leg in plan.legs:
+        assert leg.quantity == round_down(leg.quantity, rules[leg.venue].lot_size)
+        assert leg.quantity >= rules[leg.venue].quantity_min
+        assert leg.price * leg.quantity >= 1

@@ -9,7 +9,13 @@ promises never to resend a submit and never to invent a fill.
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
-from actors.exchange_state import ExchangeState, external_spec, fill_event, report_events
+from actors.exchange_state import (
+    ExchangeState,
+    external_spec,
+    fill_event,
+    report_events,
+    wire_order,
+)
 from engine.actor import Actor
 from engine.clock import NS_PER_S
 from engine.ids import is_ours, is_sibling
@@ -31,7 +37,6 @@ from engine.messages.events import (
     OrderDenied,
     OrderRejected,
     OrderResolved,
-    OrderSpec,
     OrderUnknown,
 )
 from engine.messages.port import (
@@ -41,7 +46,6 @@ from engine.messages.port import (
     OrderReport,
     QueryOrder,
     QueryResult,
-    SubmitOrder,
     SubmitResult,
 )
 from engine.trading.order import Order
@@ -135,7 +139,7 @@ class VenueOrders(Actor):
         if denial is not None:
             self.emit(OrderDenied(spec, *denial))
             return
-        self.send(self.adapter, _submit(spec, approval.expires_mono_ns))
+        self.send(self.adapter, wire_order(spec, approval.expires_mono_ns))
         self._arm_ack(spec.order_id)
 
     def _denial(self, approval: OrderApproved) -> tuple[str, str] | None:
@@ -406,20 +410,3 @@ class VenueOrders(Actor):
 
     def _arm_ack(self, order_id: str) -> None:
         self.schedule(self.config.ack_timeout_s, Tick("ack", order_id), key=f"ack:{order_id}")
-
-
-def _submit(spec: OrderSpec, expires_mono_ns: int) -> SubmitOrder:
-    """Return the wire order. A market order leaves as IOC at its collar, so that it is bounded."""
-    bounded = spec.order_type == "MARKET" and spec.price is not None
-    return SubmitOrder(
-        spec.account or "",
-        spec.order_id,
-        spec.symbol,
-        spec.side,
-        "LIMIT" if bounded else spec.order_type,
-        "IOC" if bounded else spec.time_in_force,
-        spec.post_only,
-        spec.quantity,
-        spec.price,
-        expires_mono_ns,
-    )

@@ -21,7 +21,7 @@ from engine.messages.events import (
     TradingResumed,
     VenueReconciled,
 )
-from engine.messages.port import FillReport, OrderReport
+from engine.messages.port import FillReport, OrderReport, SubmitOrder
 from engine.trading.order import Order
 from engine.trading.orders import OrderTable
 
@@ -196,4 +196,21 @@ def external_spec(
         origin="EXTERNAL",
         who=who,
         ts_created_ns=report.ts_event_ns or now_wall_ns,
+    )
+
+
+def wire_order(spec: OrderSpec, expires_mono_ns: int) -> SubmitOrder:
+    """Return the wire order. A market order leaves as IOC at its collar, so that it is bounded."""
+    bounded = spec.order_type == "MARKET" and spec.price is not None
+    return SubmitOrder(
+        spec.account or "",
+        spec.order_id,
+        spec.symbol,
+        spec.side,
+        "LIMIT" if bounded else spec.order_type,
+        "IOC" if bounded else spec.time_in_force,
+        spec.post_only,
+        spec.quantity,
+        spec.price,
+        expires_mono_ns,
     )

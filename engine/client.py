@@ -212,7 +212,7 @@ class Client:
         return result
 
     def orders(self, state: str | None = None, **narrow: Any) -> list[Order]:
-        """Return orders, open ones unless `state` says otherwise (open, closed, unknown, all)."""
+        """Return orders, newest last: all that are kept, or those of a `state` (open, closed, unknown)."""
         result: list[Order] = self.request("order.list", state=state, **narrow)
         return result
 

@@ -125,7 +125,7 @@ class AsyncClient:
         return result
 
     async def orders(self, state: str | None = None, **narrow: Any) -> list[Order]:
-        """Return orders, open ones unless `state` says otherwise."""
+        """Return orders: all that are kept, or those of a `state` (open, closed, unknown)."""
         result: list[Order] = await self.request("order.list", state=state, **narrow)
         return result
 

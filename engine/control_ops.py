@@ -102,7 +102,7 @@ async def _book(peer: Peer, args: Args) -> Any:
 
 
 async def _order_list(peer: Peer, args: Args) -> Any:
-    state = args.choice("state", ORDER_STATES, "open")
+    state = args.choice("state", ORDER_STATES, "all")
     venue = args.optional("venue", 64)
     symbol = args.optional("symbol", 64)
     limit = args.whole("limit", 1, 10_000, 500)

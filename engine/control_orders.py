@@ -174,7 +174,7 @@ async def must_look(hub: Hub, order_id: str) -> dict[str, Any]:
     """Return the view of one order. Raises Refused NOT_FOUND."""
     view = await look(hub, {"order_id": order_id})
     if view is None:
-        raise Refused("NOT_FOUND", f"no order '{order_id}'; `xcore order list --all` shows them")
+        raise Refused("NOT_FOUND", f"no order '{order_id}'; `xcore order list` shows them")
     return view
 
 

@@ -109,17 +109,26 @@ def socket_path(state_dir: Path) -> Iterator[str]:
         os.close(folder)
 
 
-def connect(state_dir: Path, timeout_s: float | None) -> socket.socket:
-    """Return a socket connected to the core of `state_dir`. Raises OSError."""
+def connect(state_dir: Path, timeout_s: float) -> socket.socket:
+    """Return a socket connected to the core of `state_dir`. Raises OSError.
+
+    The kernel does the waiting: a non-blocking connect to a full queue would fail at once.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.settimeout(timeout_s)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout_s))
         with socket_path(state_dir) as path:
             sock.connect(path)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(0.0))
+        sock.settimeout(timeout_s)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
 
 
 def _read_exactly(sock: socket.socket, size: int) -> bytes | None:

@@ -1,0 +1,176 @@
+"""Shows answers: tables for people, JSON for programs. Data on stdout, everything else on stderr.
+
+A pipe gets no colour and no cut columns. NO_COLOR is honoured. rich is imported only for tables.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+FORMATS: Final = ("table", "json", "jsonl")
+COLORS: Final = ("auto", "always", "never")
+PIPE_WIDTH: Final = 4_000
+
+COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "order": (
+        *("order_id", "venue", "symbol", "side", "status", "quantity", "filled_quantity"),
+        *("price", "average_price", "command_id", "parent_id"),
+    ),
+    "bbo": (
+        "symbol",
+        "bid_venue",
+        "bid_quantity",
+        "bid",
+        "ask",
+        "ask_quantity",
+        "ask_venue",
+        "age_ms",
+    ),
+    "venue": ("name", "state", "book_state", "book_age_ms"),
+    "actor": ("name", "state", "restarts", "mailbox"),
+}
+
+STYLES: Final[dict[str, str]] = {
+    "FILLED": "green",
+    "READY": "green",
+    "LIVE": "green",
+    "RUNNING": "green",
+    "ACTIVE": "green",
+    "REJECTED": "red",
+    "DENIED": "red",
+    "HALTED": "bold red",
+    "DOWN": "red",
+    "UNKNOWN": "bold yellow",
+    "STALE": "yellow",
+    "DEGRADED": "yellow",
+}
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Where answers are shown, and in which of the formats."""
+
+    format: str = "table"
+    color: str = "auto"
+
+    def show(self, value: Any, kind: str = "") -> None:
+        """Print an answer: a map or a list of maps."""
+        if self.format == "json":
+            self.line(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+        elif self.format == "jsonl":
+            for item in value if isinstance(value, list) else [value]:
+                self.line(json.dumps(item, ensure_ascii=False, default=str))
+        else:
+            self._table(value, kind)
+
+    def line(self, text: str) -> None:
+        """Print one line of data."""
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    def say(self, text: str) -> None:
+        """Tell a person something that is not data; programs are not told."""
+        if self.format == "table":
+            sys.stderr.write(text + "\n")
+
+    def book(self, book: Mapping[str, Any]) -> None:
+        """Print a book as a ladder: asks above, bids below, best in the middle."""
+        if self.format != "table":
+            self.show(book)
+            return
+        rows = [{"side": "ask", **level} for level in reversed(book.get("asks", []))]
+        rows += [{"side": "bid", **level} for level in book.get("bids", [])]
+        self._table(rows, "")
+        for venue in book.get("venues", []):
+            if venue.get("state") != "LIVE" or venue.get("reason"):
+                self.say(
+                    f"{venue['name']} does not count: {venue['state']} {venue.get('reason', '')}"
+                )
+
+    def _table(self, value: Any, kind: str) -> None:
+        from rich.console import Console  # noqa: PLC0415  only where a table is wanted
+
+        terminal = sys.stdout.isatty()
+        colored = wants_color(self.color, terminal=terminal)
+        console = Console(
+            no_color=not colored,
+            color_system="auto" if colored else None,
+            force_terminal=True if self.color == "always" else None,
+            width=None if terminal else PIPE_WIDTH,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+        if isinstance(value, list):
+            console.print(_rows(value, COLUMNS.get(kind, ())))
+            return
+        parts = dict(value)
+        for name, part in list(parts.items()):
+            if isinstance(part, list) and part and all(isinstance(p, dict) for p in part):
+                del parts[name]
+                console.print(_titled(name))
+                console.print(_rows(part, COLUMNS.get(name.rstrip("s"), ())))
+        console.print(_pairs(parts))
+
+
+def wants_color(choice: str, *, terminal: bool) -> bool:
+    """Tell whether to colour: --color, then NO_COLOR, then FORCE_COLOR, then whether it is a terminal."""
+    if choice != "auto":
+        return choice == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or terminal
+
+
+def _rows(rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> Any:
+    from rich.table import Table  # noqa: PLC0415
+
+    keys = [key for row in rows for key in row if key != "schema"]
+    names = list(dict.fromkeys([*(c for c in columns if not rows or c in keys), *keys]))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name.upper(), justify="left", overflow="fold")
+    for row in rows:
+        table.add_row(*[_cell(row.get(name)) for name in names])
+    return table
+
+
+def _pairs(parts: Mapping[str, Any]) -> Any:
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, part in parts.items():
+        if name != "schema":
+            table.add_row(name, _cell(part))
+    return table
+
+
+def _titled(name: str) -> Any:
+    from rich.text import Text  # noqa: PLC0415
+
+    return Text(name, style="bold underline")
+
+
+# Text, never markup: a venue's words are shown as they are, without control characters.
+def _cell(value: Any) -> Any:
+    from rich.text import Text  # noqa: PLC0415
+
+    if value is None:
+        return Text("-")
+    if isinstance(value, dict):
+        return Text(" ".join(f"{k}={_plain(v)}" for k, v in value.items()))
+    if isinstance(value, list):
+        return Text(", ".join(_plain(item) for item in value))
+    text = _plain(value)
+    return Text(text, style=STYLES.get(text, ""))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict | list):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    return "".join(c if c.isprintable() else "?" for c in str(value))

@@ -146,6 +146,14 @@ def test_unknown_inventory_is_sold_last_and_never_counted_as_profit():
     assert position_view(position, None)["unrealized_pnl"] == "0"
 
 
+def test_fills_at_one_price_are_one_lot():
+    fills = [f.filled(trade_id=f"t{n}", quantity="1") for n in range(50)]
+    position = ledger(*fills, f.filled(trade_id="x", price=Decimal(101))).position(
+        f.ACCOUNT, f.SYMBOL
+    )
+    assert [(lot.quantity, lot.cost) for lot in position.lots] == [(50, 5000), (4, 404)]
+
+
 def test_a_fill_is_counted_once_even_if_delivered_twice():
     book = ledger(f.filled())
     assert not book.apply(f.filled())

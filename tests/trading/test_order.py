@@ -223,6 +223,7 @@ def test_an_order_that_appears_after_an_unproven_end_is_adopted(end):
     assert order.is_closed
     assert order.apply(f.acknowledged())
     assert (order.status, order.resurrected, order.exposure_quantity) == ("NEW", True, 10)
+    assert (order.reason_code, order.reason) == ("", "")
 
 
 def test_a_late_acknowledgement_does_not_revive_what_the_venue_rejected_or_canceled():
@@ -240,6 +241,13 @@ def test_a_denied_repetition_does_not_end_the_first_order():
     order = story(f.acknowledged())
     assert order.apply(f.denied(code="duplicate")) is False
     assert order.status == "NEW"
+
+
+def test_what_the_venue_claims_never_shrinks_and_its_first_order_id_stays():
+    order = story(f.acknowledged(), f.venue_filled(quantity="10"), f.canceled(quantity="4"))
+    assert order.missing_fills == 10
+    order.apply(f.filled(quantity="4", venue_order_id="v2"))
+    assert (order.venue_order_id, order.missing_fills) == ("v1", 6)
 
 
 def test_an_overfill_is_counted_and_flagged():

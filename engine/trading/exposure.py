@@ -38,7 +38,7 @@ class Exposure:
     def __init__(self, fee_reserve: Decimal) -> None:
         self._fee_factor: Final = 1 + fee_reserve
         self._charges: dict[str, Charge] = {}
-        self._markets: dict[Key, dict[str, Charge]] = {}
+        self._resting: dict[tuple[str, str, str], dict[str, Charge]] = {}  # venue, symbol, side
         self._by_side: dict[tuple[str, str, str], Decimal] = {}  # account, base, side
         self._reserved: dict[Key, Decimal] = {}  # account, asset
         self.notional: dict[str, Decimal] = {}  # per quote asset, orders with a price
@@ -51,7 +51,7 @@ class Exposure:
         former = self._charges.pop(order.order_id, None)
         if former is not None:
             self._count(former, -1)
-            del self._markets[former.venue, former.symbol][former.order_id]
+            del self._resting[former.venue, former.symbol, former.side][former.order_id]
         quantity = order.exposure_quantity
         if quantity == 0 and order.is_closed:
             return
@@ -70,7 +70,8 @@ class Exposure:
             order.is_open,
         )
         self._charges[order.order_id] = charge
-        self._markets.setdefault((spec.venue, spec.symbol), {})[order.order_id] = charge
+        market = (spec.venue, spec.symbol, spec.side)
+        self._resting.setdefault(market, {})[order.order_id] = charge
         self._count(charge, 1)
 
     @exact
@@ -93,8 +94,9 @@ class Exposure:
 
     def crossing(self, venue: str, symbol: str, side: str, price: Decimal | None) -> str | None:
         """Return the id of an own order on the other side that `side` at `price` would trade with."""
-        for charge in self._markets.get((venue, symbol), {}).values():
-            if charge.side == side or not charge.is_open:
+        other = "SELL" if side == "BUY" else "BUY"
+        for charge in self._resting.get((venue, symbol, other), {}).values():
+            if not charge.is_open:
                 continue
             if price is None or charge.price is None:
                 return charge.order_id

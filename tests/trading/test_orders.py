@@ -118,6 +118,7 @@ def test_history_drops_the_oldest_closed_and_never_an_open_or_owing_order():
         table.apply(f.canceled(order_id))
     assert [o.order_id for o in table.select()] == ["open", "owing", "c2", "c3"]
     assert table.by_venue_order_id(f.ACCOUNT, f.SYMBOL, "v-c1") is None
+    assert len(table._by_venue_order_id) == 4
 
 
 def test_a_parent_leaves_the_history_together_with_its_children():

@@ -22,6 +22,7 @@ from engine.messages.events import (
 )
 from engine.messages.port import Instrument
 
+D = Decimal
 ACCOUNT = "okx.main"
 VENUE = "okx"
 SYMBOL = "BTC/USDT"

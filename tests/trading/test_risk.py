@@ -1,0 +1,483 @@
+"""The risk gate: each refusal, what reduces, and that no interleaving breaks a limit."""
+
+import msgspec
+import pytest
+import trading_factories as f
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from trading_factories import D
+
+from engine.errors import MessageError
+from engine.messages.base import replaced
+from engine.messages.events import (
+    BalanceDifferenceFound,
+    OrderApproved,
+    OrderDenied,
+    TradingHalted,
+    TradingResumed,
+)
+from engine.trading.risk import RiskGate
+from engine.trading.risk_limits import REASONS, RiskLimits
+
+S = 1_000_000_000
+
+
+def limits(**changes):
+    fields = {
+        "max_order_notional": D(2000),
+        "max_open_notional": D(3000),
+        "max_open_orders": 5,
+        "max_position": {"BTC": D(30), "*": D(50)},
+        "price_collar_pct": D(2),
+        "max_orders_per_second": 4,
+    }
+    return RiskLimits(**(fields | changes))
+
+
+def gate(btc="10", usdt="100000", **changes):
+    made = RiskGate(limits(**changes))
+    for event in (f.opening("BTC", btc), f.opening("USDT", usdt), f.opened()):
+        made.apply(event)
+    return made
+
+
+def judge(made, order=None, market=None, now=0):
+    return made.judge(order or f.spec(), now, 0, market or f.Market())
+
+
+def let(made, order, now=0, market=None):
+    verdict = judge(made, order, market, now)
+    made.apply(made.event(verdict, now))
+    return verdict.code
+
+
+def test_an_order_within_all_limits_is_approved_with_a_deadline():
+    made = gate()
+    verdict = judge(made, now=5)
+    assert (verdict.approved, verdict.code, verdict.order) == (True, "", f.spec())
+    assert made.event(verdict, 5) == OrderApproved(f.spec(), 5, 5 + 2 * S, "mid 100")
+
+
+def halted(scope):
+    return TradingHalted(scope, "drill", "ann", True, 1)
+
+
+REFUSALS = {
+    "halted": ({}, halted("all"), {}, {}),
+    "no_account": ({"account": None, "venue": "best"}, None, {}, {}),
+    "account_not_opened": ({"account": "okx.other"}, None, {}, {}),
+    "unknown_instrument": ({"symbol": "ETH/USDT"}, None, {}, {}),
+    "instrument_not_trading": ({}, None, {"instruments": [f.instrument(status="HALTED")]}, {}),
+    "quantity_rule": ({"quantity": D("1.0001")}, None, {}, {}),
+    "price_rule": ({"price": D("99.999")}, None, {}, {}),
+    "notional_rule": ({"quantity": D("0.01")}, None, {}, {}),
+    "no_mid": ({}, None, {"mids": {}}, {}),
+    "stale_mid": ({}, None, {"mids": {f.SYMBOL: (D(100), 6 * S)}}, {}),
+    "not_valuable": ({}, None, {}, {"report_currency": "EUR"}),
+    "price_collar": ({"price": D("102.01")}, None, {}, {}),
+    "max_orders_per_second": ({}, None, {}, {"max_orders_per_second": 0}),
+    "max_open_orders": ({}, None, {}, {"max_open_orders": 0}),
+    "max_order_notional": ({}, None, {}, {"max_order_notional": D("999.99")}),
+    "max_open_notional": ({}, None, {}, {"max_open_notional": D("999.99")}),
+    "max_position": ({}, None, {}, {"max_position": {"BTC": D("19.999")}}),
+    "no_position_limit": ({}, None, {}, {"max_position": {"ETH": D(1)}}),
+    "insufficient_balance": ({"side": "SELL", "quantity": D("10.001")}, None, {}, {}),
+    "reduce_only": ({}, BalanceDifferenceFound(f.ACCOUNT, "USDT", D(1), D(2), 1), {}, {}),
+    "duplicate": ({}, f.approved(), {}, {}),
+    "self_trade": ({}, f.approved(f.spec("o2", side="SELL", quantity=D(1))), {}, {}),
+}
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+def test_each_refusal_has_its_own_code_and_an_explanation(code):
+    order, event, market, changed = REFUSALS[code]
+    made = gate(**changed)
+    if event is not None:
+        made.apply(event)
+    before = made.to_bytes()
+    verdict = judge(made, f.spec(**order), f.Market(**market), now=S)
+    assert (verdict.approved, verdict.code) == (False, code)
+    assert verdict.text
+    assert code in REASONS
+    assert made.to_bytes() == before
+    assert isinstance(made.event(verdict, 0), OrderDenied)
+
+
+def test_every_reason_is_tested_but_the_one_that_is_decided_after_the_gate():
+    assert set(REASONS) - set(REFUSALS) == {"stale_approval"}
+
+
+@pytest.mark.parametrize("scope", ["all", "venue:okx", "symbol:BTC/USDT"])
+def test_a_halt_is_sticky_until_its_own_scope_is_resumed(scope):
+    made = gate()
+    made.apply(halted(scope))
+    made = RiskGate.from_bytes(made.to_bytes(), limits())
+    assert judge(made).code == "halted"
+    made.apply(TradingResumed("venue:binance", "", "ann", 2))
+    assert judge(made).code == "halted"
+    made.apply(TradingResumed(scope, "", "ann", 2))
+    assert judge(made).approved
+
+
+def test_a_halt_of_another_venue_or_symbol_does_not_concern_the_order():
+    made = gate()
+    made.apply(halted("venue:binance"))
+    made.apply(halted("symbol:ETH/USDT"))
+    assert judge(made).approved
+
+
+@pytest.mark.parametrize(("side", "price"), [("BUY", "102.3"), ("SELL", "98.4")])
+def test_a_market_order_gets_the_collar_as_its_price_on_the_tick(side, price):
+    order = f.spec(order_type="MARKET", price=None, side=side, time_in_force="IOC")
+    rules = [f.instrument(tick_size=D("0.1"))]
+    verdict = judge(gate(), order, f.Market({f.SYMBOL: (D("100.36"), 0)}, rules))
+    assert verdict.order.price == D(price)
+    assert judge(gate(), order, f.Market({})).code == "no_mid"
+
+
+def test_a_price_on_the_collar_is_allowed_and_a_sell_is_valued_at_the_mid_it_may_fill_at():
+    assert judge(gate(), f.spec(price=D(102))).approved
+    sell = f.spec(price=D(98), side="SELL")
+    assert judge(gate(), sell).approved
+    assert judge(gate(max_order_notional=D(999)), sell).code == "max_order_notional"
+
+
+def test_open_notional_adds_what_is_open_to_the_order():
+    made = gate(max_position={"BTC": D(1000)})
+    assert [let(made, f.spec(i, quantity=D(15))) for i in ("a", "b")] == ["", ""]
+    assert let(made, f.spec("c", quantity=D(1))) == "max_open_notional"
+
+
+def test_the_position_limit_holds_on_the_short_side_too():
+    made = gate(count_opening=False, max_position={"BTC": D(5)})
+    assert judge(made, f.spec(side="SELL", quantity=D("5.001"))).code == "max_position"
+    assert let(made, f.spec("a", side="SELL", quantity=D(3))) == ""
+    assert judge(made, f.spec("b", side="SELL", quantity=D("2.001"))).code == "max_position"
+    assert judge(made, f.spec("b", side="SELL", quantity=D(2))).approved
+
+
+def test_a_closed_order_that_is_owed_fills_is_charged_but_neither_open_nor_resting():
+    made = gate(max_open_orders=1)
+    let(made, f.spec("a", side="SELL", quantity=D(2)))
+    made.apply(f.canceled("a", quantity="2"))
+    assert made.worst_position("BTC") == (8, 10)
+    assert judge(made, f.spec("b", quantity=D(1))).approved
+
+
+def test_a_fill_repeated_after_the_ledgers_window_is_still_known_by_its_order(monkeypatch):
+    monkeypatch.setattr("engine.trading.ledger.FILL_KEYS_MAX", 1)
+    made = gate()
+    let(made, f.spec())
+    made.apply(f.filled())
+    made.apply(f.filled(trade_id="t2"))
+    before = made.to_bytes()
+    assert not made.apply(f.filled())
+    assert made.to_bytes() == before
+
+
+def test_a_passive_price_far_from_the_mid_is_no_fault():
+    assert judge(gate(), f.spec(price=D(20))).approved
+    assert judge(gate(), f.spec(price=D(150), side="SELL")).approved
+
+
+def test_an_approved_order_counts_before_the_journal_has_it():
+    made = gate()
+    assert let(made, f.spec("a", quantity=D(10))) == ""
+    assert let(made, f.spec("b", quantity=D(20), price=D(99))) == "max_position"
+    assert let(made, f.spec("c", quantity=D(10))) == ""
+    assert let(made, f.spec("d", quantity=D(1))) == "max_position"
+    assert made.worst_position("BTC") == (10, 30)
+
+
+@pytest.mark.parametrize(
+    ("event", "freed"),
+    [
+        (f.unknown("a"), False),
+        (f.cancel_requested("a"), False),
+        (f.canceled("a", quantity="20"), False),
+        (f.canceled("a"), True),
+        (f.rejected("a"), True),
+        (f.denied(f.spec("a"), code="stale_approval"), True),
+    ],
+)
+def test_exposure_is_freed_by_proof_and_by_nothing_else(event, freed):
+    made = gate()
+    let(made, f.spec("a", quantity=D(20)))
+    made.apply(event)
+    assert (judge(made, f.spec("b", quantity=D(20))).code == "") is freed
+
+
+def test_the_rate_is_a_sliding_window():
+    made = gate(max_open_notional=D(10**6), max_position={"BTC": D(1000)})
+    for at in range(4):
+        assert let(made, f.spec(f"o{at}", quantity=D(1)), now=at * S // 4) == ""
+    assert judge(made, f.spec("next"), now=S - 1).code == "max_orders_per_second"
+    assert judge(made, f.spec("next"), now=S).approved
+    assert made.orders_in_last_second(S) == 3
+
+
+def test_approvals_of_an_earlier_boot_do_not_block_a_smaller_monotonic_clock():
+    made = gate()
+    for at in range(4):
+        let(made, f.spec(f"o{at}", quantity=D(1)), now=10 * S)
+    assert judge(made, f.spec("next", quantity=D(1)), now=5).approved
+
+
+def restricted(**changes):
+    made = gate(**changes)
+    made.apply(BalanceDifferenceFound(f.ACCOUNT, "BTC", D(1), D(2), 1))
+    return made
+
+
+def test_a_restricted_account_may_sell_what_it_holds_and_not_more():
+    made = restricted()
+    assert let(made, f.spec("a", side="SELL", quantity=D(6))) == ""
+    assert judge(made, f.spec("b", side="SELL", quantity=D("4.001"))).code == "reduce_only"
+    assert judge(made, f.spec("b", side="SELL", quantity=D(4))).approved
+    assert judge(made, f.spec("b", side="BUY", quantity=D(1), price=D(50))).code == "reduce_only"
+
+
+def test_with_openings_not_counted_a_sold_holding_is_bought_back_to_reduce():
+    made = restricted(count_opening=False)
+    sold = f.filled("x", "3", side="SELL", fee=D(0))
+    made.apply(sold)
+    assert made.position("BTC") == -3
+    assert judge(made, f.spec("a", quantity=D(3), price=D(99))).approved
+    assert judge(made, f.spec("a", quantity=D(4), price=D(99))).code == "reduce_only"
+
+
+def test_what_provably_reduces_may_go_although_it_cannot_be_valued():
+    nothing = f.Market({})
+    assert judge(gate(), f.spec(side="SELL", quantity=D(10)), nothing).approved
+    assert judge(gate(), f.spec(side="SELL", quantity=D("10.001")), nothing).code == "no_mid"
+    assert judge(gate(), f.spec(quantity=D(1)), nothing).code == "no_mid"
+
+
+def test_open_orders_reserve_their_part_of_the_balance_with_fees():
+    made = gate(usdt="2000", btc="5")
+    assert let(made, f.spec("a", quantity=D(10))) == ""
+    assert made.exposure.reserved(f.ACCOUNT, "USDT") == D(1002)
+    assert judge(made, f.spec("b", quantity=D("9.97"))).code == "insufficient_balance"
+    assert judge(made, f.spec("b", quantity=D("9.96"))).approved
+    assert let(made, f.spec("c", side="SELL", quantity=D(3), price=D(101))) == ""
+    assert judge(made, f.spec("d", side="SELL", quantity=D("2.001"), price=D(101))).code == (
+        "insufficient_balance"
+    )
+
+
+def test_self_trade_is_refused_at_the_same_venue_only_and_also_for_unknown_orders():
+    made = gate()
+    let(made, f.spec("a", side="SELL", quantity=D(1), price=D(101)))
+    made.apply(f.unknown("a"))
+    assert judge(made, f.spec("b", price=D("100.99"))).approved
+    assert judge(made, f.spec("b", price=D(101))).code == "self_trade"
+    market = f.Market(instruments=[f.instrument("binance")])
+    assert judge(made, f.spec("b", price=D(101), venue="binance"), market).approved
+    made.apply(f.canceled("a"))
+    assert judge(made, f.spec("b", price=D(101))).approved
+
+
+def test_orders_in_another_quote_are_valued_through_its_mid():
+    market = f.Market(
+        {"ETH/BTC": (D("0.05"), 0), f.SYMBOL: (D(100), 0)},
+        [f.instrument(symbol="ETH/BTC", notional_min=D(0))],
+    )
+    order = f.spec(symbol="ETH/BTC", price=D("0.05"), quantity=D(10))
+    made = gate(max_order_notional=D(50))
+    assert let(made, order, market=market) == ""
+    assert made.open_notional(market) == 50
+    assert made.open_notional(f.Market({})) is None
+    assert judge(gate(max_order_notional=D("49.99")), order, market).code == "max_order_notional"
+
+
+def test_an_external_order_without_price_is_charged_at_the_mid():
+    made = gate()
+    made.apply(f.external(f.spec("x", origin="EXTERNAL", price=None, quantity=D(3))))
+    assert made.open_notional(f.Market()) == 300
+    assert made.worst_position("BTC") == (10, 13)
+
+
+def test_a_repeated_fill_moves_neither_order_nor_money():
+    made = gate()
+    let(made, f.spec())
+    assert made.apply(f.filled())
+    before = made.to_bytes()
+    assert not made.apply(f.filled())
+    assert made.to_bytes() == before
+    assert made.apply(f.filled("forgotten", venue_order_id="v9"))
+    assert made.ledger.balance(f.ACCOUNT, "BTC") == D("17.998")
+
+
+def test_show_puts_each_limit_beside_its_use():
+    made = gate()
+    let(made, f.spec(quantity=D(10)))
+    rows = {(r["limit"], r["scope"]): r for r in made.show(0, f.Market())}
+    assert rows["max_open_notional", "all"] == {
+        "limit": "max_open_notional", "scope": "all", "unit": "USDT", "limit_value": "3000",
+        "used": "1000", "headroom": "2000",
+    }  # fmt: skip
+    assert rows["max_position", "BTC"]["used"] == "20"
+    assert rows["max_open_orders", "all"]["headroom"] == "4"
+    assert rows["max_orders_per_second", "all"]["used"] == "1"
+    assert rows["max_order_notional", "order"]["used"] is None
+
+
+def test_bytes_that_are_no_gate_are_refused():
+    with pytest.raises(MessageError):
+        RiskGate.from_bytes(b"\x94\x90\x90\x90\x90", limits())
+
+
+IDS = [f"o{n}" for n in range(12)]
+CLIENT = st.sampled_from(IDS)
+
+
+class Interleavings(RuleBasedStateMachine):
+    """Proposals and a venue that behaves, in any order: the worst case never exceeds a limit."""
+
+    def __init__(self):
+        super().__init__()
+        self.market = f.Market()
+        self.now = 0
+        self.stamps = []
+        self.trade = 0
+        self.twin_events = []
+
+    @initialize(btc=st.integers(0, 30))
+    def start(self, btc):
+        self.gate = gate(btc=str(btc), usdt="3500", max_open_notional=D(2000))
+        self.first = self.gate.to_bytes()
+
+    def fold(self, event):
+        self.gate.apply(event)
+        self.twin_events.append(event)
+
+    @rule(
+        i=CLIENT,
+        side=st.sampled_from(["BUY", "SELL"]),
+        n=st.integers(1, 15),
+        p=st.integers(95, 105),
+    )
+    def propose(self, i, side, n, p):
+        order = f.spec(i, side=side, quantity=D(n), price=D(p))
+        verdict = self.gate.judge(order, self.now, 0, self.market)
+        if verdict.code == "duplicate":
+            return
+        if verdict.approved:
+            self.stamps.append(self.now)
+        self.fold(self.gate.event(verdict, self.now))
+
+    @rule(ms=st.integers(1, 600))
+    def wait(self, ms):
+        self.now += ms * 1_000_000
+
+    def live(self, i):
+        order = self.gate.orders.order(i)
+        return order if order is not None and order.is_open else None
+
+    @rule(i=CLIENT, kind=st.sampled_from(["ack", "unknown", "ask", "refuse"]))
+    def report(self, i, kind):
+        if self.live(i) is None:
+            return
+        make = {
+            "ack": lambda: f.acknowledged(i, f"v-{i}"),
+            "unknown": lambda: f.unknown(i),
+            "ask": lambda: f.cancel_requested(i),
+            "refuse": lambda: f.cancel_rejected(i),
+        }
+        self.fold(make[kind]())
+
+    @rule(i=CLIENT, part=st.integers(1, 15), late=st.booleans())
+    def fill(self, i, part, late):
+        order = self.gate.orders.order(i)
+        if order is None or order.exposure_quantity == 0 or (order.is_closed and not late):
+            return
+        self.trade += 1
+        quantity = min(D(part), order.exposure_quantity)
+        self.fold(
+            f.filled(
+                i,
+                str(quantity),
+                f"t{self.trade}",
+                side=order.spec.side,
+                price=order.spec.price,
+                venue_order_id=f"v-{i}",
+                fee=D("0.001") * quantity * order.spec.price,
+                fee_asset="USDT",
+            )
+        )
+
+    @rule(i=CLIENT, owed=st.integers(0, 3))
+    def end(self, i, owed):
+        order = self.live(i)
+        if order is not None:
+            claimed = order.filled_quantity + min(D(owed), order.leaves_quantity)
+            self.fold(f.canceled(i, quantity=str(claimed)))
+
+    @rule(i=CLIENT)
+    def reject(self, i):
+        order = self.live(i)
+        if order is not None and order.status in {"PENDING_NEW", "UNKNOWN"}:
+            self.fold(f.rejected(i))
+
+    @rule(price=st.integers(96, 104))
+    def move(self, price):
+        self.market.mids[f.SYMBOL] = (D(price), 0)
+
+    @precondition(lambda self: self.twin_events)
+    @rule()
+    def restart(self):
+        self.gate = RiskGate.from_bytes(self.gate.to_bytes(), self.gate.limits)
+
+    def worst(self):
+        """Add up, order by order and without the running sums, what may still happen."""
+        low = high = self.gate.ledger.balance(f.ACCOUNT, "BTC")
+        notional, count, claims = D(0), 0, {"USDT": D(0), "BTC": D(0)}
+        for order in self.gate.orders.select():
+            quantity = order.exposure_quantity
+            notional += quantity * order.spec.price
+            count += order.is_open
+            if order.spec.side == "BUY":
+                high += quantity
+                claims["USDT"] += quantity * order.spec.price * D("1.001")
+            else:
+                low -= quantity
+                claims["BTC"] += quantity
+        return low, high, notional, count, claims
+
+    @invariant()
+    def limits_hold(self):
+        if not hasattr(self, "gate"):
+            return
+        low, high, notional, count, claims = self.worst()
+        assert low >= -30
+        assert high <= 30
+        assert notional <= 2000
+        assert count <= 5
+        assert (low, high) == self.gate.worst_position("BTC")
+        assert notional == self.gate.open_notional(self.market)
+        for asset, claim in claims.items():
+            assert claim <= self.gate.ledger.balance(f.ACCOUNT, asset)
+        for at in self.stamps:
+            assert sum(1 for other in self.stamps if at <= other < at + S) <= 4
+
+    def teardown(self):
+        if not hasattr(self, "gate"):
+            return
+        twin = RiskGate.from_bytes(self.first, limits())
+        for event in self.twin_events:
+            twin.apply(event)
+        assert twin.to_bytes() == self.gate.to_bytes()
+
+
+Interleavings.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+test_no_interleaving_breaks_a_limit = Interleavings.TestCase
+
+
+def test_limits_are_frozen_and_orders_are_not_changed_by_judging():
+    order = f.spec(order_type="MARKET", price=None)
+    judge(gate(), order)
+    assert order.price is None
+    assert replaced(order, price=D(1)).price == 1
+    with pytest.raises((AttributeError, msgspec.ValidationError)):
+        limits().max_open_orders = 9

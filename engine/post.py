@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import count
 from threading import Thread, current_thread, get_ident
 from threading import enumerate as threads
+from typing import Final
 from weakref import WeakSet
 
 from loguru import logger
@@ -19,6 +20,7 @@ from engine.errors import Fenced, Refused
 from engine.mailbox import Entry, PutResult
 from engine.messages.base import Message
 
+_OVERFLOW: Final = PutResult.OVERFLOW
 Observe = Callable[[str, str, int, str, Entry | None], None]
 
 
@@ -81,7 +83,7 @@ class Post:
         entry = Entry(address, kind, message.lane, new_id, message.conflate_key(), envelope)
         entry.enqueued_mono_ns = self._clock.mono_ns()
         result = slot.mailbox.accept(entry)
-        if result is PutResult.OVERFLOW:
+        if result is _OVERFLOW:
             self._overflow(slot, entry)
         slot.wake()
         return result
@@ -94,7 +96,7 @@ class Post:
             logger.error("dead letter: {} for {!r}", entry.kind, entry.recipient)
             self._observe("dead_letter", entry.recipient, 0, "nobody has this address", entry)
             return None
-        if slot.mailbox.accept(entry) is PutResult.OVERFLOW:
+        if slot.mailbox.accept(entry) is _OVERFLOW:
             self._overflow(slot, entry)
         return slot
 

@@ -9,7 +9,7 @@ reports every end to the supervisor. Nobody is woken before the step is over.
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from threading import get_ident
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from engine.actor import Actor, Birth
 from engine.clock import Clock
@@ -48,12 +48,10 @@ class Phase(Enum):
     STOPPING = auto()
 
 
-class Running(NamedTuple):
-    """What a thread is in the middle of; the watchdog looks at it."""
-
-    since_mono_ns: int
-    thread: int
-    entry: Entry | None
+# What a thread is in the middle of: since when, which thread, which message. The watchdog looks at it.
+# A plain tuple, since one is made for every message.
+Running = tuple[int, int, Entry | None]
+_RUNNING: Final = Phase.RUNNING
 
 
 class Life:
@@ -160,7 +158,7 @@ class Cell:
     def run(self, budget: int) -> bool:
         """Take up to `budget` steps; tell whether there may be more to do. Raises nothing."""
         life = self.life
-        if life.phase is not Phase.RUNNING and not self._advance(life):
+        if life.phase is not _RUNNING and not self._advance(life):
             return False
         actor = life.actor
         assert actor is not None
@@ -175,10 +173,10 @@ class Cell:
         woken: list[Slot] = []
         try:
             entry = self.mailbox.peek(life.epoch)
-            if entry is None or life.phase is not Phase.RUNNING:
+            if entry is None or life.phase is not _RUNNING:
                 return False
             now_ns = host.clock.mono_ns()
-            life.running = Running(now_ns, get_ident(), entry)
+            life.running = (now_ns, get_ident(), entry)
             blamed = entry
             message = self._decode(life, actor, entry)
             if message is None:
@@ -195,10 +193,10 @@ class Cell:
             self.mailbox.commit(life.epoch, [entry], outputs)
             blamed = None
             self._flush(life, outputs, woken, now_ns)
-            self.mailbox.ack(life.epoch, entry)
             self.handled += 1
             self.last_message_mono_ns = now_ns
             self.last_message_id = entry.message_id
+            return self.mailbox.ack(life.epoch, entry)
         except BaseException as error:  # noqa: BLE001  a named seam: the actor base
             host.crashed(self, life, blamed, error)
             return False
@@ -206,7 +204,6 @@ class Cell:
             life.running = None
             for slot in woken:
                 slot.wake()
-        return True
 
     def _step_batch(self, life: Life, actor: Actor) -> bool:
         host = self._host
@@ -215,10 +212,10 @@ class Cell:
         try:
             limit = 1 if self._solo else actor.batch_limit
             entries = self.mailbox.peek_batch(life.epoch, actor.batch_kinds, limit)
-            if not entries or life.phase is not Phase.RUNNING:
+            if not entries or life.phase is not _RUNNING:
                 return self._step(life, actor)
             now_ns = host.clock.mono_ns()
-            life.running = Running(now_ns, get_ident(), entries[0])
+            life.running = (now_ns, get_ident(), entries[0])
             batch = []
             for entry in entries:
                 message = self._decode(life, actor, entry)
@@ -283,7 +280,7 @@ class Cell:
         woken: list[Slot] = []
         try:
             now_ns = self._host.clock.mono_ns()
-            life.running = Running(now_ns, get_ident(), None)
+            life.running = (now_ns, get_ident(), None)
             if life.phase is Phase.BORN:
                 self._be_born(life, woken, now_ns)
             if life.phase is Phase.WAITING:

@@ -113,21 +113,12 @@ class Delayed:
 
 Output = Entry | Delayed
 
-
-# The ids seen last, oldest forgotten first.
-class _Window:
-    __slots__ = ("ids", "limit", "order")
-
-    def __init__(self, limit: int) -> None:
-        self.ids: set[str] = set()
-        self.order: deque[str] = deque()
-        self.limit = limit
-
-    def add(self, message_id: str) -> None:
-        self.ids.add(message_id)
-        self.order.append(message_id)
-        if len(self.order) > self.limit:
-            self.ids.discard(self.order.popleft())
+# Reading a member of an Enum costs as much as a dictionary look-up; these are read for every message.
+_MARKET: Final = Lane.MARKET
+_ACCEPTED: Final = PutResult.ACCEPTED
+_DUPLICATE: Final = PutResult.DUPLICATE
+_OVERFLOW: Final = PutResult.OVERFLOW
+_NOTHING: Final[list[Entry]] = []
 
 
 class Mailbox:
@@ -160,11 +151,13 @@ class Mailbox:
         self._market: deque[Entry] = deque()
         self._lanes = (self._control, self._orders, self._market)
         self._slots: dict[str, Entry] = {}
-        self._queued: set[str] = set()
-        self._seen = _Window(seen_limit)
-        self._seen_market = _Window(min(seen_limit, MARKET_SEEN_LIMIT))
+        # Ids that are queued, and the windows of those that were, oldest first.
+        self._known: set[str] = set()
+        self._seen: deque[str] = deque()
+        self._seen_market: deque[str] = deque()
+        self._seen_limit = seen_limit
         self._in_flight: Entry | None = None
-        self._committed: list[Entry] = []
+        self._committed: list[Entry] = _NOTHING
 
     # --- the senders' side ------------------------------------------------------------------------
 
@@ -197,32 +190,26 @@ class Mailbox:
         message_id = entry.message_id
         lane = entry.lane
         with self._lock:
-            if (
-                message_id in self._queued
-                or message_id in self._seen.ids
-                or message_id in self._seen_market.ids
-            ):
+            if message_id in self._known:
                 self.duplicates += 1
-                return PutResult.DUPLICATE
-            if lane is Lane.MARKET:
+                return _DUPLICATE
+            if lane is _MARKET:
                 return self._accept_market(entry)
-            self._queued.add(message_id)
+            self._known.add(message_id)
             queue = self._lanes[lane]
             queue.append(entry)
             self.accepted += 1
             if len(queue) > self._limits[lane]:
                 self.overflow += 1
-                return PutResult.OVERFLOW
-            return PutResult.ACCEPTED
+                return _OVERFLOW
+            return _ACCEPTED
 
     def requeue(self, entry: Entry) -> None:
         """Queue a parked entry again, behind what waits, past the window of acknowledged ids."""
         with self._lock:
-            if entry.message_id in self._queued:
-                return
             entry.attempts = 0
             entry.outputs = None
-            self._queued.add(entry.message_id)
+            self._known.add(entry.message_id)
             self._lanes[entry.lane].append(entry)
         if self.on_ready is not None:
             self.on_ready()
@@ -288,8 +275,8 @@ class Mailbox:
             self._check(epoch)
             return self._committed
 
-    def ack(self, epoch: int, *entries: Entry) -> None:
-        """Remove handled entries and remember their ids.
+    def ack(self, epoch: int, *entries: Entry) -> bool:
+        """Remove handled entries and remember their ids; tell whether others wait.
 
         Raises:
             Fenced: `epoch` is not the newest.
@@ -299,8 +286,9 @@ class Mailbox:
                 raise Fenced(f"{self.address}: epoch {epoch} was replaced by {self.epoch}")
             for entry in entries:
                 self._remove(entry)
-            self._committed = []
+            self._committed = _NOTHING
             self._in_flight = None
+            return bool(self._control or self._orders or self._market)
 
     # --- what is to be seen -----------------------------------------------------------------------
 
@@ -335,18 +323,17 @@ class Mailbox:
         if key is not None:
             slot = self._slots.get(key)
             if slot is not None:
-                self._queued.discard(slot.message_id)
-                self._seen_market.add(slot.message_id)
+                self._forget_later(slot)
                 slot.replace_by(entry)
-                self._queued.add(entry.message_id)
+                self._known.add(entry.message_id)
                 self.conflated += 1
                 return PutResult.CONFLATED
             self._slots[key] = entry
-        self._queued.add(entry.message_id)
+        self._known.add(entry.message_id)
         self._market.append(entry)
         self.accepted += 1
         if len(self._market) <= self._limits[Lane.MARKET]:
-            return PutResult.ACCEPTED
+            return _ACCEPTED
         self._drop_oldest_market()
         return PutResult.FULL
 
@@ -355,8 +342,7 @@ class Mailbox:
         index = 1 if self._market[0] is self._in_flight else 0
         victim = self._market[index]
         del self._market[index]
-        self._queued.discard(victim.message_id)
-        self._seen_market.add(victim.message_id)
+        self._forget_later(victim)
         if victim.key is not None and self._slots.get(victim.key) is victim:
             del self._slots[victim.key]
         self.dropped += 1
@@ -367,12 +353,17 @@ class Mailbox:
             queue.popleft()
         else:
             queue.remove(entry)
-        self._queued.discard(entry.message_id)
         self.acked += 1
-        if entry.lane is Lane.MARKET:
-            self._seen_market.add(entry.message_id)
+        self._forget_later(entry)
+
+    def _forget_later(self, entry: Entry) -> None:
+        if entry.lane is _MARKET:
+            window, limit = self._seen_market, MARKET_SEEN_LIMIT
         else:
-            self._seen.add(entry.message_id)
+            window, limit = self._seen, self._seen_limit
+        window.append(entry.message_id)
+        if len(window) > limit:
+            self._known.discard(window.popleft())
 
 
 def messages_of(outputs: Iterable[Output]) -> list[Entry]:

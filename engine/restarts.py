@@ -15,7 +15,7 @@ from engine.cell import Cell, InjectedFault, Life, Phase
 from engine.clock import NS_PER_S, Clock
 from engine.mailbox import Entry
 from engine.parking import Parking
-from engine.specs import RestartPolicy, State
+from engine.specs import ActorStatus, RestartPolicy, State
 from engine.timers import Timers
 
 Notify = Callable[[str, Cell, str, Entry | None], None]
@@ -195,6 +195,31 @@ class Restarts:
             kind = blamed.kind if blamed is not None else ""
             log.opt(exception=error).error("actor crashed, message {!r}", kind)
         self._notify("crashed", cell, f"{type(error).__name__}: {error}", blamed)
+
+
+def status_of(cell: Cell, parked: int) -> ActorStatus:
+    """Return an actor's line of the tree."""
+    box = cell.mailbox
+    counters = {
+        "handled": cell.handled,
+        "unknown": cell.unknown,
+        "conflated": box.conflated,
+        "dropped": box.dropped,
+        "duplicates": box.duplicates,
+        "overflow": box.overflow,
+    }
+    return ActorStatus(
+        cell.name,
+        cell.state,
+        cell.life.incarnation,
+        cell.restarts,
+        box.depth(),
+        cell.last_message_mono_ns,
+        parked,
+        cell.spec.dispatcher,
+        cell.spec.group,
+        counters,
+    )
 
 
 # Pykka's own goodbyes. The actor is fenced already: whatever it does here, nobody hears it.

@@ -10,27 +10,24 @@ journal's part.
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count
 from random import Random
 from threading import Event as Flag
-from threading import Lock, Thread, current_thread, get_ident
-from threading import enumerate as threads
+from threading import Lock
 from typing import Final
-from weakref import WeakSet
 
 from loguru import logger
 
 from engine.actor import Actor, Birth
-from engine.cell import Cell, Life, Phase, Slot
+from engine.cell import Cell, Life, Phase
 from engine.clock import NS_PER_S, Clock
 from engine.consumer import Consumer
 from engine.dispatch import Dispatcher, SeededDispatcher
-from engine.envelope import SCHEMA, Envelope, raw_body
-from engine.errors import Fenced, MessageError, Refused
+from engine.errors import MessageError, Refused
 from engine.mailbox import Delayed, Entry, Mailbox, PutResult
 from engine.messages.base import Message
 from engine.parking import Parking
-from engine.restarts import ALIVE, Killed, Restarts
+from engine.post import Post
+from engine.restarts import ALIVE, Killed, Restarts, status_of
 from engine.specs import (
     ActorStatus,
     ChildSpec,
@@ -79,18 +76,15 @@ class Supervisor:
         self.clock = clock
         self.faults = faults
         self.run_id = run_id if run_id is not None else f"{rng.getrandbits(64):016x}"
-        self.dead_letters = 0
         self._dispatchers = dict(dispatchers)
         self._recovery = recovery
         self._observer = observer
-        self._numbers = count(1)
         self._boot: deque[Cell] = deque()
         self._booting: Cell | None = None
         self._boot_lock = Lock()
-        self._readers: dict[int, Callable[[], None]] = {}
-        self._lost: WeakSet[Thread] = WeakSet()
         self.timers = self._make_timers()
-        self._slots: dict[str, Slot] = {}
+        self._post = Post(clock, self.run_id, self._observe)
+        self.deliver = self._post.deliver
         self._cells: dict[str, Cell] = {}
         for spec in specs:
             self._add_cell(spec)
@@ -187,34 +181,9 @@ class Supervisor:
             Refused: nobody has this address.
             Fenced: this thread was given up as stuck; `register_thread` makes it welcome again.
         """
-        if self._lost and current_thread() in self._lost:
-            raise Fenced(f"thread {current_thread().name} was stuck and has been replaced")
-        slot = self._slots.get(address)
-        if slot is None:
-            raise Refused("NO_SUCH_ADDRESS", f"nobody is called {address!r}")
-        now_ns = self.clock.wall_ns()
-        new_id = message_id or f"{self.run_id}.{sender}.{next(self._numbers)}"
-        kind = type(message).__name__
-        envelope = Envelope(
-            SCHEMA,
-            0,
-            new_id,
-            cause_id,
-            correlation_id,
-            sender,
-            address,
-            ts_event_ns or now_ns,
-            now_ns,
-            kind,
-            raw_body(message),
+        return self._post.tell(
+            address, message, sender, message_id, correlation_id, cause_id, ts_event_ns
         )
-        entry = Entry(address, kind, message.lane, new_id, message.conflate_key(), envelope)
-        entry.enqueued_mono_ns = self.clock.mono_ns()
-        result = slot.mailbox.accept(entry)
-        if result is PutResult.OVERFLOW:
-            self._overflow(slot, entry)
-        slot.wake()
-        return result
 
     def add_mailbox(
         self,
@@ -226,8 +195,6 @@ class Supervisor:
         control_limit: int = 1_000,
     ) -> Consumer:
         """Give an address to a reader that is not an actor, and return what it reads with."""
-        if address in self._slots:
-            raise Refused("ADDRESS_TAKEN", f"{address!r} has an owner already")
         mailbox = Mailbox(
             address,
             orders_limit=orders_limit,
@@ -235,26 +202,27 @@ class Supervisor:
             control_limit=control_limit,
         )
         consumer = Consumer(mailbox, on_ready)
-        self._slots[address] = consumer
+        self._post.add(address, consumer)
         return consumer
 
     def register_thread(self, on_lost: Callable[[], None]) -> None:
         """Have `on_lost` called, by another thread, if the calling one gets stuck in an actor."""
-        self._lost.discard(current_thread())
-        self._readers[get_ident()] = on_lost
+        self._post.register_thread(on_lost)
 
     # --- what is to be seen -----------------------------------------------------------------------
 
     def tree(self) -> list[ActorStatus]:
         """Return the state of every actor, in start order."""
-        return [self._status(cell) for cell in self._cells.values()]
+        return [status_of(c, self._parking.count(c.name)) for c in self._cells.values()]
 
     def mailbox(self, address: str) -> Mailbox:
         """Return the mailbox of an address, for its counters and its high-water mark."""
-        slot = self._slots.get(address)
-        if slot is None:
-            raise Refused("NO_SUCH_ADDRESS", f"nobody is called {address!r}")
-        return slot.mailbox
+        return self._post.slot(address).mailbox
+
+    @property
+    def dead_letters(self) -> int:
+        """Return how many messages had an address that nobody has."""
+        return self._post.dead_letters
 
     def parked(self) -> list[ParkedMessage]:
         """Return the messages that were set aside."""
@@ -269,18 +237,6 @@ class Supervisor:
         return self._parking.discard(message_id)
 
     # --- for cells --------------------------------------------------------------------------------
-
-    def deliver(self, entry: Entry) -> Slot | None:
-        """Put an entry into its recipient's mailbox and return whom to wake."""
-        slot = self._slots.get(entry.recipient)
-        if slot is None:
-            self.dead_letters += 1
-            logger.error("dead letter: {} for {!r}", entry.kind, entry.recipient)
-            self._observe("dead_letter", entry.recipient, 0, "nobody has this address", entry)
-            return None
-        if slot.mailbox.accept(entry) is PutResult.OVERFLOW:
-            self._overflow(slot, entry)
-        return slot
 
     def arm(self, cell: Cell, life: Life, delayed: Delayed) -> None:
         """Set an actor's timer; a new incarnation or the same key cancels it."""
@@ -344,8 +300,6 @@ class Supervisor:
     # --- private ----------------------------------------------------------------------------------
 
     def _add_cell(self, spec: ChildSpec) -> None:
-        if spec.name in self._slots:
-            raise Refused("ADDRESS_TAKEN", f"{spec.name!r} is in the specs twice")
         mailbox = Mailbox(
             spec.name,
             orders_limit=spec.orders_limit,
@@ -354,7 +308,8 @@ class Supervisor:
             seen_limit=spec.seen_limit,
         )
         cell = Cell(spec, mailbox, self._dispatchers[spec.dispatcher], self)
-        self._cells[spec.name] = self._slots[spec.name] = cell
+        self._post.add(spec.name, cell)
+        self._cells[spec.name] = cell
 
     def _make_timers(self) -> Timers:
         seeded = [d for d in self._dispatchers.values() if isinstance(d, SeededDispatcher)]
@@ -419,19 +374,12 @@ class Supervisor:
         return True
 
     def _thread_lost(self, ident: int) -> None:
-        for thread in threads():
-            if thread.ident == ident:
-                self._lost.add(thread)
+        on_lost = self._post.lose_thread(ident)
         for dispatcher in self._unique():
             dispatcher.heal(ident)
         self._timer_thread.heal(ident)
-        on_lost = self._readers.pop(ident, None)
         if on_lost is not None:
             self.timers.add(self.clock.mono_ns(), on_lost)
-
-    def _overflow(self, slot: Slot, entry: Entry) -> None:
-        address = slot.mailbox.address
-        self._observe("overflow", address, 0, f"{slot.mailbox.depth()}", entry)
 
     def _notify(self, what: str, cell: Cell, detail: str, entry: Entry | None) -> None:
         self._observe(what, cell.name, cell.life.incarnation, detail, entry)
@@ -446,26 +394,3 @@ class Supervisor:
             self._observer(event)
         except Exception:  # noqa: BLE001  a named seam: who looks on must not stop the supervisor
             logger.exception("the observer failed on {}", what)
-
-    def _status(self, cell: Cell) -> ActorStatus:
-        box = cell.mailbox
-        counters = {
-            "handled": cell.handled,
-            "unknown": cell.unknown,
-            "conflated": box.conflated,
-            "dropped": box.dropped,
-            "duplicates": box.duplicates,
-            "overflow": box.overflow,
-        }
-        return ActorStatus(
-            cell.name,
-            cell.state,
-            cell.life.incarnation,
-            cell.restarts,
-            box.depth(),
-            cell.last_message_mono_ns,
-            self._parking.count(cell.name),
-            cell.spec.dispatcher,
-            cell.spec.group,
-            counters,
-        )

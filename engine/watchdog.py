@@ -58,30 +58,30 @@ class Watchdog:
             running = life.running
             if running is None:
                 self._check_idle(cell)
-            elif running.thread not in alive:
-                self._replace(cell, life, running, ThreadDied(f"thread {running.thread} is gone"))
+            elif running[1] not in alive:
+                self._replace(cell, life, running, ThreadDied(f"thread {running[1]} is gone"))
             elif self._overdue(cell, running):
-                seconds = (self._clock.mono_ns() - running.since_mono_ns) / NS_PER_S
+                seconds = (self._clock.mono_ns() - running[0]) / NS_PER_S
                 self._replace(cell, life, running, Stuck(f"in its handler for {seconds:.1f} s"))
         for heal in self._healers:
             if heal():
                 logger.error("a thread of the runtime had died and was replaced")
 
     def _overdue(self, cell: Cell, running: Running) -> bool:
-        return self._clock.mono_ns() - running.since_mono_ns > cell.spec.stuck_after_s * NS_PER_S
+        return self._clock.mono_ns() - running[0] > cell.spec.stuck_after_s * NS_PER_S
 
     # Fence first: whoever runs the dispatcher next must not meet the incarnation that is stuck.
     def _replace(self, cell: Cell, life: Life, running: Running, error: Stuck | ThreadDied) -> None:
-        frame = sys._current_frames().get(running.thread)  # noqa: SLF001  the only way to see it
+        frame = sys._current_frames().get(running[1])  # noqa: SLF001  the only way to see it
         stack = "".join(traceback.format_stack(frame)) if frame is not None else "no frame"
         if life.running is not running:
             return
-        if not self._restarts.end(cell, life, running.entry, error):
+        if not self._restarts.end(cell, life, running[2], error):
             return
         logger.bind(actor=cell.name).error("{}; its thread stands here:\n{}", error, stack)
         what = "stuck" if isinstance(error, Stuck) else "thread_died"
-        self._notify(what, cell, str(error), running.entry)
-        self._thread_lost(running.thread)
+        self._notify(what, cell, str(error), running[2])
+        self._thread_lost(running[1])
 
     # Mail waits, nobody runs, nothing was handled since the last checks: the wake-up got lost.
     def _check_idle(self, cell: Cell) -> None:

@@ -1,11 +1,14 @@
 """Who is restarted, when, how often, and what happens after too often."""
 
+import gc
+
+import pykka
 import pytest
 from toys import Counter, Passer, World, persistence, spec
 
 from engine.actor import Actor
 from engine.errors import Refused
-from engine.messages import InjectCrash, Tick
+from engine.messages import CancelRequest, InjectCrash, Tick
 from engine.specs import RestartPolicy
 
 SHORT = RestartPolicy(max_restarts=3, within_s=60.0, backoff_initial_s=0.1, backoff_max_s=0.4)
@@ -114,12 +117,9 @@ def test_a_parked_message_can_be_retried_or_discarded():
 
 
 def test_an_unknown_kind_is_parked_and_the_actor_lives():
-    world = World([spec("a", lambda: Counter())])
     world = World([idle([], "a")]).start()
     world.supervisor.tell("a", InjectCrash("RuntimeError", ""), message_id="drill")
     world.run(1.0)
-    from engine.messages import CancelRequest  # noqa: PLC0415
-
     world.supervisor.tell("a", CancelRequest("o1", "why"), message_id="u1")
     world.tick("a", 1)
     world.run(1.0)
@@ -317,3 +317,38 @@ def test_a_crash_in_recovery_is_tried_again_and_gives_up_in_the_end():
     assert world.state("a") == "disabled"
     assert world.state("b") == "running"
     assert world.watcher.count("crashed", "a") == 4
+
+
+def test_the_runtime_holds_its_actors():
+    world = World([spec("a", lambda: Passer("out"))])
+    out = world.supervisor.add_mailbox("out")
+    world.start()
+    gc.collect()
+    world.tick("a", 1)
+    world.run()
+    assert world.received(out) == ["1"]
+
+
+def test_who_asks_or_tells_by_a_raw_ref_is_refused_at_once_and_nothing_lies_in_an_inbox():
+    world = World([spec("a", lambda: Passer("out"))]).start()
+    actor = world.actor("a")
+    with pytest.raises(Refused):
+        actor.actor_ref.ask("anything", timeout=5.0)
+    with pytest.raises(Refused):
+        actor.actor_ref.tell("anything")
+    with pytest.raises(Refused):
+        actor.actor_ref.stop(timeout=5.0)
+    assert actor.actor_inbox.empty()
+    assert world.state("a") == "running"
+
+
+def test_a_dead_incarnation_leaves_the_registry():
+    world = World([spec("a", lambda: Passer("out"))]).start()
+    old = world.actor("a").actor_ref
+    world.supervisor.kill("a")
+    world.run()
+    registered = pykka.ActorRegistry.get_all()
+    assert old not in registered
+    assert not old.is_alive()
+    assert world.actor("a").actor_ref in registered
+    world.supervisor.stop(1.0)

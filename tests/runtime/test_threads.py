@@ -228,6 +228,7 @@ def test_a_message_that_always_sticks_is_parked(real):
     release.set()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_died_silently_is_replaced_with_its_mail(real):
     world = real([disk_persistence, ChildSpec("a", lambda: Passer("out"), "disk")]).start()
     out = world.supervisor.add_mailbox("out")

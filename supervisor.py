@@ -17,7 +17,7 @@ from typing import Any, Final
 from loguru import logger
 
 from actors.persistence import JournalRecovery
-from actors.tree import ADAPTERS, DISK, TICK, child_specs, enabled_venues
+from actors.tree import DISK, TICK, child_specs, enabled_venues
 from adapters.adapter import VenueAdapter
 from adapters.registry import Secret, VenueConfig
 from engine.clock import NS_PER_S, SystemClock
@@ -43,6 +43,7 @@ from engine.logs import configure
 from engine.messages.base import Message
 from engine.messages.commands import Append, CancelOrders, Halt, Tick
 from engine.messages.events import EngineStarted, EngineStopped
+from engine.messages.port import AdapterFailed
 from engine.supervision import RestartPolicy, RuntimeEvent, Supervisor
 from engine.threads import DaemonThreads
 
@@ -130,6 +131,7 @@ class Core:
             run=f"demo-{journal.epoch}",
             fail_stop=self._fail_stop,
             fault_point=self.faults,
+            background=self.threads.background,
         )
         return Supervisor(
             specs,
@@ -138,7 +140,6 @@ class Core:
             dispatchers={
                 TICK: CallerRunsDispatcher(TICK),
                 DISK: ThreadDispatcher(DISK),
-                ADAPTERS: ThreadDispatcher(ADAPTERS),
             },
             recovery=JournalRecovery(journal),
             policy=RestartPolicy(
@@ -183,19 +184,18 @@ class Core:
             def deliver(message: Message) -> None:
                 self.faults(f"deliver.{type(message).__name__}")
                 assert self.runtime is not None
-                self.runtime.tell(
-                    f"exchange.{name}",
-                    message,
-                    sender=f"adapter.{name}",
-                    message_id=f"{self.runtime.run_id}.{name}.{session}.{next(numbers)}",
-                )
+                new_id = f"{self.runtime.run_id}.{name}.{session}.{next(numbers)}"
+                sender = f"adapter.{name}"
+                self.runtime.tell(f"exchange.{name}", message, sender=sender, message_id=new_id)
+                if isinstance(message, AdapterFailed):
+                    self.runtime.tell(sender, message, sender=sender, message_id=new_id + ".own")
 
             return VenueAdapter(
                 settings,
                 clock=self.clock,
                 rng=Random(self.rng.getrandbits(64)),  # noqa: S311  jitter of reconnects
                 deliver=deliver,
-                threads=self.threads,
+                threads=self.threads.start,
             )
 
         return make

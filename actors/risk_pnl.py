@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
-from engine.trading.risk_show import show
 
 from engine.actor import Actor
 from engine.errors import Refused
@@ -323,7 +322,7 @@ class RiskPnLActor(Actor):
         ledger = self.state.ledger
         return {
             "trading_state": self._trading_state(),
-            "limits": show(self.state, self.clock.mono_ns(), self),
+            "limits": self.state.show(self.clock.mono_ns(), self),
             "halts": [
                 {"scope": h.scope, "reason": h.reason, "who": h.who, "ts_ns": h.ts_ns}
                 for _, h in sorted(self.state.halts.items())

@@ -27,7 +27,6 @@ from engine.trading.risk_limits import RiskLimits
 
 TICK: Final = "tick"
 DISK: Final = "disk"
-ADAPTERS: Final = "adapters"
 MAKER_SIZES: Final = {"BTC/USDT": Decimal("0.002"), "ETH/USDT": Decimal("0.05")}
 READERS: Final = ("order_router", "risk_pnl", "edge")
 
@@ -80,6 +79,7 @@ def child_specs(
     run: str,
     fail_stop: Callable[[str], None],
     fault_point: Callable[[str], None],
+    background: Callable[[Callable[[], object]], object],
 ) -> list[ChildSpec]:
     """Return all actors in start order: the journal first, the venues' links last.
 
@@ -90,6 +90,7 @@ def child_specs(
         run: names this run; the demo maker's command ids begin with it.
         fail_stop: called when the journal cannot be trusted any more; does not return.
         fault_point: called at labelled points, for drills.
+        background: runs what may block (closing a session) off the actors' threads.
     """
     venues = enabled_venues(settings)
     kept = settings.orders.closed_kept_max
@@ -125,7 +126,7 @@ def child_specs(
         _essential(settings, "order_book", order_book, TICK, EXIT_GAVE_UP),
     ]
     for name in venues:
-        specs += _venue(settings, name, adapters[name])
+        specs += _venue(settings, name, adapters[name], background)
     if maker:
         specs.append(_maker(settings, run))
     return specs
@@ -146,7 +147,12 @@ def _essential(
     )
 
 
-def _venue(settings: Settings, name: str, adapter: AdapterFactory) -> list[ChildSpec]:
+def _venue(
+    settings: Settings,
+    name: str,
+    adapter: AdapterFactory,
+    background: Callable[[Callable[[], object]], object],
+) -> list[ChildSpec]:
     """Return a venue's group: a crash of the actor leaves its adapter's session alone."""
     config = ExchangeConfig(
         venue=name,
@@ -162,7 +168,7 @@ def _venue(settings: Settings, name: str, adapter: AdapterFactory) -> list[Child
         ChildSpec(
             f"exchange.{name}", lambda: ExchangeActor(config), TICK, stuck_after_s=stuck_after_s
         ),
-        ChildSpec(f"adapter.{name}", lambda: AdapterActor(adapter), ADAPTERS, stuck_after_s=30.0),
+        ChildSpec(f"adapter.{name}", lambda: AdapterActor(adapter, background), TICK),
     ]
 
 

@@ -1,0 +1,33 @@
+"""OKX's parts put together for the server."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from simulator.okx_calls import Calls
+from simulator.okx_market import Market
+from simulator.okx_rest import Limiter, Rest
+from simulator.okx_ws import Sockets
+from simulator.peers import Hub
+from simulator.venue import Venue
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the server needs of a dialect."""
+
+    routes: list[web.RouteDef]
+    hub: Hub
+    every_second: Callable[[], None]
+
+
+def okx_parts(venue: Venue) -> Parts:
+    """Give a venue the OKX dialect."""
+    calls = Calls(venue)
+    market = Market(venue)
+    limiter = Limiter(venue)
+    sockets = Sockets(venue, calls, market, limiter, random.Random(f"seq-{venue.name}"))
+    routes = [*sockets.routes(), *Rest(venue, calls, market, limiter).routes()]
+    return Parts(routes, sockets.hub, sockets.every_second)

@@ -1,0 +1,169 @@
+"""A real simulator process per test module, and unmodified ccxt clients pointed at it."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import ccxt
+import ccxt.pro
+import pytest
+
+DEADLINE_S = 10
+
+
+def wait_for(condition, what, deadline_s=DEADLINE_S):
+    """Return the first truthy answer, or fail at the deadline."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"not within {deadline_s} s: {what}")
+
+
+class Sim:
+    """A simulator process and its control plane."""
+
+    def __init__(self, folder, *options):
+        self.folder = Path(folder)
+        self.options = options
+        self.process = None
+        self.start()
+
+    def start(self):
+        path = self.folder / "sim" / "endpoints.json"
+        command = [sys.executable, "-m", "simulator", "--state-dir", str(self.folder)]
+        self.process = subprocess.Popen([*command, *self.options], stderr=subprocess.PIPE)
+
+        def is_up():
+            assert self.process.poll() is None, self.process.stderr.read()
+            with contextlib.suppress(OSError, ValueError):
+                self.endpoints = json.loads(path.read_text())
+                return self.endpoints["pid"] == self.process.pid
+            return False
+
+        wait_for(is_up, "simulator is up")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stderr.close()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(10)
+        self.process.stderr.close()
+        return code
+
+    def ctl(self, path, body=None, method=None):
+        data = None if body is None else json.dumps(body).encode()
+        url = f"{self.endpoints['ctl']}/_ctl/{path}"
+        request = urllib.request.Request(url, data, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as refused:
+            return {"status": refused.code, **json.loads(refused.read())}
+
+    def fault(self, kind, venue="binance", **more):
+        answer = self.ctl("fault", {"kind": kind, "venue": venue, **more})
+        assert "id" in answer, answer
+        return answer["id"]
+
+    def log(self, venue):
+        return self.folder / "sim" / f"{venue}.jsonl"
+
+
+def binance(sim, package=ccxt, **more):
+    account = sim.endpoints["accounts"]["binance"]
+    at = urlsplit(sim.endpoints["venues"]["binance"]["rest"]).netloc
+    client = package.binance(
+        {
+            "apiKey": account["api_key"],
+            "secret": account["api_secret"],
+            "enableRateLimit": False,
+            "timeout": 3000,
+            "options": {
+                "fetchMarkets": {"types": ["spot"]},
+                "fetchCurrencies": False,
+                "fetchMargins": False,
+            },
+            **more,
+        }
+    )
+    for name in ("public", "private", "v1"):
+        client.urls["api"][name] = f"http://{at}/api/v3"
+    if package is ccxt.pro:
+        client.urls["api"]["ws"]["spot"] = f"ws://{at}/stream/ws"
+        client.urls["api"]["ws"]["ws-api"]["spot"] = f"ws://{at}/ws-api/v3"
+    return client
+
+
+def okx(sim, package=ccxt, **more):
+    account = sim.endpoints["accounts"]["okx"]
+    at = urlsplit(sim.endpoints["venues"]["okx"]["rest"]).netloc
+    client = package.okx(
+        {
+            "apiKey": account["api_key"],
+            "secret": account["api_secret"],
+            "password": account["passphrase"],
+            "enableRateLimit": False,
+            "timeout": 3000,
+            "options": {"fetchMarkets": {"types": ["spot"]}},
+            **more,
+        }
+    )
+    client.has["fetchCurrencies"] = False
+    client.urls["api"]["rest"] = f"http://{at}"
+    if package is ccxt.pro:
+        client.urls["api"]["ws"] = f"ws://{at}/ws/v5"
+    return client
+
+
+CLIENTS = {"binance": binance, "okx": okx}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_proxy():
+    os.environ["NO_PROXY"] = "127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def quiet_sim(tmp_path_factory):
+    """No background flow: the books hold only what tests put there."""
+    sim = Sim(tmp_path_factory.mktemp("quiet"), "--flow", "off")
+    yield sim
+    sim.stop()
+
+
+@pytest.fixture(scope="module")
+def busy_sim(tmp_path_factory):
+    """With background flow."""
+    sim = Sim(tmp_path_factory.mktemp("busy"))
+    yield sim
+    sim.stop()
+
+
+@pytest.fixture
+def sim(quiet_sim):
+    """The quiet simulator, swept clean of faults and orders."""
+    quiet_sim.ctl("fault", method="DELETE")
+    for venue in ("binance", "okx"):
+        for account in ("main", "other"):
+            quiet_sim.ctl("cancel_all", {"venue": venue, "account": account})
+    return quiet_sim
+
+
+@pytest.fixture(params=["binance", "okx"])
+def venue(request):
+    return request.param

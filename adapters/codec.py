@@ -9,11 +9,13 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from engine.messages.market import TradePrint
 from engine.messages.port import (
+    BalanceReport,
     BalanceUpdate,
     CancelOrder,
     FillReport,
     Instrument,
     OrderReport,
+    Source,
     SubmitOrder,
 )
 from engine.trading.book import BookDelta, Policy
@@ -139,6 +141,13 @@ class Page(NamedTuple):
     next: RestCall | None
 
 
+class Orders(NamedTuple):
+    """Some open orders and the call for the next page, if there may be one."""
+
+    orders: list[OrderReport]
+    next: RestCall | None
+
+
 class BadReply(ValueError):
     """A success answer that is not what the venue documents: the outcome is not proven by it."""
 
@@ -183,10 +192,14 @@ class Codec(Protocol):
 
 
 class RestCodec(Protocol):
-    """The REST half of a dialect."""
+    """The REST half of a dialect: describes calls, reads answers (BadReply if they are odd)."""
 
     exchange_id: str
     scopes: Mapping[str, tuple[int, float]]
+
+    def used(self, headers: Mapping[str, str]) -> dict[str, int]:
+        """Return what the venue says is spent, per scope."""
+        ...
 
     def server_time(self) -> RestCall:
         """Describe the call that tells the venue's time."""
@@ -225,29 +238,57 @@ class RestCodec(Protocol):
         ...
 
     def read_submit(self, reply: Any, order: SubmitOrder) -> Ack:
-        """Return the proven acknowledgement, or raise BadReply."""
+        """Return the proven acknowledgement."""
         ...
 
     def cancel(self, cancel: CancelOrder) -> RestCall:
         """Describe the call that cancels."""
         ...
 
-    def read_cancel(self, reply: Any, cancel: CancelOrder) -> Sequence[OrderReport]:
-        """Return what the answer proves, or raise BadReply."""
+    def read_cancel(self, reply: Any, cancel: CancelOrder) -> list[OrderReport]:
+        """Return what the answer proves of the order."""
         ...
 
     def order(self, symbol: str, client_order_id: str, venue_order_id: str | None) -> RestCall:
         """Describe the query of one order."""
         ...
 
-    def read_order(self, reply: Any, symbol: str) -> OrderReport:
-        """Return the order, or raise BadReply."""
+    def read_order(self, reply: Any) -> OrderReport:
+        """Return the order."""
         ...
 
     def open_orders(self, symbol: str) -> RestCall:
         """Describe the list of open orders of one symbol."""
         ...
 
-    def read_open_orders(self, reply: Any, symbol: str) -> Page | list[OrderReport]:
-        """Return the open orders."""
+    def read_open_orders(self, reply: Any, call: RestCall, source: Source) -> Orders:
+        """Return one page of them."""
+        ...
+
+    def fills(self, symbol: str, since_ms: int, now_ms: int) -> RestCall:
+        """Describe the list of our fills in one symbol since a time."""
+        ...
+
+    def fills_of(self, symbol: str, venue_order_id: str) -> RestCall:
+        """Describe the list of one order's fills."""
+        ...
+
+    def read_fills(self, reply: Any, call: RestCall, source: Source, now_ms: int) -> Page:
+        """Return one page of them."""
+        ...
+
+    def orders_since(self, symbol: str, since_ms: int) -> RestCall | None:
+        """Describe the call that maps order ids to client ids; None where fills carry them."""
+        ...
+
+    def read_client_ids(self, reply: Any) -> dict[str, str]:
+        """Return venue order id -> client order id."""
+        ...
+
+    def balances(self) -> RestCall:
+        """Describe the call for balances."""
+        ...
+
+    def read_balances(self, reply: Any) -> list[BalanceReport]:
+        """Return free and locked of every asset held."""
         ...

@@ -48,6 +48,8 @@ STATUS: Final[Mapping[str, VenueStatus]] = {
     "canceled": "CANCELED",
     "mmp_canceled": "CANCELED",
 }
+# IOC or FOK remainder, post-only that would take, self trade: the venue's own rule ended it.
+EXPIRED_SOURCES: Final = frozenset({"13", "14", "31", "32"})
 SIDES: Final[Mapping[str, Side]] = {"buy": "BUY", "sell": "SELL"}
 _Levels = list[tuple[str, str, str, str]]
 
@@ -109,6 +111,13 @@ _MALFORMED: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, Va
 def venue_symbol(symbol: str) -> str:
     """BTC/USDT -> BTC-USDT."""
     return symbol.replace("/", "-")
+
+
+def status_of(state: str, cancel_source: str) -> VenueStatus | None:
+    """Return our word for the venue's state; None for one that is not known."""
+    if state == "canceled" and cancel_source in EXPIRED_SOURCES:
+        return "EXPIRED"
+    return STATUS.get(state)
 
 
 class OkxCodec:
@@ -233,7 +242,7 @@ class OkxCodec:
 
     def _order(self, row: _Row) -> list[StreamEvent]:
         symbol, side = self._symbols.get(row.instId), SIDES.get(row.side)
-        status = STATUS.get(row.state)
+        status = status_of(row.state, row.cancelSource)
         if symbol is None or side is None or status is None:
             return [Problem("unknown_symbol" if symbol is None else "unknown_status", row.instId)]
         events: list[StreamEvent] = []

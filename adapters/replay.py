@@ -64,7 +64,7 @@ class _Itself(dict[str, str]):
     def __missing__(self, key: str) -> str:
         return key
 
-    def get(self, key: str, default: object = None) -> str:  # type: ignore[override]
+    def get(self, key: str, default: object = None) -> str:
         del default
         return key
 
@@ -199,7 +199,7 @@ def _frames(path: Path, order: int) -> Iterator[_Frame]:
                 yield frame
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
     if path.suffix == ".gz":
         return gzip.open(path, "rb")
     return path.open("rb")

@@ -227,6 +227,6 @@ def _verdict(e: Evidence, kind: Kind, rule: int) -> Verdict:
     if e.http_status is not None:
         facts.append(f"HTTP {e.http_status}")
     if e.causes:
-        facts.append(e.causes[-1])
+        facts.append(e.causes[0])
     text = f"{', '.join(facts)}: {e.code} {e.message}".strip()[:TEXT_MAX]
     return Verdict(kind, rule, name[:64], text, min(seconds, 7 * 86_400))

@@ -86,7 +86,7 @@ class _Reply(msgspec.Struct):
     id: int | str | None = None
     status: int = 0
     error: _Error | None = None
-    event: msgspec.Raw | None = None
+    event: msgspec.Raw = msgspec.Raw()
 
 
 class _Kind(msgspec.Struct):
@@ -275,13 +275,14 @@ class BinanceCodec:
             return [Problem("huge", f"{len(raw)} bytes")]
         try:
             reply = _decode_private(raw)
-            if reply.event is None:
+            event = bytes(reply.event)
+            if not event:
                 return [_answer(reply)]
-            return self._user_event(_decode_kind(reply.event).e, reply.event)
+            return self._user_event(_decode_kind(event).e, event)
         except _MALFORMED as error:
             return [Problem("malformed", _shortly(error, raw))]
 
-    def _user_event(self, kind: str, raw: msgspec.Raw) -> list[StreamEvent]:
+    def _user_event(self, kind: str, raw: bytes) -> list[StreamEvent]:
         if kind == "executionReport":
             return self._execution(_decode_execution(raw))
         if kind == "outboundAccountPosition":

@@ -19,7 +19,8 @@ BAN_DEFAULT_S: Final = 120
 LIMITED_DEFAULT_S: Final = 1
 RECOVERY_NS: Final = 10 * NS_PER_S
 RECOVERY_STEP: Final = 0.1
-SLICE_S: Final = 0.1
+# How soon to look again while a more urgent request waits.
+TURN_NS: Final = NS_PER_S // 100
 
 
 class Priority(IntEnum):
@@ -33,9 +34,10 @@ class Priority(IntEnum):
 
 @dataclass(slots=True)
 class Bucket:
-    """Tokens of one scope, refilled evenly."""
+    """Tokens of one scope, refilled evenly; `whole` is what siblings share with us."""
 
     capacity: float
+    whole: float
     interval_s: float
     tokens: float
     filled_at_ns: int
@@ -64,7 +66,7 @@ class RateGovernor:
         self._clock = clock
         now_ns = clock.mono_ns()
         self._buckets = {
-            name: Bucket(tokens * share, seconds, tokens * share, now_ns)
+            name: Bucket(tokens * share, tokens, seconds, tokens * share, now_ns)
             for name, (tokens, seconds) in scopes.items()
         }
         self._changed = threading.Condition()
@@ -84,19 +86,16 @@ class RateGovernor:
             self._waiting[priority] += 1
             try:
                 while True:
-                    wait_ns = self._try_take(priority, costs, waits=True)
+                    wait_ns = self._try_take(priority, costs)
                     if wait_ns == 0:
                         return True
                     left_ns = deadline_ns - self._clock.mono_ns()
-                    if left_ns <= 0 or (wait_ns > left_ns and self._is_blocked()):
+                    if wait_ns > left_ns:
                         return False
-                    self._changed.wait(min(wait_ns, left_ns) / NS_PER_S or SLICE_S)
+                    self._changed.wait(wait_ns / NS_PER_S)
             finally:
                 self._waiting[priority] -= 1
                 self._changed.notify_all()
-
-    def _is_blocked(self) -> bool:
-        return self._clock.mono_ns() < self._blocked_until_ns
 
     def _try_take(
         self, priority: Priority, costs: Mapping[str, int], *, waits: bool = False
@@ -107,7 +106,7 @@ class RateGovernor:
             return self._blocked_until_ns - now_ns
         self._recover(now_ns)
         if any(self._waiting[p] for p in Priority if p < priority):
-            return int(SLICE_S * NS_PER_S / 10)
+            return TURN_NS
         longest_ns = 0
         for scope, cost in costs.items():
             bucket = self._buckets[scope]
@@ -133,7 +132,7 @@ class RateGovernor:
                 bucket = self._buckets.get(scope)
                 if bucket is not None:
                     bucket.refill(now_ns, self._factor)
-                    bucket.tokens = min(bucket.tokens, max(0.0, bucket.capacity - spent))
+                    bucket.tokens = min(bucket.tokens, max(0.0, bucket.whole - spent))
 
     def on_limited(self, retry_after_s: int, *, banned: bool) -> int:
         """Obey a 429 or 418: nothing leaves until it is over. Return that monotonic time."""

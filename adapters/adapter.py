@@ -1,0 +1,187 @@
+"""The runner: one venue's codec, links and REST workers behind the message port.
+
+Threads: `ws-public`, `ws-private`, and one REST worker each for submits, cancels, reads and books. Network
+trouble is mended inside; a programming error is not: the worker that made it dies, the session ends
+with AdapterFailed("crashed"), what it had in flight is answered UNKNOWN and what it had not begun
+NOT_SENT, and whoever supervises calls `stop` and `start`. Every SubmitOrder is answered exactly
+once; the gate outlives sessions and is asked again by the last code before the socket.
+"""
+
+import random
+from collections.abc import Callable
+
+from adapters.ccxt_rest import CcxtRest
+from adapters.desk import reports_of
+from adapters.gate import Gate
+from adapters.pending import Pending
+from adapters.registry import VenueConfig, dialect
+from adapters.session import WAITING_MAX, Session, ThreadFactory
+from engine.clock import NS_PER_S, Clock
+from engine.messages.base import Message
+from engine.messages.port import (
+    AdapterFailed,
+    CancelOrder,
+    CancelResult,
+    GateChanged,
+    QueryOrder,
+    QueryResult,
+    Reconcile,
+    ReconcileResult,
+    Resubscribe,
+    SetGate,
+    SubmitOrder,
+    SubmitResult,
+)
+
+
+class VenueAdapter:
+    """One venue behind the port. `handle` never blocks; reports go to `deliver`, from any thread.
+
+    `threads(name, run)` starts a thread; `take()`, if given, is polled for commands by a thread of
+    the adapter's own and may return None. `deliver` must not block.
+    """
+
+    def __init__(
+        self,
+        config: VenueConfig,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        deliver: Callable[[Message], None],
+        threads: ThreadFactory,
+        take: Callable[[], Message | None] | None = None,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._rng = rng
+        self._deliver = deliver
+        self._threads = threads
+        self._take = take
+        self._gate = Gate(clock)
+        self._pending = Pending(clock, deliver)
+        self._session: Session | None = None
+        dialect(config)  # a wrong configuration is told at once
+
+    def start(self) -> None:
+        """Open a new session: instruments, clock, links. Returns at once; tells AdapterReady."""
+        assert self._session is None, "stop it first"
+        session = Session(
+            self._config, clock=self._clock, rng=self._rng, gate=self._gate,
+            deliver=self._from_session, threads=self._threads,
+        )  # fmt: skip
+        self._session = session
+        session.start()
+        if self._take is not None:
+            take = self._take
+            session.spawn("commands", lambda: self._pump(session, take))
+
+    def stop(self, deadline_s: float) -> bool:
+        """End the session within the deadline; True if every thread has ended.
+
+        Submits not begun are answered NOT_SENT; one still in flight at the deadline UNKNOWN.
+        """
+        session, self._session = self._session, None
+        if session is None:
+            return True
+        session.stopping.set()
+        until_ns = self._clock.mono_ns() + int(deadline_s * NS_PER_S)
+        for thread in session.running:
+            thread.join(max(0.0, (until_ns - self._clock.mono_ns()) / NS_PER_S))
+        session.silence()
+        self._pending.end_all("stopped", "the adapter was stopped before the answer came")
+        return not any(thread.is_alive() for thread in session.running)
+
+    def handle(self, message: Message) -> None:
+        """Take one command. Never blocks; a command no session can serve is answered at once."""
+        session = self._session
+        match message:
+            case SetGate():
+                self._gate.set(message.symbols, closed=message.closed)
+                self._deliver(GateChanged(message.request_id, self._config.name, message.closed))
+            case SubmitOrder():
+                self._submit(session, message)
+            case CancelOrder():
+                self._cancel(session, message)
+            case QueryOrder():
+                self._query(session, message)
+            case Reconcile():
+                self._reconcile(session, message)
+            case Resubscribe():
+                if session is not None:
+                    session.republish()
+            case _:
+                raise TypeError(f"an adapter takes no {type(message).__name__}")
+
+    def _pump(self, session: Session, take: Callable[[], Message | None]) -> None:
+        while not session.stopping.is_set():
+            message = take()
+            if message is None:
+                session.stopping.wait(0.001)
+            else:
+                self.handle(message)
+
+    # A crashed session answers what it owes before it tells that it crashed.
+    def _from_session(self, message: Message) -> None:
+        if isinstance(message, AdapterFailed) and message.code == "crashed":
+            self._pending.end_all("crashed", message.text)
+        self._deliver(message)
+
+    def _submit(self, session: Session | None, order: SubmitOrder) -> None:
+        if not self._pending.begin(order):
+            return
+        if session is None or not session.is_ready or session.stopping.is_set():
+            self._pending.refuse(order, "not_ready", "the adapter has no open session")
+            return
+
+        def job(rest: CcxtRest) -> None:
+            if not self._pending.sending(order):
+                return
+            result, *reports = reports_of(session.desk.submit(rest, order))
+            assert isinstance(result, SubmitResult), "the result comes first"
+            self._pending.answer(result)
+            for report in reports:
+                session.deliver(report)
+
+        if not session.trade.put(job):
+            self._pending.refuse(order, "queue_full", f"{WAITING_MAX} orders are waiting")
+        elif session.stopping.is_set():
+            self._pending.refuse(order, "not_ready", "the session has just ended")
+
+    def _cancel(self, session: Session | None, cancel: CancelOrder) -> None:
+        def job(rest: CcxtRest) -> None:
+            assert session is not None, "a job has a session"
+            result, reports = session.desk.cancel(rest, cancel)
+            session.deliver(result)
+            for report in reports:
+                session.deliver(report)
+
+        if session is None or session.stopping.is_set() or not session.cancels.put(job):
+            text = "the adapter has no open session or too much to do"
+            self._deliver(
+                CancelResult(cancel.account, cancel.client_order_id, "NOT_SENT", "not_ready", text)
+            )
+
+    def _query(self, session: Session | None, query: QueryOrder) -> None:
+        def job(rest: CcxtRest) -> None:
+            assert session is not None, "a job has a session"
+            session.deliver(session.inquiry.query(rest, query))
+
+        if session is None or session.stopping.is_set() or not session.reads.put(job):
+            now_ns = self._clock.wall_ns()
+            self._deliver(
+                QueryResult(query.account, query.client_order_id, None, None, [], now_ns,
+                            "the adapter has no open session or too much to do")
+            )  # fmt: skip
+
+    def _reconcile(self, session: Session | None, ask: Reconcile) -> None:
+        def job(rest: CcxtRest) -> None:
+            assert session is not None, "a job has a session"
+            session.deliver(session.inquiry.reconcile(rest, ask))
+
+        if session is None or session.stopping.is_set() or not session.reads.put(job):
+            wall_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
+            self._deliver(
+                ReconcileResult(ask.request_id, ask.account, False,
+                                "the adapter has no open session or too much to do",
+                                [], [], [], wall_ns, mono_ns)
+            )  # fmt: skip

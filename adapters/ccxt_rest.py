@@ -1,0 +1,292 @@
+"""REST through ccxt: its signing and its error maps, none of its retries, throttle or floats.
+
+Calls go through ccxt's raw endpoints with exact texts, so ccxt neither rounds a price nor parses an
+amount; answers come back with every number as text. One instance per worker thread: a ccxt object
+is not thread safe. What went wrong is told as evidence (HTTP status, venue code, transport cause),
+never as an exception class alone, and never with the request's URL, which carries the signature.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import ccxt
+import requests
+import urllib3.exceptions
+from requests.adapters import HTTPAdapter
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError, ReadTimeout
+from urllib3.poolmanager import PoolManager
+
+from adapters.codec import Credentials, RestCall
+from adapters.gate import GateShut, Sending, pool_classes
+from adapters.offset import ClockOffset
+from adapters.outcome import Action, Evidence
+from engine.clock import NS_PER_S, Clock
+from engine.errors import Refused
+
+REPLY_BYTES_MAX: Final = 32 * 1024 * 1024
+IDLE_NS_MAX: Final = 20 * NS_PER_S
+CHAIN_MAX: Final = 12
+# What keeps ccxt from calling anything that was not asked for (venues differ in what they serve).
+OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "binance": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False,
+                "fetchMargins": False},
+    "okx": {"fetchMarkets": {"types": ["spot"]}, "createOrder": "privatePostTradeOrder"},
+}  # fmt: skip
+
+
+class RestFailure(Exception):
+    """A call that did not plainly succeed, with all that is known of it."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(f"{evidence.http_status} {evidence.code} {evidence.message}"[:200])
+        self.evidence = evidence
+
+
+class ReplyTooSlow(ReadTimeout):
+    """The answer's body did not arrive within the read timeout in total."""
+
+
+class ReplyTooLarge(ChunkedEncodingError):
+    """The answer's body is larger than any answer of a venue."""
+
+
+class _Transport(HTTPAdapter):
+    # requests' adapter with two timeouts, a deadline for the whole body, and the gate.
+    def __init__(self, sending: Sending, clock: Clock, timeouts_s: tuple[float, float]) -> None:
+        self._sending = sending
+        self._clock = clock
+        self._timeouts_s = timeouts_s
+        super().__init__(max_retries=0, pool_connections=2, pool_maxsize=2)
+
+    def init_poolmanager(
+        self, connections: int, maxsize: int, block: bool = False, **kwargs: Any
+    ) -> None:
+        self.poolmanager = PoolManager(connections, maxsize=maxsize, block=block, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = pool_classes(self._sending)
+
+    def send(self, request: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]
+        kwargs |= {"timeout": self._timeouts_s, "stream": True}
+        response = super().send(request, **kwargs)
+        response._content = self._read(response.raw, request)  # noqa: SLF001  as requests does
+        response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001
+        return response
+
+    def _read(self, raw: Any, request: Any) -> bytes:
+        deadline_ns = self._clock.mono_ns() + int(self._timeouts_s[1] * NS_PER_S)
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while chunk := raw.read1(65536, decode_content=True):
+                parts.append(chunk)
+                size += len(chunk)
+                if size > REPLY_BYTES_MAX:
+                    raise ReplyTooLarge(request=request)
+                if self._clock.mono_ns() > deadline_ns:
+                    raise ReplyTooSlow(request=request)
+        except urllib3.exceptions.DecodeError as error:
+            raise ContentDecodingError(error, request=request) from error
+        except urllib3.exceptions.ReadTimeoutError as error:
+            raise ReadTimeout(error, request=request) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise ChunkedEncodingError(error, request=request) from error
+        finally:
+            raw.release_conn()
+        return b"".join(parts)
+
+
+class _Tap:
+    # What the last request and answer were; reset before each call.
+    def __init__(self, offset: ClockOffset) -> None:
+        self.offset = offset
+        self.attempted = False
+        self.status: int | None = None
+        self.headers: Mapping[str, str] = {}
+        self.body = ""
+        self.expires_ms: int | None = None
+
+    def reset(self, expires_ms: int | None) -> None:
+        self.attempted = False
+        self.status = None
+        self.headers = {}
+        self.body = ""
+        self.expires_ms = expires_ms
+
+
+def _tapped(base: Any) -> Any:
+    # ccxt's class with our clock for signatures and a tap on what passes.
+    class Tapped(base):  # type: ignore[misc]
+        tap: _Tap
+
+        def nonce(self) -> int:
+            return self.tap.offset.now_ms()
+
+        def sign(self, *args: Any, **kwargs: Any) -> Any:
+            signed = super().sign(*args, **kwargs)
+            if self.tap.expires_ms is not None and self.id == "okx":
+                expiry = self.tap.offset.now_ms() + self.tap.expires_ms
+                signed["headers"] = {**(signed["headers"] or {}), "expTime": str(expiry)}
+            return signed
+
+        def fetch(self, *args: Any, **kwargs: Any) -> Any:
+            self.tap.attempted = True
+            return super().fetch(*args, **kwargs)
+
+        def on_rest_response(
+            self, code: Any, reason: Any, url: Any, method: Any, response_headers: Any,
+            response_body: Any, request_headers: Any, request_body: Any,
+        ) -> Any:  # fmt: skip
+            self.tap.status = int(code)
+            self.tap.headers = dict(response_headers)
+            self.tap.body = response_body
+            return super().on_rest_response(
+                code, reason, url, method, response_headers, response_body, request_headers,
+                request_body,
+            )  # fmt: skip
+
+    Tapped.__name__ = base.__name__
+    return Tapped
+
+
+class CcxtRest:
+    """One worker's REST client of one venue. Not thread safe; blocks up to the timeouts."""
+
+    def __init__(
+        self,
+        exchange_id: str,
+        url: str,
+        credentials: Credentials,
+        *,
+        offset: ClockOffset,
+        clock: Clock,
+        timeouts_s: tuple[float, float] = (2.0, 5.0),
+        expires_ms: int = 5000,
+    ) -> None:
+        self._clock = clock
+        self._expires_ms = expires_ms
+        self._used_ns = clock.mono_ns()
+        self._tap = _Tap(offset)
+        self.sending = Sending(clock)
+        self._ccxt = _tapped(getattr(ccxt, exchange_id))(
+            {
+                "apiKey": credentials.api_key.reveal(),
+                "secret": credentials.api_secret.reveal(),
+                "password": credentials.passphrase.reveal(),
+                "enableRateLimit": False,
+                "timeout": int(sum(timeouts_s) * 1000),
+                "options": {**OPTIONS.get(exchange_id, {}), "maxRetriesOnFailure": 0},
+            }
+        )
+        self._ccxt.tap = self._tap
+        _point_at(self._ccxt, exchange_id, url)
+        session = self._ccxt.session
+        session.max_redirects = 0  # a redirected order would be sent twice
+        session.trust_env = not _is_loopback(url)
+        transport = _Transport(self.sending, clock, timeouts_s)
+        session.mount("https://", transport)
+        session.mount("http://", transport)
+
+    def call(
+        self,
+        call: RestCall,
+        action: Action = "read",
+        gate: Callable[[], AbstractContextManager[None]] | None = None,
+    ) -> Any:
+        """Make the call and return the answer with numbers as texts.
+
+        Raises RestFailure with the evidence, or GateShut when the gate let nothing out.
+        """
+        self._drop_idle_connections()
+        self._tap.reset(self._expires_ms if call.expires else None)
+        self.sending.reset(gate)
+        try:
+            return getattr(self._ccxt, call.method)(dict(call.params))
+        except GateShut:
+            raise
+        except (ccxt.BaseError, requests.RequestException, Refused, OSError) as error:
+            raise RestFailure(self.evidence(action, error)) from None
+        finally:
+            self._used_ns = self._clock.mono_ns()
+
+    def evidence(self, action: Action, error: Exception | None = None) -> Evidence:
+        """Return what is known of the last call; `error` None tells of an odd success."""
+        code, message = venue_error(self._tap.body)
+        causes = tuple(_causes(error)) if error is not None else ()
+        classes = () if error is None else tuple(c.__name__ for c in type(error).__mro__[:-2])
+        if isinstance(error, Refused):
+            code, message = error.code, error.text
+        return Evidence(
+            action=action,
+            attempted=self._tap.attempted,
+            left=self.sending.left,
+            classes=classes,
+            causes=causes,
+            http_status=self._tap.status,
+            code=code,
+            message=message,
+            headers=self._tap.headers,
+            odd_success=error is None,
+        )
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The last answer's headers."""
+        return self._tap.headers
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._ccxt.session.close()
+
+    # A connection idle for long is the likeliest to die under a POST, whose outcome is then unknown.
+    def _drop_idle_connections(self) -> None:
+        if self._clock.mono_ns() - self._used_ns > IDLE_NS_MAX:
+            self._ccxt.session.close()
+
+
+def venue_error(body: str) -> tuple[str, str]:
+    """Return the venue's code and words: Binance {code,msg}, OKX {code,msg,data:[{sCode,sMsg}]}."""
+    try:
+        answer = json.loads(body, parse_float=str) if body else None
+    except (ValueError, RecursionError):
+        return "", ""
+    if not isinstance(answer, dict):
+        return "", ""
+    rows = answer.get("data")
+    row = rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else {}
+    s_code = str(row.get("sCode", ""))
+    if s_code not in ("", "0"):
+        return s_code[:40], str(row.get("sMsg", ""))[:300]
+    return str(answer.get("code", ""))[:40], str(answer.get("msg", ""))[:300]
+
+
+def _causes(error: BaseException) -> Iterator[str]:
+    # Class names along __cause__, and through what requests and urllib3 wrap in args and reason.
+    seen: list[BaseException] = []
+    waiting = [error.__cause__ or error.__context__]
+    while waiting and len(seen) < CHAIN_MAX:
+        cause = waiting.pop(0)
+        if not isinstance(cause, BaseException) or cause in seen:
+            continue
+        seen.append(cause)
+        for cls in type(cause).__mro__:
+            if cls in (Exception, BaseException, object):
+                break
+            yield cls.__name__
+        waiting += [getattr(cause, "reason", None), cause.__cause__]
+        waiting += [arg for arg in cause.args if isinstance(arg, BaseException)]
+
+
+def _point_at(exchange: Any, exchange_id: str, url: str) -> None:
+    root = url.rstrip("/")
+    if exchange_id == "binance":
+        base = root if root.endswith("/api/v3") else f"{root}/api/v3"
+        for name in ("public", "private", "v1"):
+            exchange.urls["api"][name] = base
+    else:
+        exchange.urls["api"]["rest"] = root
+
+
+def _is_loopback(url: str) -> bool:
+    return (urlsplit(url).hostname or "") in ("127.0.0.1", "localhost", "::1")

@@ -1,0 +1,283 @@
+"""The REST half of an adapter: submit, cancel, query, reconcile, and the venue's clock.
+
+Each method runs in one worker's thread with that worker's client, waits no longer than its
+deadline, and returns a message that says what is proven. A submit is sent again only when the
+outcome rules prove that the venue does not have it: at most twice where nothing left, once after a
+clock correction. Nothing that may have arrived is ever sent twice.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from adapters.ccxt_rest import CcxtRest, RestFailure
+from adapters.codec import BadReply, RestCall, RestCodec
+from adapters.gate import Gate, GateShut
+from adapters.offset import SAMPLES, ClockOffset
+from adapters.outcome import Kind, Verdict, classify
+from adapters.rate import Priority, RateGovernor
+from adapters.stream import backoff_s
+from engine.clock import NS_PER_S, Clock
+from engine.messages.base import Message
+from engine.messages.port import (
+    CancelOrder,
+    CancelResult,
+    FillReport,
+    Instrument,
+    OrderReport,
+    Outcome,
+    SubmitOrder,
+    SubmitResult,
+)
+
+RESENDS_MAX: Final = 2
+ATTEMPTS_MAX: Final = 4
+READ_DEADLINE_NS: Final = 15 * NS_PER_S
+CANCEL_DEADLINE_NS: Final = 15 * NS_PER_S
+# Retried for a read: nothing a repeated read could double.
+RETRIED: Final = frozenset({"NOT_SENT", "AMBIGUOUS", "VENUE_DOWN", "RATE_LIMITED"})
+OUTCOMES: Final[dict[Kind, Outcome]] = {
+    "ACCEPTED": "ACCEPTED",
+    "REJECTED": "REJECTED",
+    "NOT_SENT": "NOT_SENT",
+    "RATE_LIMITED": "REJECTED",
+    "AMBIGUOUS": "UNKNOWN",
+    "DUPLICATE": "UNKNOWN",
+    "CLOCK": "REJECTED",
+    "AUTH": "REJECTED",
+    "VENUE_DOWN": "UNKNOWN",
+    "NOT_FOUND": "REJECTED",
+}
+
+
+class CallFailed(Exception):
+    """A call whose verdict is not success."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.text)
+        self.verdict = verdict
+
+
+class Submitted(NamedTuple):
+    """The one result of a submit, and what the answer already told of the order."""
+
+    result: SubmitResult
+    reports: Sequence[OrderReport | FillReport]
+
+
+class Desk:
+    """REST operations of one venue and account; shared by its workers, each with its own client."""
+
+    def __init__(
+        self,
+        venue: str,
+        codec: RestCodec,
+        *,
+        governor: RateGovernor,
+        offset: ClockOffset,
+        gate: Gate,
+        clock: Clock,
+        rng: random.Random,
+        stopping: threading.Event,
+        on_auth: Callable[[str], None],
+    ) -> None:
+        self.venue = venue
+        self.codec = codec
+        self._governor = governor
+        self._offset = offset
+        self._gate = gate
+        self._clock = clock
+        self._rng = rng
+        self._stopping = stopping
+        self._on_auth = on_auth
+
+    # --- submit
+
+    def submit(self, rest: CcxtRest, order: SubmitOrder) -> Submitted:
+        """Send the order once and say what that proves; never raises for the world's faults."""
+        call = self.codec.submit(order)
+        resends = clocks = limits = 0
+        while True:
+            verdict, submitted = self._submit_once(rest, call, order)
+            if submitted is not None:
+                return submitted
+            assert verdict is not None, "no answer without a verdict"
+            if verdict.kind == "NOT_SENT" and verdict.rule and resends < RESENDS_MAX:
+                resends += 1
+                self._pause(0.05 + backoff_s(resends - 1, self._rng) / 4)
+            elif verdict.kind == "CLOCK" and clocks == 0 and self._try_sync(rest):
+                clocks += 1
+            elif verdict.kind == "RATE_LIMITED" and self._in_time(order) and limits < ATTEMPTS_MAX:
+                limits += 1  # the governor makes the next round wait
+            else:
+                return Submitted(self._result(rest, order, verdict), [])
+            if self._stopping.is_set():
+                return Submitted(self._result(rest, order, verdict), [])
+
+    def _in_time(self, order: SubmitOrder) -> bool:
+        return self._governor.blocked_until_ns < order.expires_mono_ns
+
+    def _submit_once(
+        self, rest: CcxtRest, call: RestCall, order: SubmitOrder
+    ) -> tuple[Verdict | None, Submitted | None]:
+        if not self._governor.acquire(Priority.NEW, call.costs, order.expires_mono_ns):
+            text = "no tokens of the rate limit before the approval ran out"
+            return Verdict("NOT_SENT", 0, "rate_limited", text), None
+        try:
+            reply = rest.call(
+                call, "submit", lambda: self._gate.passing(order.symbol, order.expires_mono_ns)
+            )
+            ack = self.codec.read_submit(reply, order)
+        except GateShut as shut:
+            return Verdict("NOT_SENT", 0, shut.code, shut.text), None
+        except RestFailure as failure:
+            return self._judge(classify(failure.evidence)), None
+        except ValueError:
+            return self._judge(classify(rest.evidence("submit"))), None
+        finally:
+            self._governor.observe(self.codec.used(rest.headers))
+        result = SubmitResult(
+            account=order.account,
+            client_order_id=order.client_order_id,
+            outcome="ACCEPTED",
+            venue_order_id=ack.venue_order_id,
+            code="",
+            text="",
+            evidence=f"acknowledged as {ack.venue_order_id}",
+            ts_event_ns=ack.ts_event_ns,
+            sent_wall_ns=rest.sending.left_wall_ns,
+        )
+        return None, Submitted(result, ack.reports)
+
+    def _result(self, rest: CcxtRest, order: SubmitOrder, verdict: Verdict) -> SubmitResult:
+        outcome = OUTCOMES[verdict.kind]
+        code = verdict.kind.lower() if verdict.kind in ("RATE_LIMITED", "CLOCK") else verdict.code
+        return SubmitResult(
+            account=order.account,
+            client_order_id=order.client_order_id,
+            outcome=outcome,
+            venue_order_id=None,
+            code=code,
+            text=verdict.text,
+            evidence=verdict.text,
+            ts_event_ns=self._clock.wall_ns(),
+            sent_wall_ns=0 if outcome == "NOT_SENT" else rest.sending.left_wall_ns,
+        )
+
+    # --- cancel
+
+    def cancel(self, rest: CcxtRest, cancel: CancelOrder) -> tuple[CancelResult, list[OrderReport]]:
+        """Cancel, again if need be: it is safe to repeat."""
+        call = self.codec.cancel(cancel)
+        deadline_ns = self._clock.mono_ns() + CANCEL_DEADLINE_NS
+        try:
+            reply = self._call(rest, call, Priority.CANCEL, deadline_ns, action="cancel")
+            reports = self.codec.read_cancel(reply, cancel)
+        except ValueError:
+            text = "the answer is not what the venue documents"
+            return self._canceled(cancel, "UNKNOWN", "odd_success", text), []
+        except CallFailed as failed:
+            verdict = failed.verdict
+            code = "not_found" if verdict.kind == "NOT_FOUND" else verdict.code
+            return self._canceled(cancel, OUTCOMES[verdict.kind], code, verdict.text), []
+        return self._canceled(cancel, "ACCEPTED", "", ""), reports
+
+    def _canceled(
+        self, cancel: CancelOrder, outcome: Outcome, code: str, text: str
+    ) -> CancelResult:
+        return CancelResult(cancel.account, cancel.client_order_id, outcome, code, text)
+
+    # --- reads and repeats
+
+    def read(self, rest: CcxtRest, call: RestCall, priority: Priority = Priority.QUERY) -> Any:
+        """Make a read, repeated within its deadline; CallFailed carries the verdict."""
+        return self._call(rest, call, priority, self._clock.mono_ns() + READ_DEADLINE_NS)
+
+    def _call(
+        self,
+        rest: CcxtRest,
+        call: RestCall,
+        priority: Priority,
+        deadline_ns: int,
+        *,
+        action: Any = "read",
+    ) -> Any:
+        clocks = 0
+        for attempt in range(ATTEMPTS_MAX):
+            if not self._governor.acquire(priority, call.costs, deadline_ns):
+                raise CallFailed(Verdict("NOT_SENT", 0, "rate_limited", "no tokens in time"))
+            try:
+                return rest.call(call, action)
+            except RestFailure as failure:
+                verdict = self._judge(classify(failure.evidence))
+            finally:
+                self._governor.observe(self.codec.used(rest.headers))
+            if verdict.kind == "CLOCK" and clocks == 0 and self._try_sync(rest):
+                clocks = 1
+                continue
+            is_last = attempt + 1 == ATTEMPTS_MAX or self._clock.mono_ns() >= deadline_ns
+            if verdict.kind not in RETRIED or is_last or self._stopping.is_set():
+                raise CallFailed(verdict)
+            self._pause(0.05 + backoff_s(attempt, self._rng))
+        raise CallFailed(Verdict("AMBIGUOUS", 0, "attempts", "no answer after several attempts"))
+
+    # Every verdict passes here once: what it says about more than this one call.
+    def _judge(self, verdict: Verdict) -> Verdict:
+        if verdict.kind == "RATE_LIMITED":
+            banned = "HTTP 418" in verdict.text or "HTTP 403" in verdict.text
+            self._governor.on_limited(verdict.retry_after_s, banned=banned)
+        elif verdict.kind == "AUTH":
+            self._on_auth(verdict.text)
+        return verdict
+
+    def _pause(self, seconds: float) -> None:
+        self._stopping.wait(seconds)
+
+    # --- the venue's clock and instruments
+
+    def _try_sync(self, rest: CcxtRest) -> bool:
+        try:
+            self.sync_clock(rest)
+        except (CallFailed, ValueError):
+            return False
+        return True
+
+    def sync_clock(self, rest: CcxtRest) -> None:
+        """Estimate the venue's clock anew; CallFailed or BadReply when it does not tell."""
+        call = self.codec.server_time()
+        samples = []
+        for _ in range(SAMPLES):
+            deadline_ns = self._clock.mono_ns() + READ_DEADLINE_NS
+            if not self._governor.acquire(Priority.CANCEL, call.costs, deadline_ns):
+                raise CallFailed(Verdict("NOT_SENT", 0, "rate_limited", "no tokens in time"))
+            before_ns = self._clock.mono_ns()
+            try:
+                reply = rest.call(call)
+            except RestFailure as failure:
+                raise CallFailed(self._judge(classify(failure.evidence))) from None
+            after_ns = self._clock.mono_ns()
+            samples.append((before_ns, after_ns, self.codec.read_server_time(reply)))
+        self._offset.update(samples)
+
+    def load_instruments(self, rest: CcxtRest, symbols: Sequence[str]) -> list[Instrument]:
+        """Return the rules of every symbol; BadReply names those the venue does not list."""
+        reply = self.read(rest, self.codec.instruments(), Priority.READ)
+        found = {i.symbol: i for i in self.codec.read_instruments(reply)}
+        missing = [symbol for symbol in symbols if symbol not in found]
+        if missing:
+            raise BadReply(f"{self.venue} does not list {', '.join(missing)}")
+        return [self._with_fees(rest, found[symbol]) for symbol in symbols]
+
+    def _with_fees(self, rest: CcxtRest, instrument: Instrument) -> Instrument:
+        # Rates are an estimate for routing; the fee that counts comes with each fill.
+        try:
+            reply = self.read(rest, self.codec.fees(instrument.symbol), Priority.READ)
+            return self.codec.read_fees(reply, instrument)
+        except (CallFailed, ValueError):
+            return instrument
+
+
+def reports_of(submitted: Submitted) -> list[Message]:
+    """Return the result first, then what the answer told of the order."""
+    return [submitted.result, *submitted.reports]

@@ -1,0 +1,273 @@
+"""The public half of an adapter: frames in, verified books and trades out.
+
+Runs in the public link's thread, but for snapshots that come by REST. A book is published when it
+changes (at most every `publish_interval_ms`) and at once when its state does; only a LIVE book
+carries levels. One symbol's trouble is mended for that symbol alone, the link stays.
+"""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from adapters.codec import Acked, Codec, Denied, Problem, Reconnect
+from adapters.registry import VenueConfig
+from adapters.stream import WsLink, backoff_s
+from engine.clock import NS_PER_MS, NS_PER_S, Clock
+from engine.messages.base import Message
+from engine.messages.market import LinkAlive, TradePrint, VenueBook
+from engine.messages.port import Instrument, LinkChanged
+from engine.trading.book import BookDelta, BookKeeper
+from engine.trading.instrument import price_exponent, quantity_exponent
+
+ALIVE_EVERY_NS: Final = 100 * NS_PER_MS
+CONFIRM_NS: Final = NS_PER_S
+HEALTHY_NS: Final = 60 * NS_PER_S
+
+
+class _Slot:
+    # One symbol: its keeper, what was published, and when it was last asked for anew.
+    __slots__ = ("asked_ns", "attempts", "due_ns", "instrument", "is_dirty", "keeper", "live_ns",
+                 "published_ns", "recv_mono_ns", "recv_wall_ns")  # fmt: skip
+
+    def __init__(self, instrument: Instrument, keeper: BookKeeper) -> None:
+        self.instrument = instrument
+        self.keeper = keeper
+        self.is_dirty = False
+        self.published_ns = self.recv_wall_ns = self.recv_mono_ns = 0
+        self.asked_ns: int | None = None
+        self.due_ns = 0
+        self.attempts = 0
+        self.live_ns = 0
+
+
+class PublicFeed:
+    """Books and trades of one venue. `ask_snapshot` queues a REST fetch; see `on_snapshot`."""
+
+    def __init__(
+        self,
+        config: VenueConfig,
+        codec: Codec,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        deliver: Callable[[Message], None],
+        ask_snapshot: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._codec = codec
+        self._clock = clock
+        self._rng = rng
+        self._deliver = deliver
+        self._ask_snapshot = ask_snapshot
+        self._lock = threading.Lock()
+        self._slots: dict[str, _Slot] = {}
+        self._interval_ns = config.publish_interval_ms * NS_PER_MS
+        self._alive_ns = 0
+        self._opened_ns = 0
+        self._down_told = False
+        self.link: WsLink | None = None
+        self.is_up = False
+        self.frames = 0
+        self.problems: Counter[str] = Counter()
+        self.last_problem = ""
+
+    def set_instruments(self, instruments: Sequence[Instrument]) -> None:
+        """Make a keeper for each; before the link starts."""
+        for instrument in instruments:
+            keeper = BookKeeper(
+                instrument.symbol,
+                self._codec.policy,
+                price_exponent(instrument),
+                quantity_exponent(instrument),
+            )
+            self._slots[instrument.symbol] = _Slot(instrument, keeper)
+
+    @property
+    def gaps(self) -> int:
+        """How often a book was lost."""
+        keepers = [slot.keeper for slot in self._slots.values()]
+        return sum(k.gaps + k.checksum_bad + k.crossed + k.locked for k in keepers)
+
+    @property
+    def resyncs(self) -> int:
+        """How often a book was begun anew."""
+        return sum(slot.keeper.resyncs for slot in self._slots.values())
+
+    def republish(self) -> None:
+        """Publish every book as it is, and the state of the link."""
+        with self._lock:
+            up = LinkChanged(
+                self._config.name, "public", self.is_up, "republished", self._clock.mono_ns()
+            )
+            self._deliver(up)
+            for slot in self._slots.values():
+                self._publish(slot)
+
+    # --- the link's thread
+
+    def on_open(self) -> list[str]:
+        """Begin every book and subscribe."""
+        with self._lock:
+            self._opened_ns = self._clock.mono_ns()
+            for slot in self._slots.values():
+                slot.keeper.begin("subscribed")
+                slot.asked_ns = self._opened_ns if self._codec.has_stream_snapshots else None
+                slot.due_ns = self._opened_ns + int(self._config.timeouts.sync_s * NS_PER_S)
+                self._stamp(slot, self._clock.wall_ns(), self._opened_ns)
+                self._publish(slot)
+        return self._codec.subscribe()
+
+    def on_alive(self, mono_ns: int) -> None:
+        """Tell that the link lives, not too often."""
+        if self.is_up and mono_ns - self._alive_ns >= ALIVE_EVERY_NS:
+            self._alive_ns = mono_ns
+            self._deliver(LinkAlive(self._config.name, mono_ns))
+
+    def on_frame(self, raw: bytes, wall_ns: int, mono_ns: int) -> None:
+        """Parse, apply, publish."""
+        self.frames += 1
+        with self._lock:
+            for event in self._codec.on_public(raw, wall_ns):
+                if isinstance(event, BookDelta):
+                    self._on_delta(event, wall_ns, mono_ns)
+                elif isinstance(event, TradePrint):
+                    self._deliver(event)
+                elif isinstance(event, Problem):
+                    self.problems[event.code] += 1
+                    self.last_problem = event.text
+                elif isinstance(event, Acked):
+                    self._on_acked(mono_ns)
+                elif isinstance(event, Reconnect | Denied):
+                    self._end(event.reason if isinstance(event, Reconnect) else event.text)
+
+    def on_tick(self, mono_ns: int) -> None:
+        """Publish what was held back; ask again for what does not come."""
+        if not self.is_up and mono_ns - self._opened_ns > self._config.timeouts.sync_s * NS_PER_S:
+            self._end("subscription was not acknowledged")
+        with self._lock:
+            for slot in self._slots.values():
+                if slot.is_dirty and mono_ns - slot.published_ns >= self._interval_ns:
+                    self._publish(slot)
+                if slot.keeper.state == "SYNCING" and self.is_up and mono_ns >= slot.due_ns:
+                    self._ask(slot, mono_ns)
+
+    def on_down(self, reason: str) -> None:
+        """Everything held is old from now on, and says so at once."""
+        now_ns = self._clock.mono_ns()
+        with self._lock:
+            if self.is_up or not self._down_told:
+                self._deliver(LinkChanged(self._config.name, "public", False, reason[:300], now_ns))
+            self.is_up, self._down_told = False, True
+            for slot in self._slots.values():
+                if slot.keeper.state != "STALE":
+                    slot.keeper.disconnect("disconnected")
+                    self._publish(slot)
+
+    # --- the REST thread
+
+    def on_snapshot(self, snapshot: BookDelta) -> None:
+        """Join a snapshot that came by REST."""
+        wall_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
+        with self._lock:
+            slot = self._slots[snapshot.symbol]
+            slot.keeper.on_snapshot(snapshot)
+            self._settle(slot, "SYNCING", wall_ns, mono_ns)
+            if slot.keeper.state == "SYNCING":
+                # Too old, or no diff has confirmed it yet: look again soon.
+                is_quiet = slot.keeper.is_unconfirmed
+                wait_s = CONFIRM_NS / NS_PER_S if is_quiet else self._wait_s(slot)
+                slot.due_ns = mono_ns + int(wait_s * NS_PER_S)
+
+    def on_no_snapshot(self, symbol: str) -> None:
+        """The fetch failed: try again after a while."""
+        with self._lock:
+            slot = self._slots[symbol]
+            slot.due_ns = self._clock.mono_ns() + int(self._wait_s(slot) * NS_PER_S)
+
+    # --- under the lock
+
+    def _on_acked(self, mono_ns: int) -> None:
+        if self.is_up:
+            return
+        self.is_up, self._down_told = True, False
+        self._deliver(LinkChanged(self._config.name, "public", True, "subscribed", mono_ns))
+        if not self._codec.has_stream_snapshots:
+            for slot in self._slots.values():
+                self._ask(slot, mono_ns)
+                slot.attempts = 0
+
+    def _on_delta(self, delta: BookDelta, wall_ns: int, mono_ns: int) -> None:
+        slot = self._slots.get(delta.symbol)
+        if slot is None:
+            self.problems["unknown_symbol"] += 1
+            return
+        state = slot.keeper.state
+        slot.keeper.on_delta(delta)
+        self._settle(slot, state, wall_ns, mono_ns)
+
+    def _settle(self, slot: _Slot, state_before: str, wall_ns: int, mono_ns: int) -> None:
+        keeper = slot.keeper
+        self._stamp(slot, wall_ns, mono_ns)
+        if keeper.state == "LIVE":
+            if state_before != "LIVE":
+                slot.live_ns = mono_ns
+            slot.is_dirty = True
+            if state_before != "LIVE" or mono_ns - slot.published_ns >= self._interval_ns:
+                self._publish(slot)
+        elif keeper.state == "GAP":
+            reason = keeper.reason
+            self._publish(slot)
+            keeper.begin(f"after_{reason}")
+            self._publish(slot)
+            if slot.live_ns and mono_ns - slot.live_ns > HEALTHY_NS:
+                slot.attempts = 0
+            if slot.attempts == 0:
+                self._ask(slot, mono_ns)
+            else:
+                slot.due_ns = mono_ns + int(self._wait_s(slot) * NS_PER_S)
+
+    def _ask(self, slot: _Slot, mono_ns: int) -> None:
+        slot.asked_ns = mono_ns
+        slot.attempts += 1
+        slot.due_ns = mono_ns + int(self._config.timeouts.sync_s * NS_PER_S)
+        symbol = slot.keeper.symbol
+        if self._codec.has_stream_snapshots:
+            if self.link is not None:
+                self.link.send(self._codec.resubscribe(symbol))
+        else:
+            self._ask_snapshot(symbol)
+
+    def _wait_s(self, slot: _Slot) -> float:
+        return 0.1 + backoff_s(slot.attempts, self._rng)
+
+    def _end(self, reason: str) -> None:
+        if self.link is not None:
+            self.link.reconnect(reason)
+
+    def _stamp(self, slot: _Slot, wall_ns: int, mono_ns: int) -> None:
+        slot.recv_wall_ns, slot.recv_mono_ns = wall_ns, mono_ns
+
+    def _publish(self, slot: _Slot) -> None:
+        keeper = slot.keeper
+        is_live = keeper.state == "LIVE"
+        book, depth = keeper.book, self._config.depth
+        slot.is_dirty = False
+        slot.published_ns = slot.recv_mono_ns
+        self._deliver(
+            VenueBook(
+                self._config.name,
+                keeper.symbol,
+                keeper.state,
+                keeper.reason,
+                book.prices.exponent,
+                book.quantities.exponent,
+                book.bids.top(depth) if is_live else [],
+                book.asks.top(depth) if is_live else [],
+                keeper.sequence,
+                keeper.ts_event_ns,
+                slot.recv_wall_ns,
+                slot.recv_mono_ns,
+            )
+        )

@@ -1,0 +1,121 @@
+"""The last gate before the socket, and the connection that asks it.
+
+The gate is held while the first bytes of an order are written. Closing it takes the same lock, so
+once `close` has returned, no order that was waiting (in a queue, for tokens, for a connection) can
+reach the socket any more.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from engine.clock import Clock
+
+
+class GateShut(Exception):
+    """The gate did not let this order through: provably nothing was sent."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+
+
+class Gate:
+    """Open at birth; closed for everything or for some symbols. It survives adapter restarts."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._all_closed = False
+        self._closed: set[str] = set()
+
+    def set(self, symbols: Sequence[str], *, closed: bool) -> None:
+        """Close or open it; no symbols means all of them."""
+        with self._lock:
+            if not symbols:
+                self._all_closed = closed
+                self._closed.clear()
+            elif closed:
+                self._closed.update(symbols)
+            else:
+                self._closed.difference_update(symbols)
+
+    @contextmanager
+    def passing(self, symbol: str, expires_mono_ns: int) -> Iterator[None]:
+        """Hold the gate open for one write, or raise GateShut."""
+        with self._lock:
+            if self._all_closed or symbol in self._closed:
+                raise GateShut("gate_closed", f"the gate is closed for {symbol}")
+            if self._clock.mono_ns() >= expires_mono_ns:
+                raise GateShut("expired", "the order waited longer than its approval lasts")
+            yield
+
+
+class Sending:
+    """What one worker's connections ask before the first byte of a request, and remember."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.gate: Callable[[], AbstractContextManager[None]] | None = None
+        self.left = False
+        self.left_wall_ns = 0
+
+    def reset(self, gate: Callable[[], AbstractContextManager[None]] | None) -> None:
+        """Prepare for one request."""
+        self.gate = gate
+        self.left = False
+        self.left_wall_ns = 0
+
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Let the first bytes of a request out, if the gate agrees."""
+        if self.gate is None:
+            self._mark()
+            yield
+            return
+        with self.gate():
+            self._mark()
+            yield
+
+    def _mark(self) -> None:
+        self.left = True
+        self.left_wall_ns = self._clock.wall_ns()
+
+
+def pool_classes(sending: Sending) -> dict[str, Any]:
+    """Return urllib3 pools whose connections ask `sending` before a request's first byte."""
+
+    class PlainConnection(HTTPConnection):
+        is_new_request = False
+
+        def putrequest(self, *args: Any, **kwargs: Any) -> None:
+            self.is_new_request = True
+            super().putrequest(*args, **kwargs)
+
+        def send(self, data: Any) -> None:
+            if not self.is_new_request:
+                super().send(data)
+                return
+            if self.sock is None:
+                self.connect()  # may take long: before the gate is asked, not after
+            with sending.leaving():
+                self.is_new_request = False
+                super().send(data)
+
+    class TlsConnection(HTTPSConnection):
+        is_new_request = False
+        putrequest = PlainConnection.putrequest
+        send = PlainConnection.send
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = PlainConnection
+
+    class TlsPool(HTTPSConnectionPool):
+        ConnectionCls = TlsConnection
+
+    return {"http": PlainPool, "https": TlsPool}

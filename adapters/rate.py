@@ -1,0 +1,161 @@
+"""The rate governor: how fast one venue may be asked, and who goes first.
+
+One token bucket per scope (weight per minute, orders per ten seconds ...). Cancels go before
+queries, queries before new orders, those before other reads; a share of every bucket is kept for
+cancels alone. The venue's own counters correct ours, Retry-After stops everything until it has
+passed, and a ban (418) is the longest of them. After a 429 the rate is halved and creeps back.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from engine.clock import NS_PER_S, Clock
+
+CANCEL_SHARE: Final = 0.1
+BAN_DEFAULT_S: Final = 120
+LIMITED_DEFAULT_S: Final = 1
+RECOVERY_NS: Final = 10 * NS_PER_S
+RECOVERY_STEP: Final = 0.1
+# How soon to look again while a more urgent request waits.
+TURN_NS: Final = NS_PER_S // 100
+
+
+class Priority(IntEnum):
+    """Who goes first when there is not enough for all."""
+
+    CANCEL = 0
+    QUERY = 1
+    NEW = 2
+    READ = 3
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Tokens of one scope, refilled evenly; `whole` is what siblings share with us."""
+
+    capacity: float
+    whole: float
+    interval_s: float
+    tokens: float
+    filled_at_ns: int
+
+    def refill(self, now_ns: int, factor: float) -> None:
+        """Add what time has brought."""
+        elapsed_s = max(0, now_ns - self.filled_at_ns) / NS_PER_S
+        self.filled_at_ns = now_ns
+        gained = elapsed_s * self.capacity * factor / self.interval_s
+        self.tokens = min(self.capacity, self.tokens + gained)
+
+    def wait_ns(self, cost: float, floor: float, factor: float) -> int:
+        """Return how long until `cost` can be taken and `floor` still be left; 0 is now."""
+        missing = min(cost + floor, self.capacity) - self.tokens
+        if missing <= 0:
+            return 0
+        return int(missing * self.interval_s / (self.capacity * factor) * NS_PER_S) + 1
+
+
+class RateGovernor:
+    """Token buckets with priorities; thread safe. `scopes` maps a name to (tokens, seconds)."""
+
+    def __init__(
+        self, scopes: Mapping[str, tuple[int, float]], clock: Clock, share: float = 1.0
+    ) -> None:
+        self._clock = clock
+        now_ns = clock.mono_ns()
+        self._buckets = {
+            name: Bucket(tokens * share, tokens, seconds, tokens * share, now_ns)
+            for name, (tokens, seconds) in scopes.items()
+        }
+        self._changed = threading.Condition()
+        self._waiting = dict.fromkeys(Priority, 0)
+        self._blocked_until_ns = 0
+        self._factor = 1.0
+        self._recovers_at_ns = 0
+
+    def try_take(self, priority: Priority, costs: Mapping[str, int]) -> int:
+        """Take the tokens and return 0, or take nothing and return how long to wait in ns."""
+        with self._changed:
+            return self._try_take(priority, costs)
+
+    def acquire(self, priority: Priority, costs: Mapping[str, int], deadline_ns: int) -> bool:
+        """Wait for the tokens until the monotonic deadline; False means they did not come."""
+        with self._changed:
+            self._waiting[priority] += 1
+            try:
+                while True:
+                    wait_ns = self._try_take(priority, costs)
+                    if wait_ns == 0:
+                        return True
+                    left_ns = deadline_ns - self._clock.mono_ns()
+                    if wait_ns > left_ns:
+                        return False
+                    self._changed.wait(wait_ns / NS_PER_S)
+            finally:
+                self._waiting[priority] -= 1
+                self._changed.notify_all()
+
+    def _try_take(
+        self, priority: Priority, costs: Mapping[str, int], *, waits: bool = False
+    ) -> int:
+        del waits
+        now_ns = self._clock.mono_ns()
+        if now_ns < self._blocked_until_ns:
+            return self._blocked_until_ns - now_ns
+        self._recover(now_ns)
+        if any(self._waiting[p] for p in Priority if p < priority):
+            return TURN_NS
+        longest_ns = 0
+        for scope, cost in costs.items():
+            bucket = self._buckets[scope]
+            bucket.refill(now_ns, self._factor)
+            floor = 0.0 if priority is Priority.CANCEL else CANCEL_SHARE * bucket.capacity
+            longest_ns = max(longest_ns, bucket.wait_ns(cost, floor, self._factor))
+        if longest_ns:
+            return longest_ns
+        for scope, cost in costs.items():
+            self._buckets[scope].tokens -= cost
+        return 0
+
+    def _recover(self, now_ns: int) -> None:
+        if self._factor < 1 and now_ns >= self._recovers_at_ns:
+            self._factor = min(1.0, self._factor + RECOVERY_STEP)
+            self._recovers_at_ns = now_ns + RECOVERY_NS
+
+    def observe(self, used: Mapping[str, int]) -> None:
+        """Believe the venue's counters where they are higher than ours (siblings spend too)."""
+        with self._changed:
+            now_ns = self._clock.mono_ns()
+            for scope, spent in used.items():
+                bucket = self._buckets.get(scope)
+                if bucket is not None:
+                    bucket.refill(now_ns, self._factor)
+                    bucket.tokens = min(bucket.tokens, max(0.0, bucket.whole - spent))
+
+    def on_limited(self, retry_after_s: int, *, banned: bool) -> int:
+        """Obey a 429 or 418: nothing leaves until it is over. Return that monotonic time."""
+        with self._changed:
+            default_s = BAN_DEFAULT_S if banned else LIMITED_DEFAULT_S
+            now_ns = self._clock.mono_ns()
+            until_ns = now_ns + (retry_after_s or default_s) * NS_PER_S
+            self._blocked_until_ns = max(self._blocked_until_ns, until_ns)
+            self._factor = max(0.1, self._factor / 2)
+            self._recovers_at_ns = self._blocked_until_ns + RECOVERY_NS
+            return self._blocked_until_ns
+
+    @property
+    def blocked_until_ns(self) -> int:
+        """Until when the venue has told us to be silent; 0 if never."""
+        return self._blocked_until_ns
+
+    def used_ratio(self) -> float:
+        """Return how much of the tightest bucket is spent, 0 to 1."""
+        with self._changed:
+            now_ns = self._clock.mono_ns()
+            spent = 0.0
+            for bucket in self._buckets.values():
+                bucket.refill(now_ns, self._factor)
+                spent = max(spent, 1 - bucket.tokens / bucket.capacity)
+            return spent

@@ -1,0 +1,355 @@
+"""One venue's order book for one symbol, and the state machine that says whether it can be trusted.
+
+Levels are integers (price and quantity times a power of ten fixed per instrument); text that does
+not fit exactly is refused. The keys of a side are kept sorted with the touch at the END of the
+list, where most changes are, so an insert near the touch moves few items; asks are keyed by minus
+the price. Quantities lie in a parallel list.
+
+Two ways to join a stream, by policy. `U_u` (Binance): diffs are buffered until a snapshot taken by
+REST arrives; diffs up to its id are stale, the first one kept must span id + 1, then each must
+begin where the last ended. `prev_seq` (OKX): the stream itself brings the snapshot, each update
+names its predecessor, and a non-zero checksum is verified over the top 25 as the venue sent them.
+
+Known weakness: a quiet `U_u` book with no diff to confirm its snapshot stays SYNCING until a diff
+or a second snapshot with the same id confirms it; the keeper's owner asks for that one.
+"""
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from zlib import crc32
+
+if TYPE_CHECKING:
+    from engine.messages.market import BookState
+
+BUFFERED_MAX: Final = 2000
+LEVELS_MAX: Final = 10_000
+SCALED_MAX: Final = 65_536
+DIGITS_MAX: Final = 40
+CHECKSUM_LEVELS: Final = 25
+_TENS: Final[tuple[int, ...]] = tuple(10**n for n in range(DIGITS_MAX + 1))
+Policy = Literal["U_u", "prev_seq"]
+Level = Sequence[str]
+
+
+class BookDelta(NamedTuple):
+    """One book message as the venue said it: levels are texts, price first, then quantity.
+
+    `first` and `last` are update ids (`U_u`), `previous` and `last` sequence ids (`prev_seq`; None
+    where the venue sends none). `checksum` 0 means the venue sent none.
+    """
+
+    symbol: str
+    first: int
+    last: int
+    previous: int | None
+    bids: Sequence[Level]
+    asks: Sequence[Level]
+    ts_event_ns: int
+    is_snapshot: bool = False
+    checksum: int = 0
+
+
+class Scaled(dict[str, int]):
+    """Venue text -> integer units, remembered: prices and sizes repeat. Bounded, exact."""
+
+    def __init__(self, exponent: int) -> None:
+        super().__init__()
+        self.exponent = exponent
+
+    def __missing__(self, text: str) -> int:
+        """Parse, check, remember."""
+        value = scaled_text(text, self.exponent)
+        if len(self) >= SCALED_MAX:
+            self.clear()
+        self[text] = value
+        return value
+
+
+def scaled_text(text: str, exponent: int) -> int:
+    """Return the decimal text times 10**exponent; ValueError unless exact and not negative."""
+    whole, _, fraction = text.partition(".")
+    digits = whole + fraction
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > DIGITS_MAX:
+        raise ValueError(f"not a plain decimal: {text[:60]!r}")
+    missing = exponent - len(fraction)
+    if missing >= 0:
+        return int(digits) * _TENS[missing]
+    units, rest = divmod(int(digits), _TENS[-missing])
+    if rest:
+        raise ValueError(f"{text} has more than {exponent} decimals")
+    return units
+
+
+class BookSide:
+    """One side: sorted keys (price times `sign`), touch last, quantities and texts beside them."""
+
+    __slots__ = ("keys", "quantities", "sign", "texts")
+
+    def __init__(self, sign: int, *, with_texts: bool) -> None:
+        self.sign = sign
+        self.keys: list[int] = []
+        self.quantities: list[int] = []
+        self.texts: list[Level] | None = [] if with_texts else None
+
+    def clear(self) -> None:
+        """Forget every level."""
+        self.keys.clear()
+        self.quantities.clear()
+        if self.texts is not None:
+            self.texts.clear()
+
+    def apply(self, levels: Iterable[Level], prices: Scaled, quantities: Scaled) -> None:
+        """Set absolute levels; quantity 0 deletes."""
+        keys, held, texts, sign = self.keys, self.quantities, self.texts, self.sign
+        for level in levels:
+            key = prices[level[0]] * sign
+            quantity = quantities[level[1]]
+            at = bisect_left(keys, key)
+            if at < len(keys) and keys[at] == key:
+                if quantity:
+                    held[at] = quantity
+                    if texts is not None:
+                        texts[at] = level
+                else:
+                    del keys[at], held[at]
+                    if texts is not None:
+                        del texts[at]
+            elif quantity:
+                keys.insert(at, key)
+                held.insert(at, quantity)
+                if texts is not None:
+                    texts.insert(at, level)
+        if len(keys) > LEVELS_MAX:
+            self._trim()
+
+    def _trim(self) -> None:
+        # The levels farthest from the touch go: no book grows without bound.
+        surplus = len(self.keys) - LEVELS_MAX
+        del self.keys[:surplus], self.quantities[:surplus]
+        if self.texts is not None:
+            del self.texts[:surplus]
+
+    def top(self, depth: int) -> list[int]:
+        """Return price, quantity, price, quantity ... best first, at most `depth` levels."""
+        prices = self.keys[: -depth - 1 : -1]
+        flat = [0] * (2 * len(prices))
+        flat[0::2] = prices if self.sign > 0 else [-key for key in prices]
+        flat[1::2] = self.quantities[: -depth - 1 : -1]
+        return flat
+
+
+class Book:
+    """Both sides of one venue's book, exact integers."""
+
+    __slots__ = ("asks", "bids", "prices", "quantities")
+
+    def __init__(
+        self, price_exponent: int, quantity_exponent: int, *, with_texts: bool = False
+    ) -> None:
+        self.prices = Scaled(price_exponent)
+        self.quantities = Scaled(quantity_exponent)
+        self.bids = BookSide(1, with_texts=with_texts)
+        self.asks = BookSide(-1, with_texts=with_texts)
+
+    def load(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
+        """Replace everything by a snapshot."""
+        self.bids.clear()
+        self.asks.clear()
+        self.apply(bids, asks)
+
+    def apply(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
+        """Set absolute levels on both sides; ValueError names text that is no exact level."""
+        self.bids.apply(bids, self.prices, self.quantities)
+        self.asks.apply(asks, self.prices, self.quantities)
+
+    @property
+    def best_bid(self) -> int | None:
+        """The highest bid, or None."""
+        return self.bids.keys[-1] if self.bids.keys else None
+
+    @property
+    def best_ask(self) -> int | None:
+        """The lowest ask, or None."""
+        return -self.asks.keys[-1] if self.asks.keys else None
+
+    def gap_units(self) -> int | None:
+        """Return best ask minus best bid: 0 is locked, negative crossed, None one-sided."""
+        bids, asks = self.bids.keys, self.asks.keys
+        return -asks[-1] - bids[-1] if bids and asks else None
+
+    def checksum(self) -> int:
+        """Return the CRC32 over the top 25 as OKX defines it: bid:qty:ask:qty interleaved."""
+        assert self.bids.texts is not None, "this book keeps no texts"
+        assert self.asks.texts is not None, "this book keeps no texts"
+        bids = self.bids.texts[: -CHECKSUM_LEVELS - 1 : -1]
+        asks = self.asks.texts[: -CHECKSUM_LEVELS - 1 : -1]
+        parts: list[str] = []
+        for i in range(max(len(bids), len(asks))):
+            if i < len(bids):
+                parts += bids[i][:2]
+            if i < len(asks):
+                parts += asks[i][:2]
+        return crc32(":".join(parts).encode())
+
+
+class BookKeeper:
+    """A book with its sync state, counters and rules; fed with deltas and snapshots, never waits.
+
+    `wants_snapshot` says that its owner must fetch (U_u) or resubscribe (prev_seq).
+    """
+
+    __slots__ = (
+        "_awaiting", "_buffer", "_last", "book", "checksum_bad", "checksum_ok", "crossed", "diffs",
+        "gaps", "locked", "policy", "reason", "resyncs", "stale", "state", "symbol", "ts_event_ns",
+        "wants_snapshot",
+    )  # fmt: skip
+
+    def __init__(
+        self, symbol: str, policy: Policy, price_exponent: int, quantity_exponent: int
+    ) -> None:
+        self.symbol = symbol
+        self.policy = policy
+        self.book = Book(price_exponent, quantity_exponent, with_texts=policy == "prev_seq")
+        self.state: BookState = "EMPTY"
+        self.reason = "never_synced"
+        self.wants_snapshot = False
+        self.ts_event_ns = 0
+        self.diffs = self.stale = self.gaps = self.resyncs = 0
+        self.checksum_ok = self.checksum_bad = self.crossed = self.locked = 0
+        self._last: int | None = None
+        self._awaiting = False
+        self._buffer: deque[BookDelta] = deque()
+
+    @property
+    def sequence(self) -> int:
+        """The venue's id of the last applied update; 0 before any."""
+        return self._last or 0
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """A snapshot is loaded, but no diff has joined it yet."""
+        return self.state == "SYNCING" and self._awaiting
+
+    def begin(self, reason: str = "subscribed") -> None:
+        """Start (again) to synchronise: everything before counts no more."""
+        if self.state != "EMPTY":
+            self.resyncs += 1
+        self.state, self.reason = "SYNCING", reason
+        self.wants_snapshot = True
+        self._last, self._awaiting = None, False
+        self._buffer.clear()
+
+    def disconnect(self, reason: str) -> None:
+        """The stream is gone: what is held is old from now on."""
+        if self.state == "EMPTY":
+            return
+        self.state, self.reason = "STALE", reason
+        self.wants_snapshot = False
+        self._last, self._awaiting = None, False
+        self._buffer.clear()
+
+    def on_snapshot(self, snapshot: BookDelta) -> None:
+        """Take a snapshot (U_u: from REST). Ignored unless synchronising."""
+        if self.state != "SYNCING":
+            return
+        confirmed = self._awaiting and self._last == snapshot.last and not self._buffer
+        if self._buffer and self._buffer[0].first > snapshot.last + 1:
+            self.reason = "snapshot_too_old"
+            self.wants_snapshot = True
+            return
+        try:
+            self.book.load(snapshot.bids, snapshot.asks)
+        except ValueError:
+            self._lose("malformed")
+            return
+        self._last, self._awaiting = snapshot.last, True
+        self.wants_snapshot = False
+        self.ts_event_ns = max(self.ts_event_ns, snapshot.ts_event_ns)
+        if confirmed:
+            self._look_at_touch()
+        buffered = self._buffer
+        self._buffer = deque()
+        while buffered and self.state in ("SYNCING", "LIVE"):
+            self._join(buffered.popleft())
+
+    def on_delta(self, delta: BookDelta) -> None:
+        """Take one message of the stream, whatever the state."""
+        if self.policy == "prev_seq":
+            self._chain(delta)
+        elif self.state == "LIVE" or self._awaiting:
+            self._join(delta)
+        elif self.state == "SYNCING":
+            if len(self._buffer) >= BUFFERED_MAX:
+                self._buffer.popleft()
+            self._buffer.append(delta)
+        elif self.state == "GAP":
+            self.stale += 1
+
+    # U_u: stale, joining, or contiguous; anything else is a gap.
+    def _join(self, delta: BookDelta) -> None:
+        last = self._last
+        assert last is not None, "a joined book has an id"
+        if delta.last <= last:
+            self.stale += 1
+            if self._awaiting:
+                self._look_at_touch()  # the snapshot is ahead of the stream: nothing is missing
+            return
+        if delta.first > last + 1:
+            self._lose("sequence")
+            return
+        self._take(delta)
+
+    # prev_seq: identity with the predecessor; ids jump, and fall when the venue was maintained.
+    def _chain(self, delta: BookDelta) -> None:
+        if delta.is_snapshot:
+            if self.state in ("SYNCING", "LIVE"):
+                self._take(delta, replaces=True)
+            return
+        if self.state != "LIVE":
+            self.stale += 1
+            return
+        if delta.previous is not None and delta.previous != self._last:
+            self._lose("sequence")
+        elif delta.previous is not None and delta.previous == delta.last:
+            self.ts_event_ns = delta.ts_event_ns  # an idle heartbeat
+        else:
+            self._take(delta)
+
+    # Apply a full message, then ids, checksum and a look at the touch; only then LIVE.
+    def _take(self, delta: BookDelta, *, replaces: bool = False) -> None:
+        apply = self.book.load if replaces else self.book.apply
+        try:
+            apply(delta.bids, delta.asks)
+        except ValueError:
+            self._lose("malformed")
+            return
+        self.wants_snapshot = False
+        self.diffs += 1
+        self._last = delta.last
+        self.ts_event_ns = delta.ts_event_ns
+        if delta.checksum and self.policy == "prev_seq":
+            if self.book.checksum() != delta.checksum & 0xFFFFFFFF:
+                self.checksum_bad += 1
+                self._lose("checksum")
+                return
+            self.checksum_ok += 1
+        self._look_at_touch()
+
+    def _look_at_touch(self) -> None:
+        spread = self.book.gap_units()
+        if spread is None or spread > 0:
+            self._awaiting = False
+            self.state, self.reason = "LIVE", ""
+            return
+        self.crossed += spread < 0
+        self.locked += spread == 0
+        self._lose("crossed" if spread < 0 else "locked")
+
+    def _lose(self, reason: str) -> None:
+        self.gaps += reason == "sequence"
+        self.state, self.reason = "GAP", reason
+        self.wants_snapshot = True
+        self._awaiting, self._last = False, None
+        self._buffer.clear()

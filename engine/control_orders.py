@@ -283,9 +283,9 @@ def _check_reply(reply: Future[Reply], view: Mapping[str, Any] | None) -> None:
 
 def _judged(view: dict[str, Any], wait: str) -> dict[str, Any]:
     status = view["status"]
-    reason = str(view.get("text") or view.get("code") or "no reason given")
+    reason = str(view.get("reason") or view.get("reason_code") or "no reason given")
     if status == "DENIED":
-        code = str(view.get("code") or "DENIED")
+        code = str(view.get("reason_code") or "DENIED")
         raise Outcome(code, f"denied: {reason}", EXIT_DENIED, view)
     if status == "REJECTED":
         raise Outcome("REJECTED", f"rejected by {view['venue']}: {reason}", EXIT_REJECTED, view)

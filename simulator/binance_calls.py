@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from simulator.binance_words import (
+    CANCEL_PARAMS,
     ENGINE_ERRORS,
     ApiError,
     Json,
@@ -65,8 +66,12 @@ class Calls:
             raise ApiError(401, -2015, "Invalid API-key, IP, or permissions for action.")
         if not params.get("signature"):
             raise ApiError(400, -1102, _missing("signature"))
-        right = hmac.new(account.api_secret.encode(), signed.encode(), sha256).hexdigest()
-        if not hmac.compare_digest(right.encode(), params["signature"].lower().encode()):
+        right = hmac.new(
+            account.api_secret.encode(), signed.encode("utf-8", "replace"), sha256
+        ).hexdigest()
+        if not hmac.compare_digest(
+            right.encode(), params["signature"].lower().encode("utf-8", "replace")
+        ):
             raise ApiError(400, -1022, "Signature for this request is not valid.")
         self.check_time(params)
         return account
@@ -114,7 +119,7 @@ class Calls:
         self, account: Account, params: Params, instrument: Instrument, wanted: NewOrder
     ) -> Json:
         order = self.venue.place(account.name, wanted, params.get("_via", "rest"))
-        fills = [f for f in self.venue.engine.fills[-500:] if f.order_id == order.order_id]
+        fills = self.venue.engine.fills_by_order.get(order.order_id, [])
         default = "ACK" if params.get("_via") == "" else "FULL"
         return placed_json(order, instrument, fills, params.get("newOrderRespType", default))
 
@@ -138,7 +143,7 @@ class Calls:
         if mode not in {"STOP_ON_FAILURE", "ALLOW_FAILURE"}:
             raise ApiError(400, -1102, _missing("cancelReplaceMode"))
         instrument, wanted = self._wanted(params)
-        old = {ours: params[theirs] for theirs, ours in _CANCEL_PARAMS.items() if theirs in params}
+        old = {ours: params[theirs] for theirs, ours in CANCEL_PARAMS.items() if theirs in params}
         canceled: Json | None = None
         try:
             canceled = self.cancel(account, old)
@@ -348,12 +353,6 @@ class Calls:
             raise ApiError(400, -1013, "Filter failure: NOTIONAL")
 
 
-_CANCEL_PARAMS = {
-    "symbol": "symbol",
-    "cancelNewClientOrderId": "newClientOrderId",
-    "cancelOrderId": "orderId",
-    "cancelOrigClientOrderId": "origClientOrderId",
-}
 _NO_RATES = {"buyer": "0.00000000", "seller": "0.00000000"}
 
 

@@ -31,6 +31,14 @@ ENGINE_ERRORS = {
     "quantity_below_filled": (400, -2038, "The requested amendment is invalid."),
 }  # fmt: skip
 
+# cancelReplace names its cancel parameters differently.
+CANCEL_PARAMS = {
+    "symbol": "symbol",
+    "cancelNewClientOrderId": "newClientOrderId",
+    "cancelOrderId": "orderId",
+    "cancelOrigClientOrderId": "origClientOrderId",
+}
+
 
 class ApiError(Exception):
     """Refused in the venue's own words."""

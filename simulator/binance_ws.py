@@ -76,7 +76,11 @@ class Streams:
             return
         try:
             message = json.loads(text)
-            method, params, request_id = message["method"], message.get("params"), message["id"]
+            method, params, request_id = (
+                str(message["method"]),
+                message.get("params"),
+                message["id"],
+            )
         except (ValueError, TypeError, KeyError):
             peer.send_json({"error": {"code": 2, "msg": "Invalid request: request is malformed"}})
             return
@@ -306,11 +310,15 @@ class WsApi:
             data = _balance_event(event, now_ms)
         else:
             return
-        for peer, subscribed in list(self._subscribed.items()):
-            for number, name in subscribed.items():
-                if name == account:
-                    message = {"subscriptionId": number, "event": data}
-                    peer.send_json(message, "private", symbol)
+        listeners = [
+            (peer, number)
+            for peer, subscribed in self._subscribed.items()
+            for number, name in subscribed.items()
+            if name == account
+        ]
+        strikes = self.hub.strikes("private", symbol) if listeners else frozenset()
+        for peer, number in listeners:
+            peer.send_json({"subscriptionId": number, "event": data}, strikes)
 
 
 def _balance_event(event: BalanceChanged, now_ms: int) -> Json:

@@ -65,6 +65,7 @@ class Engine:
         self.books = {symbol: Book(symbol, first_update_id) for symbol in instruments}
         self.orders: dict[int, Order] = {}
         self.fills: list[Fill] = []
+        self.fills_by_order: dict[int, list[Fill]] = {}
         self.events: list[Event] = []
         self.accepted = 0
         self.halted: set[str] = set()
@@ -167,6 +168,11 @@ class Engine:
         )  # fmt: skip
         self.next_order_id += 1
         self._trade(other, order, order.price, lots)
+
+    def add_fill(self, fill: Fill) -> None:
+        """Remember a client's fill."""
+        self.fills.append(fill)
+        self.fills_by_order.setdefault(fill.order_id, []).append(fill)
 
     def restore_order(self, order: Order) -> None:
         """Put an order from the log back; its reservation is already in the balances."""
@@ -286,7 +292,7 @@ class Engine:
             trade_id, order.order_id, order.account, order.client_order_id, order.symbol,
             order.side, price, lots, quote, fee, gets, is_maker, order.updated_ns,
         )  # fmt: skip
-        self.fills.append(fill)
+        self.add_fill(fill)
         if done:
             self._forget_open(order)
         self._report("TRADE", order, fill)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from simulator.instruments import Instrument, decimal_of, units_of
@@ -13,12 +14,13 @@ from simulator.okx_words import (
     Json,
     RowError,
     balance_json,
+    bill_id,
     fill_json,
     inst_id,
     inst_id_code,
     order_json,
 )
-from simulator.orders import Fill, NewOrder, Order, OrderType, Refused, Side, Stp, TimeInForce
+from simulator.orders import NewOrder, Order, OrderType, Refused, Side, Stp, TimeInForce
 from simulator.venue import Account, Venue, require
 
 CLIENT_ID = re.compile(r"[a-zA-Z0-9]{1,32}")
@@ -74,7 +76,9 @@ class Calls:
         return {"code": code, "msg": msg[code], "data": data}
 
     def _row(self, action: str, account: Account, row: Any, via: str, *, is_late: bool) -> Json:
+        # Only plain values count; a nested one is as good as missing.
         row = row if isinstance(row, dict) else {}
+        row = {k: v for k, v in row.items() if isinstance(v, str | int)}
         echo = {"clOrdId": str(row.get("clOrdId", "")), "ordId": str(row.get("ordId", "")),
                 "tag": "", "ts": str(self.venue.now_ms())}  # fmt: skip
         if action == "amend-order":
@@ -145,15 +149,18 @@ class Calls:
         """Answer the fills, newest first; pages by billId."""
         wanted, order_id = params.get("instId"), params.get("ordId")
         begin, end = _time(params, "begin", 0), _time(params, "end", 10**15)
-        found = [
-            fill_json(fill, self.venue.engine.instruments[fill.symbol])
+        after, before, limit = _page_bounds(params)
+        found = (
+            fill
             for fill in reversed(self.venue.engine.fills)
-            if fill.account == account.name
+            if before < bill_id(fill) < after
+            and fill.account == account.name
             and wanted in {None, "", inst_id(fill.symbol)}
             and order_id in {None, "", str(fill.order_id)}
             and begin <= fill.time_ns // 1_000_000 <= end
-        ]
-        return _cut(found, params, "billId")
+        )
+        instruments = self.venue.engine.instruments
+        return [fill_json(fill, instruments[fill.symbol]) for fill in islice(found, limit)]
 
     def balance(self, account: Account, params: Json) -> list[Json]:
         """Answer the balances."""
@@ -255,22 +262,21 @@ class Calls:
 
     def _page(self, orders: list[Order], params: Json) -> list[Json]:
         wanted, kind = params.get("instId"), params.get("ordType")
-        rows = [
-            self._order_json(order)
+        after, before, limit = _page_bounds(params)
+        wanted_orders = (
+            order
             for order in sorted(orders, key=lambda o: -o.order_id)
-            if wanted in {None, "", inst_id(order.symbol)}
+            if before < order.order_id < after
+            and wanted in {None, "", inst_id(order.symbol)}
             and (not kind or order.tag.split(":")[0] in kind.split(","))
             and self.venue.is_visible(order)
-        ]
-        return _cut(rows, params, "ordId")
+        )
+        return [self._order_json(order) for order in islice(wanted_orders, limit)]
 
     def _order_json(self, order: Order) -> Json:
-        fill: Fill | None = None
-        if order.filled:
-            fills = reversed(self.venue.engine.fills)
-            fill = next((f for f in fills if f.order_id == order.order_id), None)
-        out = order_json(order, self.venue.engine.instruments[order.symbol], fill)
-        return shown(out)
+        fills = self.venue.engine.fills_by_order.get(order.order_id)
+        instrument = self.venue.engine.instruments[order.symbol]
+        return shown(order_json(order, instrument, fills[-1] if fills else None))
 
 
 def shown(row: Json) -> Json:
@@ -292,7 +298,6 @@ def _time(params: Json, name: str, default: int) -> int:
     return int(text)
 
 
-def _cut(rows: list[Json], params: Json, key: str) -> list[Json]:
+def _page_bounds(params: Json) -> tuple[int, int, int]:
     after, before = _time(params, "after", 10**18), _time(params, "before", 0)
-    limit = max(1, min(PAGE_MAX, _time(params, "limit", PAGE_MAX)))
-    return [row for row in rows if before < int(row[key]) < after][:limit]
+    return after, before, max(1, min(PAGE_MAX, _time(params, "limit", PAGE_MAX)))

@@ -163,8 +163,10 @@ class Rest:
 
 def is_signed(account: Account, text: str, sign: str) -> bool:
     """Tell whether `sign` is this account's signature of the text."""
-    right = base64.b64encode(hmac.new(account.api_secret.encode(), text.encode(), sha256).digest())
-    return hmac.compare_digest(right, sign.encode())
+    right = base64.b64encode(
+        hmac.new(account.api_secret.encode(), text.encode("utf-8", "replace"), sha256).digest()
+    )
+    return hmac.compare_digest(right, sign.encode("utf-8", "replace"))
 
 
 def late(venue: Venue, expiry: str) -> Callable[[], bool]:

@@ -180,12 +180,17 @@ def order_event(event: OrderChanged, instrument: Instrument) -> Json:
     }  # fmt: skip
 
 
+def bill_id(fill: Fill) -> int:
+    """Return the id of the fill's own side; the two sides of a trade share a trade id."""
+    return fill.trade_id * 2 + (not fill.is_maker)
+
+
 def fill_json(fill: Fill, instrument: Instrument) -> Json:
     """Return a row of fills and fills-history."""
     return {
         "instType": "SPOT", "instId": inst_id(fill.symbol), "tradeId": str(fill.trade_id),
         "ordId": str(fill.order_id), "clOrdId": fill.client_order_id,
-        "billId": f"{fill.trade_id}{0 if fill.is_maker else 1}", "subType": "1", "tag": "",
+        "billId": str(bill_id(fill)), "subType": "1", "tag": "",
         "fillPx": plain(fill.price * instrument.tick_units),
         "fillSz": plain(fill.quantity * instrument.lot_units),
         "fillIdxPx": "", "fillPnl": "0", "fillPxVol": "", "fillPxUsd": "", "fillMarkVol": "",

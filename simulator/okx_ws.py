@@ -89,7 +89,11 @@ class Sockets:
         try:
             message = json.loads(text)
             op, args = message["op"], message["args"]
-            known = isinstance(args, list) and all(isinstance(arg, dict) for arg in args)
+            known = (
+                isinstance(op, str)
+                and isinstance(args, list)
+                and all(isinstance(arg, dict) for arg in args)
+            )
         except (ValueError, TypeError, KeyError):
             known = False
         if not known:
@@ -155,16 +159,16 @@ class Sockets:
                 self.on_book(symbol)  # nothing was ever published: take the book as it is
             stale = book.old and self._venue.faults.take("stale_snapshot", "book", symbol)
             view = book.old[0] if stale else None
-            peer.send_json(book.snapshot(self._ts(), view), "book", symbol)
+            peer.send_json(book.snapshot(self._ts(), view), self.hub.strikes("book", symbol))
         elif channel in {"books5", "bbo-tbt"}:
-            peer.send_json(self._small(channel, inst), "book", self._calls.symbols[inst].symbol)
+            peer.send_json(self._small(channel, inst))
         elif channel == "tickers":
             data = [self._market.ticker(self._calls.symbols[inst])]
             peer.send_json({"arg": arg, "data": data})
         elif channel == "account":
             account = self._venue.accounts[peer.account]
             row = balance_json(self._venue.balances(account.name), self._venue.now_ms())
-            peer.send_json({"arg": arg, "data": [row]}, "private")
+            peer.send_json({"arg": arg, "data": [row]})
 
     async def _act(self, peer: Peer, op: str, args: list[Json], message: Json) -> None:
         action, on = OPS[op]
@@ -239,15 +243,17 @@ class Sockets:
             self._tell(event.account, "account", balance_json(both, self._venue.now_ms()), None)
 
     def _tell(self, name: str, channel: str, row: Json, symbol: str | None) -> None:
-        for peer in list(self.hub.peers):
-            if not peer.account or self._venue.accounts[peer.account].name != name:
-                continue
-            for arg in list(peer.args.values()):
-                if arg.get("channel") != channel:
-                    continue
-                if symbol is None or arg.get("instId") in {None, "", inst_id(symbol)}:
-                    full_arg = {**arg, "uid": "1"}
-                    peer.send_json({"arg": full_arg, "data": [row]}, "private", symbol)
+        listeners = [
+            (peer, arg)
+            for peer in self.hub.peers
+            if peer.account and self._venue.accounts[peer.account].name == name
+            for arg in peer.args.values()
+            if arg.get("channel") == channel
+            and (symbol is None or arg.get("instId") in {None, "", inst_id(symbol)})
+        ]
+        strikes = self.hub.strikes("private", symbol) if listeners else frozenset()
+        for peer, arg in listeners:
+            peer.send_json({"arg": {**arg, "uid": "1"}, "data": [row]}, strikes)
 
     def every_second(self) -> None:
         """Heartbeats of quiet books, tickers, idle connections, old views."""

@@ -1,8 +1,8 @@
 """WebSocket connections: bounded queues out, fan-out by channel, and the faults of a stream.
 
 Each peer has one writer, so frames leave in the order they were sent. A peer that does not read
-fast enough is cut, as venues do. The peer knows nothing of what frames mean, except that `tag`
-says whether a frame is book data, private, or neither.
+fast enough is cut, as venues do. The peer knows nothing of what frames mean; a `tag` says
+whether a frame is book data, private, or neither, and a fault hits a frame for all its receivers.
 """
 
 import asyncio
@@ -17,6 +17,12 @@ from simulator.venue import Venue
 
 QUEUE_MAX = 10_000
 FRAME_BYTES_MAX = 256 * 1024
+# The faults a frame can be hit by, by its tag.
+_ANY = ("ws_gap", "ws_reorder", "ws_duplicate")
+STRIKES = {
+    "book": (*_ANY, "ws_corrupt_level", "bad_checksum"),
+    "private": (*_ANY, "private_event_lost", "private_event_duplicate"),
+}
 
 
 class Peer:
@@ -37,18 +43,18 @@ class Peer:
         self._queue: asyncio.Queue[str | bytes | None] = asyncio.Queue(QUEUE_MAX)
         self._held: str | None = None
 
-    def send(self, frame: str, tag: str = "", symbol: str | None = None) -> None:
-        """Queue a frame; the faults for its tag apply."""
-        for text in self._through_faults(frame, tag, symbol) if tag else [frame]:
+    def send(self, frame: str, strikes: frozenset[str] = frozenset()) -> None:
+        """Queue a frame; `strikes` are the faults that hit it (see `Hub.strikes`)."""
+        for text in self._through(frame, strikes):
             try:
                 self._queue.put_nowait(text)
             except asyncio.QueueFull:
                 self.abort()
                 return
 
-    def send_json(self, message: Any, tag: str = "", symbol: str | None = None) -> None:
+    def send_json(self, message: Any, strikes: frozenset[str] = frozenset()) -> None:
         """Queue a message as JSON."""
-        self.send(json.dumps(message, separators=(",", ":")), tag, symbol)
+        self.send(json.dumps(message, separators=(",", ":")), strikes)
 
     def send_ping(self, payload: bytes) -> None:
         """Queue a protocol ping."""
@@ -99,26 +105,23 @@ class Peer:
             except (ConnectionError, RuntimeError):
                 return  # the reader notices the end as well
 
-    def _through_faults(self, frame: str, tag: str, symbol: str | None) -> list[str]:
-        faults = self._venue.faults
-        if faults.take("ws_gap", tag, symbol):
+    def _through(self, frame: str, strikes: frozenset[str]) -> list[str]:
+        if not strikes and self._held is None:
+            return [frame]
+        if strikes & {"ws_gap", "private_event_lost"}:
             return []
-        if tag == "private" and faults.take("private_event_lost", tag, symbol):
-            return []
-        if tag == "book" and faults.take("ws_corrupt_level", tag, symbol):
+        if "ws_corrupt_level" in strikes:
             frame = _corrupt_level(frame)
-        if tag == "book" and faults.take("bad_checksum", tag, symbol):
+        if "bad_checksum" in strikes:
             frame = _bad_checksum(frame)
-        if faults.take("ws_reorder", tag, symbol):
-            held, self._held = self._held, frame
-            return [] if held is None else [held]
+        if "ws_reorder" in strikes and self._held is None:
+            self._held = frame
+            return []
         out = [frame]
         if self._held is not None:
             out.append(self._held)
             self._held = None
-        if faults.take("ws_duplicate", tag, symbol):
-            out.append(frame)
-        if tag == "private" and faults.take("private_event_duplicate", tag, symbol):
+        if strikes & {"ws_duplicate", "private_event_duplicate"}:
             out.append(frame)
         return out
 
@@ -155,8 +158,15 @@ class Hub:
         listeners = self.on_channel(channel)
         if listeners:
             frame = json.dumps(message, separators=(",", ":"))
+            strikes = self.strikes(tag, symbol)
             for peer in listeners:
-                peer.send(frame, tag, symbol)
+                peer.send(frame, strikes)
+
+    def strikes(self, tag: str, symbol: str | None) -> frozenset[str]:
+        """Return the faults that hit the next frame, once for all who get it."""
+        kinds = STRIKES.get(tag, ())
+        take = self._venue.faults.take
+        return frozenset(kind for kind in kinds if take(kind, tag, symbol) is not None)
 
     def matching(self, on: str) -> list[Peer]:
         """Return the peers a stream fault is about."""

@@ -287,7 +287,7 @@ class Venue:
             if line["kind"] == "order":
                 orders[line["venue_order_id"]] = line
             elif line["kind"] == "fill":
-                self.engine.fills.append(fill_of(line, self.engine.instruments))
+                self.engine.add_fill(fill_of(line, self.engine.instruments))
             elif line["kind"] == "balance":
                 balances[line["account"], line["asset"]] = line
         for (account, asset), line in balances.items():

@@ -92,7 +92,7 @@ def _verify(folder: Path) -> Mapping[str, Any]:
 @fault_app.command("list")
 def fault_list(context: typer.Context) -> None:
     """List the kinds of faults, and those that are waiting to happen."""
-    show(context, ask(context, "fault.list"))
+    show(context, ask(context, "fault.list"), "fault")
 
 
 @fault_app.command("inject")
@@ -143,7 +143,7 @@ def config_show(
     """Show every effective value and where it comes from; secrets stay hidden."""
     found = _load(context, file)
     settings = found.settings()
-    if options(context).screen.format != "table":
+    if not options(context).screen.is_table:
         show(context, settings)
         return
     rows = [

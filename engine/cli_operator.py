@@ -56,14 +56,38 @@ def journal_tail(
     """Show the newest records."""
     with Client(options(context).state_dir) as client:
         records = client.request("journal.tail", count=count, after_seq=after_seq)
-        show(context, records, "record")
+        _show_records(context, records)
         seq = records[-1]["seq"] if records else after_seq or 0
         while follow:
             time.sleep(FOLLOW_PAUSE_S)
             records = client.request("journal.tail", count=1_000, after_seq=seq)
             if records:
-                show(context, records, "record")
+                _show_records(context, records)
                 seq = records[-1]["seq"]
+
+
+# For people one line a record: what it is, and its fields as words.
+def _show_records(context: typer.Context, records: list[dict[str, Any]]) -> None:
+    if options(context).screen.is_table:
+        records = [
+            {
+                "seq": record["seq"],
+                "kind": record["kind"],
+                "fields": " ".join(
+                    f"{k}={v}"
+                    for k, v in _fields(record).items()
+                    if k not in ("seq", "kind", "schema")
+                ),
+            }
+            for record in records
+        ]
+    show(context, records)
+
+
+def _fields(record: dict[str, Any]) -> dict[str, Any]:
+    order = record.get("order")
+    rest = {k: v for k, v in record.items() if k != "order"}
+    return {**(order if isinstance(order, dict) else {}), **rest}
 
 
 @journal_app.command("verify")

@@ -20,7 +20,8 @@ from engine.trading.instrument import (
 
 BTC = Instrument(
     venue="binance", symbol="BTC/USDT", venue_symbol="BTCUSDT", base="BTC", quote="USDT",
-    tick_size=Decimal("0.05"), lot_size=Decimal("0.00001"), quantity_min=Decimal("0.0001"), quantity_max=Decimal(100),
+    tick_size=Decimal("0.05"), lot_size=Decimal("0.00001"), quantity_min=Decimal("0.0001"),
+    quantity_max=Decimal(100),
     notional_min=Decimal(5), maker_fee=Decimal("0.001"), taker_fee=Decimal("0.001"),
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ import stat
 import struct
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from loguru import logger
 
@@ -45,7 +45,7 @@ _CREDENTIALS: Final = struct.Struct("3i")
 class SocketTaken(CoreError):
     """Another core answers on the control socket of this state folder."""
 
-    exit_code: ClassVar[int] = EXIT_LOCKED
+    exit_code: int = EXIT_LOCKED
 
 
 class ControlServer:

@@ -10,7 +10,7 @@ CoreError
 +-- Fenced             this incarnation was replaced; it may touch nothing any more
 """
 
-from typing import ClassVar, Final
+from typing import Final
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -31,7 +31,7 @@ EXIT_CONFIG: Final = 78
 class CoreError(Exception):
     """Base of every error this program raises on purpose. `exit_code` if it ends the program."""
 
-    exit_code: ClassVar[int] = EXIT_FAILED
+    exit_code: int = EXIT_FAILED
 
 
 class Refused(CoreError):
@@ -58,7 +58,7 @@ class MessageError(CoreError):
 class ConfigError(CoreError):
     """The configuration is wrong. Carries every problem found, one a line."""
 
-    exit_code: ClassVar[int] = EXIT_CONFIG
+    exit_code: int = EXIT_CONFIG
 
 
 class IllegalTransition(CoreError):

@@ -297,11 +297,9 @@ class OrderTable:
             return False
         parent = ParentOrder(ParentState(event.order, event.plan, list(event.children)))
         self._parents[parent_id] = parent
-        for child_id in event.children:
-            child = self._orders.get(child_id)
-            if child is not None:
-                parent.children[child_id] = child
-                self._closed.pop(child_id, None)
+        if any(child_id in self._orders for child_id in event.children):
+            for order in self._orders.values():  # in order of arrival, as after a restart
+                self._link(order)
         self._settle_family(parent_id)
         return True
 
@@ -314,9 +312,14 @@ class OrderTable:
 
     def _adopt(self, order: Order) -> None:
         self._orders[order.order_id] = order
+        self._link(order)
+
+    # A child belongs to the parent that its own spec names, and leaves the history with it.
+    def _link(self, order: Order) -> None:
         parent = self._parents.get(order.spec.parent_id or "")
         if parent is not None:
             parent.children[order.order_id] = order
+            self._closed.pop(order.order_id, None)
 
     def _index(self, order: Order) -> None:
         if order.venue_order_id is not None:

@@ -163,6 +163,17 @@ def test_bytes_that_are_no_snapshot_are_refused():
             OrderTable.from_bytes(data)
 
 
+def test_a_child_belongs_to_the_parent_its_own_spec_names_also_after_a_restart():
+    table = OrderTable()
+    for event in (f.denied(f.spec("b")), f.approved(child("a")), parent_accepted()):
+        table.apply(event)
+    again = OrderTable.from_bytes(table.to_bytes())
+    for known in (table, again):
+        assert [o.order_id for o in known.children("p")] == ["a"]
+        known.apply(f.canceled("a"))
+    assert again.to_bytes() == table.to_bytes()
+
+
 IDS = ("a", "b", "c", "d")
 MAKERS = (
     lambda i, n: f.approved(f.spec(i, parent_id="p" if i in "ab" else None)),

@@ -39,7 +39,7 @@ from engine.errors import (
 from engine.faultpoints import FaultPoints
 from engine.ids import UlidIds
 from engine.journal import Identity, Journal, JournalError
-from engine.logs import configure
+from engine.logs import configure, secrets_of
 from engine.messages.base import Message
 from engine.messages.commands import Append, CancelOrders, Halt, Tick
 from engine.messages.events import EngineStarted, EngineStopped
@@ -377,7 +377,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_CONFIG
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    configure(config)
+    configure(config.log, config.state_dir, secrets_of(config))
     core = Core(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda n, _: _on_signal(core, n))

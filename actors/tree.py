@@ -143,6 +143,7 @@ def _essential(
         essential=True,
         on_give_up="halt_exit",
         exit_code=exit_code,
+        park_after=0 if slow else 3,  # a record that cannot be written is never set aside
         stuck_after_s=30.0 if slow else settings.supervision.stuck_after_s,
     )
 

@@ -35,15 +35,10 @@ class Gate:
         self._closed: set[str] = set()
 
     def set(self, symbols: Sequence[str], *, closed: bool) -> None:
-        """Close or open it; no symbols means all of them."""
+        """Be as told from here on: closed for everything, or for just these symbols."""
         with self._lock:
-            if not symbols:
-                self._all_closed = closed
-                self._closed.clear()
-            elif closed:
-                self._closed.update(symbols)
-            else:
-                self._closed.difference_update(symbols)
+            self._all_closed = closed
+            self._closed = set(symbols)
 
     @contextmanager
     def passing(self, symbol: str, expires_mono_ns: int) -> Iterator[None]:

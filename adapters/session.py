@@ -87,6 +87,7 @@ class Session:
         self._health_ns = 0
         self.stopping = threading.Event()
         self.is_ready = False
+        self._introduction: AdapterReady | None = None
         venue = dialect(config)
         self._venue = venue
         self.governor = RateGovernor(venue.rest.scopes, clock, config.rate_limit_share)
@@ -204,7 +205,8 @@ class Session:
         self.public.set_instruments(instruments)
         self.is_ready = True
         self.deliver(LinkChanged(name, "rest", True, "instruments loaded", self.clock.mono_ns()))
-        self.deliver(AdapterReady(name, self.session_id, instruments, [self.config.account]))
+        self._introduction = AdapterReady(name, self.session_id, instruments, [self.config.account])
+        self.deliver(self._introduction)
         self.open_links()
 
     def open_links(self) -> None:
@@ -266,6 +268,8 @@ class Session:
 
     def republish(self) -> None:
         """Tell every book and link anew, from a thread of our own."""
+        if self._introduction is not None:
+            self.deliver(self._introduction)
 
         def tell(rest: CcxtRest) -> None:
             del rest

@@ -289,8 +289,9 @@ class Cell:
                 assert life.actor is not None
                 hook = life.actor.recovered if life.actor.durable else life.actor.ready
                 self._flush(life, life.actor.run_hook(hook), woken, now_ns)
-                life.phase = Phase.RUNNING
-                self._host.entered(self, life, "running")
+                if life.phase is Phase.LOADED:
+                    life.phase = Phase.RUNNING
+                    self._host.entered(self, life, "running")
             if life.phase is Phase.STOPPING:
                 self._stop(life)
         except BaseException as error:  # noqa: BLE001  a named seam: the actor base
@@ -337,7 +338,9 @@ class Cell:
     def _load(self, life: Life, passed: BarrierPassed) -> None:
         try:
             self._host.load(self, life, passed.seq)
-            life.phase = Phase.LOADED
+            # Unless a stop came in between.
+            if life.phase is Phase.LOADING:
+                life.phase = Phase.LOADED
         except BaseException as error:  # noqa: BLE001  a named seam: the actor base
             self._host.crashed(self, life, None, error)
         else:

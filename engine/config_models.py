@@ -148,6 +148,15 @@ class Credentials(Section):
     api_secret: SecretStr | None = None
     passphrase: SecretStr | None = None
 
+    def given(self) -> dict[str, str]:
+        """Return the keys that are set, in the clear, for the adapter alone."""
+        held = {
+            "api_key": self.api_key,
+            "api_secret": self.api_secret,
+            "passphrase": self.passphrase,
+        }
+        return {name: secret.get_secret_value() for name, secret in held.items() if secret}
+
     @model_validator(mode="after")
     def _key_with_its_secret(self) -> Self:
         if (self.api_key is None) != (self.api_secret is None):

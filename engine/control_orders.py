@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from engine.control_args import Args, bad, check_symbol, check_venue
 from engine.control_hub import Hub

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from engine.errors import MessageError
 

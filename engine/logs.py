@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 SECRET_LENGTH_MIN: Final = 4
 HIDDEN: Final = "***"
+# As functions: to a text of its own loguru would add the traceback, with whatever stands in it.
 _CONSOLE: Final = (
-    "<dim>{time:HH:mm:ss.SSS}</dim> <level>{level: <7}</level> {message}{extra[fields]}"
+    "<dim>{time:HH:mm:ss.SSS}</dim> <level>{level: <7}</level> "
+    "{message}{extra[fields]}{extra[trace]}\n"
 )
+_LINE: Final = "{extra[line]}\n"
 
 
 def configure(log: Log, state_dir: Path, secrets: Iterable[str] = ()) -> None:

@@ -148,6 +148,8 @@ class Supervisor:
     def kill(self, name: str) -> None:
         """End an actor as a drill: it restarts at once, and it does not count."""
         cell = self._cell(name)
+        if cell.state not in ALIVE:
+            return
         self._restarts.end(cell, cell.life, None, Killed(f"{name} was killed on request"))
 
     def restart(self, name: str) -> None:

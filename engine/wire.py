@@ -29,7 +29,9 @@ def unpack(data: bytes) -> Any:
     Raises:
         MessageError: the bytes are not MessagePack, or larger than any answer may be.
     """
+    if len(data) > BODY_MAX_BYTES:
+        raise MessageError(f"reply body: {len(data)} bytes, more than {BODY_MAX_BYTES}")
     try:
-        return msgpack.unpackb(data, max_buffer_size=BODY_MAX_BYTES, strict_map_key=True)
+        return msgpack.unpackb(data, strict_map_key=True)
     except (ValueError, msgpack.UnpackException) as error:
         raise MessageError(f"reply body: {error}") from error

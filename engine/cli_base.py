@@ -1,0 +1,142 @@
+"""What every command of the CLI shares: common options, one request, one way to fail.
+
+An error ends as one sentence on stderr and an exit code of engine/errors.py, never a traceback.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+
+from engine.client import Client, RequestRefused, RequestUnknown
+from engine.errors import (
+    EXIT_CONFIG,
+    EXIT_FAILED,
+    EXIT_UNKNOWN,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    ConfigError,
+    CoreError,
+    Unreachable,
+)
+from engine.views import Screen
+
+
+@dataclass
+class Options:
+    """The options that every command takes, before or behind its name."""
+
+    screen: Screen
+    state_dir: Path | None
+
+
+_COMMON: Final = {"--json": 0, "-o": 1, "--output": 1, "--state-dir": 1, "--color": 1}
+
+
+def group(text: str) -> typer.Typer:
+    """Return an empty group of commands."""
+    return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None)
+
+
+def ask(context: typer.Context, op: str, **arguments: Any) -> Any:
+    """Send one request to the core and return its result."""
+    with Client(options(context).state_dir) as client:
+        return client.request(op, **arguments)
+
+
+def options(context: typer.Context) -> Options:
+    """Return the common options of a command."""
+    found = context.obj
+    assert isinstance(found, Options)
+    return found
+
+
+def show(context: typer.Context, value: Any, kind: str = "") -> None:
+    """Print an answer in the wanted format."""
+    options(context).screen.show(value, kind)
+
+
+def usage(text: str) -> typer.BadParameter:
+    """Return an error of the command line: a sentence and exit 2."""
+    return typer.BadParameter(text)
+
+
+def hoist(arguments: list[str]) -> list[str]:
+    """Return the command line with the common options in front, wherever they were written."""
+    front: list[str] = []
+    rest: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        word = waiting.pop(0)
+        name, equals, _ = word.partition("=")
+        if word == "--":
+            return [*front, *rest, word, *waiting]
+        if name not in _COMMON or (equals and not _COMMON[name]):
+            rest.append(word)
+            continue
+        front.append(word)
+        if _COMMON[name] and not equals and waiting:
+            front.append(waiting.pop(0))
+    return [*front, *rest]
+
+
+def check_signs(arguments: list[str]) -> None:
+    """Refuse a negative number with a sentence; the parser would take it for an option."""
+    for word in arguments:
+        if re.fullmatch(r"-[\d.][\d.eE+-]*", word):
+            raise usage(f"{word} is negative; quantities and prices are more than zero")
+
+
+def run(app: typer.Typer, given: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    hoisted = hoist(given)
+    return _guarded(lambda: _run(app, hoisted), _screen(hoisted))
+
+
+def _run(app: typer.Typer, given: list[str]) -> None:
+    try:
+        check_signs(given)
+    except typer.BadParameter as error:
+        sys.stderr.write(f"xcore: {error.message}\n")
+        sys.exit(EXIT_USAGE)
+    app(args=given, prog_name="xcore")
+
+
+# What the common options say, for an error that ends the command before it could show anything.
+def _screen(given: list[str]) -> Screen:
+    if "--json" in given:
+        return Screen("json")
+    return Screen("jsonl" if "jsonl" in given else "json" if "json" in given else "table")
+
+
+def _guarded(run: Callable[[], None], screen: Screen) -> int:
+    try:
+        run()
+    except (RequestRefused, RequestUnknown) as error:
+        if error.result:
+            many = screen.format == "table" and not isinstance(error.result, list)
+            screen.show([error.result] if many else error.result, "order")
+        return _sorry(error.text, error.exit_code)
+    except Unreachable as error:
+        return _sorry(str(error), EXIT_UNREACHABLE)
+    except ConfigError as error:
+        return _sorry(str(error), EXIT_CONFIG)
+    except CoreError as error:
+        return _sorry(str(error), EXIT_FAILED)
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        sys.stderr.close()
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return _sorry("interrupted; what was sent may have been carried out", EXIT_UNKNOWN)
+    except Exception as error:  # noqa: BLE001  the last seam: a person gets a sentence, not a traceback
+        return _sorry(f"failed inside: {type(error).__name__}: {error}", EXIT_FAILED)
+    return 0
+
+
+def _sorry(text: str, code: int) -> int:
+    sys.stderr.write(f"xcore: {text}\n")
+    return code

@@ -1,0 +1,180 @@
+"""The CLI's commands for whoever runs the core: actors, journal, faults, configuration."""
+
+import time
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from engine.cli_base import ask, group, options, show, usage
+from engine.client import Client, find_state_dir
+from engine.errors import EXIT_FAILED, ConfigError, Unreachable
+from engine.views import Screen
+
+FOLLOW_PAUSE_S: Final = 0.3
+VERIFY_FIELDS: Final = ("ok", "records", "head_seq", "first_bad_seq", "problem")
+
+actor_app = group("The actors and their supervisor.")
+journal_app = group("The journal.")
+fault_app = group("Faults of the simulated venues (demo mode).")
+config_app = group("The configuration; needs no running core.")
+
+
+# --- actors ---------------------------------------------------------------------------------------
+
+
+@actor_app.command("tree")
+def actor_tree(context: typer.Context) -> None:
+    """Show every actor with its state, restarts and mailbox."""
+    show(context, ask(context, "actor.tree"), "actor")
+
+
+@actor_app.command("kill")
+def actor_kill(context: typer.Context, name: str) -> None:
+    """Crash an actor as a drill; its supervisor brings it back."""
+    show(context, ask(context, "actor.kill", name=name))
+
+
+@actor_app.command("restart")
+def actor_restart(context: typer.Context, name: str) -> None:
+    """Stop an actor and start it again from its snapshot and the journal."""
+    show(context, ask(context, "actor.restart", name=name))
+
+
+# --- journal --------------------------------------------------------------------------------------
+
+
+@journal_app.command("tail")
+def journal_tail(
+    context: typer.Context,
+    count: Annotated[int, typer.Option("-n", "--count", help="How many records.")] = 20,
+    after_seq: Annotated[int | None, typer.Option(help="Those after this seq instead.")] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="And those to come.")] = False,
+) -> None:
+    """Show the newest records."""
+    with Client(options(context).state_dir) as client:
+        records = client.request("journal.tail", count=count, after_seq=after_seq)
+        show(context, records, "record")
+        seq = records[-1]["seq"] if records else after_seq or 0
+        while follow:
+            time.sleep(FOLLOW_PAUSE_S)
+            records = client.request("journal.tail", count=1_000, after_seq=seq)
+            if records:
+                show(context, records, "record")
+                seq = records[-1]["seq"]
+
+
+@journal_app.command("verify")
+def journal_verify(context: typer.Context) -> None:
+    """Check every record, the hash chain and the high-water mark; works without a running core."""
+    folder = find_state_dir(options(context).state_dir)
+    try:
+        report = ask(context, "journal.verify")
+    except Unreachable:
+        report = _verify(folder)
+    show(context, report)
+    if not report["ok"]:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _verify(folder: Path) -> Mapping[str, Any]:
+    if not folder.is_dir():
+        raise usage(f"there is no state folder {folder}")
+    report: Any = import_module("engine.journal").verify_folder(folder)
+    return {"schema": 1, **{name: getattr(report, name) for name in VERIFY_FIELDS}}
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+@fault_app.command("list")
+def fault_list(context: typer.Context) -> None:
+    """List the kinds of faults, and those that are waiting to happen."""
+    show(context, ask(context, "fault.list"))
+
+
+@fault_app.command("inject")
+def fault_inject(
+    context: typer.Context,
+    kind: str,
+    venue: Annotated[str, typer.Option(help="At which venue.")],
+    on: Annotated[str, typer.Option(help="order, cancel, query or book.")] = "order",
+    count: Annotated[int, typer.Option(help="How many times.")] = 1,
+) -> None:
+    """Make a simulated venue misbehave."""
+    show(context, ask(context, "fault.inject", kind=kind, venue=venue, on=on, count=count))
+
+
+@fault_app.command("clear")
+def fault_clear(context: typer.Context) -> None:
+    """Take back every fault that has not happened yet."""
+    show(context, ask(context, "fault.clear"))
+
+
+# --- configuration --------------------------------------------------------------------------------
+
+
+@config_app.command("check")
+def config_check(
+    context: typer.Context, file: Annotated[Path | None, typer.Argument()] = None
+) -> None:
+    """Check a configuration: every problem at once, each with its line."""
+    found = _load(context, file)
+    show(
+        context,
+        {
+            "schema": 1,
+            "ok": True,
+            "file": None if found.source is None else str(found.source),
+            "mode": found.mode,
+            "name": found.name,
+            "venues": list(found.venues),
+            "state_dir": str(found.state_dir),
+        },
+    )
+
+
+@config_app.command("show")
+def config_show(
+    context: typer.Context, file: Annotated[Path | None, typer.Argument()] = None
+) -> None:
+    """Show every effective value and where it comes from; secrets stay hidden."""
+    found = _load(context, file)
+    settings = found.settings()
+    if options(context).screen.format != "table":
+        show(context, settings)
+        return
+    rows = [
+        {"key": key, "value": value, "from": found.origins.get(key, "default")}
+        for key, value in _flat(settings)
+    ]
+    show(context, rows)
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON Schema of config.yaml, for editors."""
+    from engine import config  # noqa: PLC0415  pydantic only where it is needed
+
+    Screen("json").show(config.json_schema())
+
+
+def _load(context: typer.Context, file: Path | None) -> Any:
+    from engine import config  # noqa: PLC0415  pydantic only where it is needed
+
+    if file is not None and file.is_dir():
+        raise ConfigError(f"{file} is a folder, not a configuration file")
+    path = config.default_path() if file is None else file
+    return config.load(path, state_dir=options(context).state_dir)
+
+
+def _flat(value: Any, path: str = "") -> list[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        return [
+            row
+            for key, part in value.items()
+            for row in _flat(part, f"{path}.{key}" if path else key)
+        ]
+    return [(path, value)]

@@ -38,7 +38,7 @@ from engine.messages.events import (
     TradingHalted,
     TradingResumed,
 )
-from engine.messages.market import ConsolidatedBook
+from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import AdapterReady, Instrument
 from engine.trading.money import plain, split_symbol
 from engine.trading.orders import OrderTable
@@ -117,6 +117,9 @@ class RiskPnLActor(Actor):
         """Keep the trading rules of a venue."""
         for instrument in message.instruments:
             self.instruments[message.venue, instrument.symbol] = instrument
+
+    def on_venue_state(self, message: VenueState) -> None:
+        """Part of a venue's introduction; the gate judges by books and instruments alone."""
 
     def mid(self, symbol: str) -> tuple[Decimal, int] | None:
         """Return the consolidated mid of a symbol and its age in ns."""

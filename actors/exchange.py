@@ -5,6 +5,8 @@ comparison with the venue's own account before anything may trade, the gate that
 market data passed on as it came. The orders' half is actors/exchange_orders.py.
 """
 
+from decimal import Decimal
+
 from actors.exchange_orders import QUERY_MAX_S, ExchangeConfig, VenueOrders
 from engine.clock import NS_PER_S
 from engine.messages.commands import (
@@ -31,6 +33,7 @@ from engine.messages.port import (
 )
 
 QUIET_NS = NS_PER_S // 2
+FIRST_LOOK_S = 0.1
 
 __all__ = ["ExchangeActor", "ExchangeConfig"]
 
@@ -45,6 +48,7 @@ class ExchangeActor(VenueOrders):
         self.gate_closed = False
         self.private_up = False
         self.reconciliations = 0
+        self.first_look: tuple[set[tuple[str, str]], dict[str, Decimal]] | None = None
 
     def recovered(self) -> None:
         """Take up the orders, and wait for the adapter to say what it has."""
@@ -115,21 +119,34 @@ class ExchangeActor(VenueOrders):
                 self._set_state("DEGRADED", f"reconciliation failed: {message.text}")
             self.schedule(QUERY_MAX_S, Tick("reconcile"), key="reconcile")
             return
+        account_is_known = message.account in self.state.cursors
+        if not account_is_known and not self._is_first_look_proven(message):
+            return
         seen = {report.venue_order_id for report in message.open_orders}
         for report in message.open_orders:
             self.take_report(report)
-        for fill in message.fills:
+        for fill in message.fills if account_is_known else ():
             self.take_fill(fill)
         for order in self.state.open_orders():
             told = order.venue_order_id is not None and order.venue_order_id not in seen
             if order.status == "UNKNOWN" or (told and order.ts_last_ns < message.asked_wall_ns):
                 self.query(order)
-        account_is_known = message.account in self.state.cursors
-        if self.state.fills_since_cursor or not account_is_known:
+        if not account_is_known or (self.state.fills_since_cursor and not self.orphans):
             self.emit(VenueReconciled(self.config.venue, message.account, message.asked_wall_ns))
         self._report_balances(message)
         if self.venue_state in ("RECONCILING", "DEGRADED", "DOWN") and self.private_up:
             self._set_state("READY", "")
+
+    # At first contact what has been filled is in the balances, and must not be counted again. Orders,
+    # fills and balances are asked one after the other, so two looks in a row have to agree.
+    def _is_first_look_proven(self, message: ReconcileResult) -> bool:
+        fills = {(fill.venue_order_id, fill.trade_id) for fill in message.fills}
+        look = fills, {b.asset: b.free + b.locked for b in message.balances}
+        before, self.first_look = self.first_look, look
+        if before == look:
+            return True
+        self.schedule(FIRST_LOOK_S, Tick("reconcile"), key="reconcile")
+        return False
 
     def _report_balances(self, message: ReconcileResult) -> None:
         busy = any(o.is_in_flight or o.missing_fills for o in self.state.open_orders())

@@ -209,9 +209,10 @@ class VenueOrders(Actor):
     def take_fill(self, fill: FillReport) -> None:
         """Turn one execution into its event, once."""
         order = self._find(fill)
+        foreign = order is None or order.spec.origin == "EXTERNAL"
+        if foreign and fill.ts_event_ns < self.state.opened_ns(fill.account):
+            return  # it is in the opening balances
         if order is None:
-            if fill.ts_event_ns < self.state.opened_ns(fill.account):
-                return  # it is in the opening balances
             held = self.orphans.setdefault(fill.venue_order_id, [])
             if all(f.trade_id != fill.trade_id for f in held):
                 held.append(fill)

@@ -115,7 +115,7 @@ class VenueOrders(Actor):
             elif order.status == "UNKNOWN":
                 self._query_soon(order)
             elif order.status == "PENDING_CANCEL":
-                self.schedule(CANCEL_GRACE_S, Tick("cancel", order.spec.order_id))
+                self._arm_cancel(order.spec.order_id, CANCEL_GRACE_S)
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -274,6 +274,7 @@ class VenueOrders(Actor):
         if not order.cancel_requested:
             self.emit(OrderCancelRequested(order_id, reason))
         self.cancel_attempts[order_id] = self.cancel_attempts.get(order_id, 0) + 1
+        self._arm_cancel(order_id, self.config.ack_timeout_s)
         self.send(
             self.adapter,
             CancelOrder(
@@ -293,7 +294,7 @@ class VenueOrders(Actor):
         if message.outcome == "REJECTED" and message.code != "not_found":
             self.emit(OrderCancelRejected(order_id, message.code, message.text))
         elif message.outcome == "ACCEPTED":
-            self.schedule(CANCEL_GRACE_S, Tick("cancel", order_id), key=f"cancel:{order_id}")
+            self._arm_cancel(order_id, CANCEL_GRACE_S)
         else:
             self._query_soon(order)
 
@@ -359,7 +360,7 @@ class VenueOrders(Actor):
             self._not_found(order, message)
         elif order.status == "PENDING_CANCEL" and message.found:
             self._cancel_again(order)
-        if order.status == "UNKNOWN" or order.missing_fills:
+        if order.status in ("UNKNOWN", "PENDING_CANCEL") or order.missing_fills:
             self._query_soon(order)
 
     def _not_found(self, order: Order, message: QueryResult) -> None:
@@ -386,7 +387,10 @@ class VenueOrders(Actor):
     def _settle(self, order_id: str) -> None:
         """Forget the retry counters of an order that is no longer in doubt."""
         order = self.state.orders.order(order_id)
-        if order is not None and order.status in ("UNKNOWN", "PENDING_CANCEL"):
+        if order is not None and order.status == "PENDING_CANCEL":
+            self._arm_cancel(order_id, CANCEL_GRACE_S)  # its cancel may have come too early
+            return
+        if order is not None and order.status == "UNKNOWN":
             return
         if order is None or not order.missing_fills:
             self.unknown_since_ns.pop(order_id, None)
@@ -408,6 +412,10 @@ class VenueOrders(Actor):
             or (message.name == "cancel" and order.status == "PENDING_CANCEL")
         ):
             self.query(order)
+            self._query_soon(order)  # should the answer be lost
+
+    def _arm_cancel(self, order_id: str, after_s: float) -> None:
+        self.schedule(after_s, Tick("cancel", order_id), key=f"cancel:{order_id}")
 
     def _arm_ack(self, order_id: str) -> None:
         self.schedule(self.config.ack_timeout_s, Tick("ack", order_id), key=f"ack:{order_id}")

@@ -78,9 +78,7 @@ class ExchangeState:
         if isinstance(event, TradingHalted):
             self.halts[event.scope] = event.reason
         elif isinstance(event, TradingResumed):
-            self.halts.pop(event.scope, None)
-            if event.scope == "all":
-                self.halts.clear()
+            self.halts.pop(event.scope, None)  # a halt of another scope stands until it is lifted
         elif isinstance(event, VenueReconciled):
             self.cursors[event.account] = event.fills_cursor_ns
             self.opened.setdefault(event.account, event.fills_cursor_ns)

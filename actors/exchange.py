@@ -48,6 +48,8 @@ class ExchangeActor(VenueOrders):
         self.gate_closed = False
         self.private_up = False
         self.reconciliations = 0
+        self.taken = 0  # the newest answer that was used
+        self.wanted = 0  # the oldest answer that may call the venue READY
         self.first_look: tuple[set[tuple[str, str]], dict[str, Decimal]] | None = None
 
     def recovered(self) -> None:
@@ -86,7 +88,9 @@ class ExchangeActor(VenueOrders):
         for reader in ("order_router", "risk_pnl", "order_book", "edge"):
             self.send(reader, message)
         self._set_state("RECONCILING", "comparing orders, fills and balances")
+        self.taken = 0
         self._reconcile()
+        self.wanted = self.reconciliations
 
     def on_adapter_failed(self, message: AdapterFailed) -> None:
         """The adapter stopped by itself."""
@@ -100,6 +104,7 @@ class ExchangeActor(VenueOrders):
             if message.up and self.session:
                 self._set_state("RECONCILING", "the private link came back")
                 self._reconcile()
+                self.wanted = self.reconciliations
             elif not message.up and self.venue_state in ("READY", "RECONCILING"):
                 self._set_state("DEGRADED", f"private link down: {message.reason}")
         self.send("edge", message)
@@ -108,12 +113,25 @@ class ExchangeActor(VenueOrders):
         if not self.session:
             return
         self.reconciliations += 1
-        request_id = f"{self.session}:{self.incarnation}:{self.reconciliations}"
+        request_id = self._request_id(self.reconciliations)
         since_ns = self.state.cursor_ns(self.config.account, self.clock.wall_ns())
         self.send(self.adapter, Reconcile(request_id, self.config.account, since_ns))
 
+    def _request_id(self, number: int) -> str:
+        return f"{self.session}:{self.incarnation}:{number}"
+
+    # An answer that a newer one, a new session or a restart has overtaken would take us back in time.
+    def _is_overtaken(self, message: ReconcileResult) -> bool:
+        about, _, number = message.request_id.rpartition(":")
+        if f"{about}:" != self._request_id(0)[:-1] or int(number) < self.taken:
+            return True
+        self.taken = int(number)
+        return False
+
     def on_reconcile_result(self, message: ReconcileResult) -> None:
         """Compare the venue's own account with ours; only then may the venue trade."""
+        if self._is_overtaken(message):
+            return
         if not message.ok:
             if self.venue_state == "READY":
                 self._set_state("DEGRADED", f"reconciliation failed: {message.text}")
@@ -134,7 +152,8 @@ class ExchangeActor(VenueOrders):
         if not account_is_known or (self.state.fills_since_cursor and not self.orphans):
             self.emit(VenueReconciled(self.config.venue, message.account, message.asked_wall_ns))
         self._report_balances(message)
-        if self.venue_state in ("RECONCILING", "DEGRADED", "DOWN") and self.private_up:
+        waits = self.venue_state in ("RECONCILING", "DEGRADED", "DOWN")
+        if waits and self.private_up and self.taken >= self.wanted:
             self._set_state("READY", "")
 
     # At first contact what has been filled is in the balances, and must not be counted again. Orders,

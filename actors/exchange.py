@@ -142,7 +142,8 @@ class ExchangeActor(VenueOrders):
             return
         seen = {report.venue_order_id for report in message.open_orders}
         for report in message.open_orders:
-            self.take_report(report)
+            self.take_report(report, first_look=not account_is_known)
+        self.ask_for_orphans()
         for fill in message.fills if account_is_known else ():
             self.take_fill(fill)
         for order in self.state.open_orders():

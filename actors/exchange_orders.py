@@ -189,10 +189,12 @@ class VenueOrders(Actor):
         """Take one execution."""
         self.take_fill(message)
 
-    def take_report(self, report: OrderReport) -> None:
+    def take_report(self, report: OrderReport, *, first_look: bool = False) -> None:
         """Turn what the venue says of an order into the events that it proves."""
         order = self._find(report)
         if order is None:
+            if not first_look and report.account not in self.state.cursors:
+                return  # the first look at the account tells what is open, and from when it counts
             order = self._adopt(report)
         if order is None:
             return
@@ -217,13 +219,7 @@ class VenueOrders(Actor):
             if all(f.trade_id != fill.trade_id for f in held):
                 held.append(fill)
             if len(held) == 1:
-                self.send(
-                    self.adapter,
-                    QueryOrder(
-                        fill.account, fill.client_order_id, fill.venue_order_id, fill.symbol,
-                        fill.ts_event_ns - NS_PER_S,
-                    ),
-                )  # fmt: skip
+                self._ask_for_order_of(fill)
             return
         event = fill_event(order, fill, self.config.venue)
         if event is None:
@@ -232,6 +228,18 @@ class VenueOrders(Actor):
         self.state.fills_since_cursor = True
         self.emit(event)
         self._settle(order.spec.order_id)
+
+    def _ask_for_order_of(self, fill: FillReport) -> None:
+        query = QueryOrder(
+            fill.account, fill.client_order_id, fill.venue_order_id, fill.symbol,
+            fill.ts_event_ns - NS_PER_S,
+        )  # fmt: skip
+        self.send(self.adapter, query)
+
+    def ask_for_orphans(self) -> None:
+        """Ask again whose the fills are that belong to no known order."""
+        for held in self.orphans.values():
+            self._ask_for_order_of(held[0])
 
     def _find(self, report: OrderReport | FillReport) -> Order | None:
         order = self.state.orders.order(report.client_order_id)

@@ -19,6 +19,7 @@ from engine.messages.events import (
     BalanceDifferenceFound,
     MessageParked,
     OrderApproved,
+    OrderCancelRejected,
     OrderFilled,
     OrderRejected,
 )
@@ -86,6 +87,7 @@ class Judge:
             self._check_fills(process, name, venue)
             self._check_money(process, venue)
         self._check_commands(process)
+        self._check_cancels(process)
         self._check_views(process)
         self._check_evidence()
         self._check_replay(process)
@@ -138,9 +140,10 @@ class Judge:
             if ours.filled_quantity != theirs.filled:
                 self.fail(f"I4 {_our_words(ours)} {ours.filled_quantity} != {_words(theirs)}")
         for order in router.select(parents=False):
-            if order.spec.venue == name and not venue.find(order.order_id, order.venue_order_id):
-                if order.status not in ("DENIED", "REJECTED", "CANCELED") or order.filled_quantity:
-                    self.fail(f"I3 {_our_words(order)} never reached {name}")
+            there = venue.find(order.order_id, order.venue_order_id)
+            ended = order.status in ("DENIED", "REJECTED", "CANCELED") and not order.filled_quantity
+            if order.spec.venue == name and not there and not ended:
+                self.fail(f"I3 {_our_words(order)} never reached {name}")
 
     def _same_status(self, ours: Order, theirs: VenueOrder) -> bool:
         if ours.status == theirs.status:
@@ -221,6 +224,17 @@ class Judge:
             )  # fmt: skip
             if total > command.quantity:
                 self.fail(f"I17 {command_id} asked for {command.quantity} and placed {total}")
+
+    # A cancel that was taken either ended its order, or was refused by the venue, and that is told.
+    def _check_cancels(self, process: "Process") -> None:
+        router = process.actor("order_router").state
+        refused = {e.order_id for _, e in self.events if isinstance(e, OrderCancelRejected)}
+        for order_id, epoch in self.world.user.canceled.items():
+            order = router.order(order_id)
+            if epoch != process.epoch or order is None or order.is_closed:
+                continue
+            if order_id not in refused:
+                self.fail(f"cancel: {_our_words(order)} lives on, and nobody was told")
 
     def _check_views(self, process: "Process") -> None:
         risk, router = process.actor("risk_pnl").state, process.actor("order_router").state

@@ -4,11 +4,11 @@ It places, repeats, cancels, halts and reconciles at seeded moments and remember
 what was acknowledged to it is a promise that the judge holds the core to.
 """
 
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from dst_venue import LOT, TICK, SimVenue
 
+from engine.ids import client_order_id, parent_order_id
 from engine.messages.base import Message
 from engine.messages.commands import (
     CancelOrders,
@@ -21,6 +21,7 @@ from engine.messages.commands import (
     Resume,
 )
 from engine.messages.port import SubmitOrder
+from engine.wire import unpack
 
 if TYPE_CHECKING:
     from world import Process, World
@@ -43,6 +44,8 @@ class User:
         self.accepted: dict[str, int] = {}  # command -> epoch in which the router took it
         self.refused: dict[str, str] = {}
         self.journaled: set[str] = set()
+        self.cancels: set[str] = set()
+        self.canceled: dict[str, int] = {}  # order -> epoch in which the router took its cancel
         self.halts: dict[str, str] = {}  # command -> scope, asked for
         self.halted: set[str] = set()  # scopes whose halt was acknowledged and not lifted since
         self.numbers = 0
@@ -64,6 +67,9 @@ class User:
                 self.accepted[command_id] = process.epoch
             else:
                 self.refused[command_id] = reply.code
+        elif command_id in self.cancels and reply.ok:
+            for order_id in unpack(reply.body)["order_ids"]:
+                self.canceled[order_id] = process.epoch
         elif command_id in self.halts and reply.ok:
             self.halted.add(self.halts.pop(command_id))
 
@@ -182,17 +188,14 @@ class User:
         return f"c{self.world.seed}-{self.numbers}"
 
     def _order_id(self, command: PlaceOrder) -> str:
-        from engine.ids import client_order_id, parent_order_id
-
         make = parent_order_id if command.venue == "best" else client_order_id
         return make(self.world.settings.name, command.command_id)
 
     def _cancel(self, order_ids: list[str]) -> None:
+        command_id = self._fresh()
+        self.cancels.add(command_id)
         self.world.tell(
             "order_router",
-            CancelOrders(self._fresh(), order_ids, not order_ids, None, None, "", "user", "edge"),
+            CancelOrders(command_id, order_ids, not order_ids, None, None, "", "user", "edge"),
         )
 
-
-def lots(number: int) -> Decimal:
-    return LOT * number

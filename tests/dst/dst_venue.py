@@ -60,7 +60,9 @@ class SimVenue:
         self.orders: dict[str, VenueOrder] = {}
         self.by_client: dict[str, list[VenueOrder]] = {}
         self.fills: list[FillReport] = []
-        self.balances = {"USDT": Decimal(100_000), "BNB": Decimal(50)}
+        self.balances = {"USDT": Decimal(100_000)}
+        if self.fee_asset:
+            self.balances[self.fee_asset] = Decimal(50)
         self.listener: Callable[[OrderReport | FillReport], None] | None = None
         self.mids = {s: MIDS[s] for s in symbols}
         self.levels: dict[str, dict[str, list[list[Decimal]]]] = {}

@@ -211,7 +211,8 @@ class ExchangeActor(VenueOrders):
         """Tell a restarted neighbour what it has lost."""
         if self.ready_message is not None:
             self.send(message.actor, self.ready_message)
-        self.send(message.actor, self._state_message())
+        if message.wants_state:
+            self.send(message.actor, self._state_message())
 
     # --- the gate ---------------------------------------------------------------------------------
 

@@ -86,7 +86,7 @@ class OrderRouterActor(Actor):
     def recovered(self) -> None:
         """Ask every venue what it is and what it trades."""
         for venue in self.config.accounts:
-            self.send(f"exchange.{venue}", Introduce(self.name))
+            self.send(f"exchange.{venue}", Introduce(self.name, True))
 
     # --- what the market and the venues say -------------------------------------------------------
 

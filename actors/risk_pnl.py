@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
-
 from engine.actor import Actor
 from engine.errors import Refused
 from engine.messages.base import Event, Message
@@ -46,7 +45,7 @@ from engine.trading.pnl import position_rows, symbol_rows, total_row
 from engine.trading.reconcile import DifferenceTracker, accept, opening_events, totals
 from engine.trading.risk import RiskGate
 from engine.trading.risk_limits import RiskLimits
-from engine.trading.routing import mid_price
+from engine.trading.routing import mid_price, quantity_before
 from engine.wire import pack
 
 GATES_WITHIN_S: Final = 5.0
@@ -99,7 +98,7 @@ class RiskPnLActor(Actor):
     def recovered(self) -> None:
         """Ask every venue what it is and what it trades."""
         for venue in self.venues:
-            self.send(f"exchange.{venue}", Introduce(self.name))
+            self.send(f"exchange.{venue}", Introduce(self.name, False))
 
     def journal_message(self, events: list[Event]) -> Message:
         """Halts overtake everything that waits."""
@@ -133,6 +132,11 @@ class RiskPnLActor(Actor):
     def instrument(self, venue: str, symbol: str) -> Instrument | None:
         """Return the venue's rules of a symbol."""
         return self.instruments.get((venue, symbol))
+
+    def ahead(self, venue: str, symbol: str, side: str, price: Decimal) -> Decimal | None:
+        """Return what the venue's live book offers a taker of `side` strictly before `price`."""
+        book = self.books.get(symbol)
+        return None if book is None else quantity_before(book, venue, side, price)
 
     def price(self, asset: str) -> Decimal | None:
         """Return one unit of an asset in the report currency, from the consolidated mid."""

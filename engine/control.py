@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 START_DEADLINE_S: Final = 5.0
+STOP_TRIES: Final = 50
+STOP_PAUSE_S: Final = 0.01
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -115,7 +117,14 @@ class ControlServer:
             self._hub.close()
             closing = [c.close("the core is stopping") for c in self._connections]
             await asyncio.gather(*closing, return_exceptions=True)
+            await self._all_gone()
             executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _all_gone(self) -> None:
+        for _ in range(STOP_TRIES):
+            if not self._connections:
+                return
+            await asyncio.sleep(STOP_PAUSE_S)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert self._hub is not None

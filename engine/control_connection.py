@@ -50,6 +50,7 @@ class Connection:
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._sent_away = False
         self.active_mono_ns = peer.hub.clock.mono_ns()
 
     @property
@@ -73,12 +74,12 @@ class Connection:
                 task.cancel()
             await asyncio.gather(writing, reading, return_exceptions=True)
             await self._hang_up()
-            if self._peer.cancel_on_disconnect and self._peer.placed:
+            if self._peer.cancel_on_disconnect and self._peer.placed and not self._sent_away:
                 await self._sweep()
 
     async def close(self, reason: str) -> None:
-        """Tell the peer why, then hang up."""
-        self._closed = True
+        """Tell the peer why, then hang up. A core that stops settles its orders by its own rule."""
+        self._closed = self._sent_away = True
         goodbye = {"push": "goodbye", "seq": self._subscriptions.seq, "data": {"reason": reason}}
         with suppress(OSError, TimeoutError):
             self._writer.write(encode_frame(goodbye))

@@ -30,6 +30,7 @@ from engine.messages.events import OrderSpec
 
 ROUTER: Final = "order_router"
 EDGE: Final = "edge"
+POLL_FIRST_S: Final = 0.005
 POLL_S: Final = 0.25  # between looks at an order of which no event speaks
 WAIT_S: Final = 10.0
 WAIT_MAX_S: Final = 3_600.0
@@ -114,6 +115,7 @@ async def place(hub: Hub, placing: Placing) -> dict[str, Any]:
         if message.dry_run:
             return dict(await reply_body(reply, placing.timeout_s, "the plan"))
         view: dict[str, Any] | None = None
+        ids, pause_s = {command_id}, POLL_FIRST_S
         while True:
             view = await look(hub, {"command_id": command_id}) or view
             _check_reply(reply, view)
@@ -122,8 +124,8 @@ async def place(hub: Hub, placing: Placing) -> dict[str, Any]:
             left_s = deadline - _now(hub)
             if left_s <= 0:
                 break
-            ids = {command_id, *([str(view["order_id"])] if view else [])}
-            seen = await _next_event(hub, seen, ids, min(left_s, POLL_S), reply)
+            ids.update([str(view["order_id"])] if view else [])
+            seen, pause_s = await _next_event(hub, seen, ids, min(left_s, pause_s), reply)
     finally:
         reply.cancel()
     raise _overdue(view, placing)
@@ -138,6 +140,7 @@ async def cancel(hub: Hub, message: CancelOrders, timeout_s: float) -> list[dict
     seen = hub.head_seq
     reply = hub.core.command(ROUTER, message, message.command_id)
     views: dict[str, dict[str, Any]] = {}
+    pause_s = POLL_FIRST_S
     try:
         while True:
             if reply.done() and not reply.result().ok:
@@ -149,7 +152,8 @@ async def cancel(hub: Hub, message: CancelOrders, timeout_s: float) -> list[dict
             left_s = deadline - _now(hub)
             if not still or left_s <= 0:
                 break
-            seen = await _next_event(hub, seen, set(still), min(left_s, POLL_S), reply)
+            ids = set(still)
+            seen, pause_s = await _next_event(hub, seen, ids, min(left_s, pause_s), reply)
     finally:
         reply.cancel()
     answer = [views[i] for i in waiting]
@@ -220,32 +224,35 @@ def refusal(reply: Reply) -> Refused:
 
 
 def concerns(event: Event, ids: set[str]) -> bool:
-    """Tell whether an event speaks of an order or command in `ids`."""
+    """Tell whether an event speaks of an order or command in `ids`, which learns its children."""
     spec = getattr(event, "order", None)
     if isinstance(spec, OrderSpec):
-        return not ids.isdisjoint((spec.order_id, spec.command_id, spec.parent_id or ""))
+        found = not ids.isdisjoint((spec.order_id, spec.command_id, spec.parent_id or ""))
+        ids.update([spec.order_id] if found else [])  # a child's events bear on its parent
+        return found
     return getattr(event, "order_id", None) in ids or getattr(event, "request_id", None) in ids
 
 
+# Returns at the first event after `seen` that concerns `ids`, at the reply, or after `pause_s`; and how
+# long to pause next. The event may be here before the actor that answers has folded it: so the first
+# pauses after one are short, and double.
 async def _next_event(
-    hub: Hub, seen: int, ids: set[str], timeout_s: float, reply: Future[Reply]
-) -> int:
-    # Returns at the first event after `seen` that concerns `ids`, at the reply, or after a while.
-    end = _now(hub) + timeout_s
-    while not reply.done():
+    hub: Hub, seen: int, ids: set[str], pause_s: float, reply: Future[Reply]
+) -> tuple[int, float]:
+    end = _now(hub) + pause_s
+    answered = reply.done()
+    while answered or not reply.done():
         events = await hub.events_after(seen)
         for seq, event in events:
             seen = seq
             if concerns(event, ids):
-                return seen
+                return seen, POLL_FIRST_S
         left_s = end - _now(hub)
         if left_s <= 0:
             break
         if not events:
             await hub.changed(min(left_s, 0.05))
-    if reply.done():  # a reply that was already seen must not turn the waiting into a spin
-        await hub.changed(min(timeout_s, 0.05))
-    return seen
+    return seen, min(2 * pause_s, POLL_S)
 
 
 async def _open_orders(hub: Hub, message: CancelOrders) -> list[str]:
@@ -283,9 +290,9 @@ def _check_reply(reply: Future[Reply], view: Mapping[str, Any] | None) -> None:
 
 def _judged(view: dict[str, Any], wait: str) -> dict[str, Any]:
     status = view["status"]
-    reason = str(view.get("text") or view.get("code") or "no reason given")
+    reason = str(view.get("reason") or view.get("reason_code") or "no reason given")
     if status == "DENIED":
-        code = str(view.get("code") or "DENIED")
+        code = str(view.get("reason_code") or "DENIED")
         raise Outcome(code, f"denied: {reason}", EXIT_DENIED, view)
     if status == "REJECTED":
         raise Outcome("REJECTED", f"rejected by {view['venue']}: {reason}", EXIT_REJECTED, view)

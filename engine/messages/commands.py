@@ -237,9 +237,10 @@ class AccountSnapshot(Message, frozen=True, array_like=True, tag=True):
 
 
 class Introduce(Message, frozen=True, array_like=True, tag=True):
-    """A restarted actor asks an ExchangeActor for its venue's instruments and state."""
+    """A restarted actor asks an ExchangeActor for its venue's instruments, and perhaps its state."""
 
     actor: Name
+    wants_state: bool
 
 
 class GateReport(Message, frozen=True, array_like=True, tag=True):

@@ -92,18 +92,20 @@ class Exposure:
         """Return the assets that any order has ever been charged for."""
         return {base for (_, base, _) in self._by_side}
 
-    def crossing(self, venue: str, symbol: str, side: str, price: Decimal | None) -> str | None:
-        """Return the id of an own order on the other side that `side` at `price` would trade with."""
+    def crossing(self, venue: str, symbol: str, side: str, price: Decimal | None) -> list[Charge]:
+        """Return our own orders on the other side that `side` at `price` could trade with."""
         other = "SELL" if side == "BUY" else "BUY"
+        found: list[Charge] = []
         for charge in self._resting.get((venue, symbol, other), {}).values():
             if not charge.is_open:
                 continue
             if price is None or charge.price is None:
-                return charge.order_id
+                found.append(charge)
+                continue
             buy, sell = (price, charge.price) if side == "BUY" else (charge.price, price)
             if buy >= sell:
-                return charge.order_id
-        return None
+                found.append(charge)
+        return found
 
     def _count(self, charge: Charge, sign: int) -> None:
         quantity = charge.quantity * sign

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from engine.messages.events import OrderSpec
 from engine.messages.port import Instrument
 from engine.trading import risk_limits as why
+from engine.trading.exposure import Charge
 from engine.trading.money import ZERO, plain
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ class MarketView(Protocol):
 
     def mid(self, symbol: str) -> tuple[Decimal, int] | None:
         """Return the consolidated mid of a symbol and its age in ns; None when there is none."""
+        ...
+
+    def ahead(self, venue: str, symbol: str, side: str, price: Decimal) -> Decimal | None:
+        """Return what the venue's live book offers a taker of `side` strictly before `price`."""
         ...
 
     def instrument(self, venue: str, symbol: str) -> Instrument | None:
@@ -116,9 +121,32 @@ def _check_count(gate: "RiskGate", _: Case) -> Refusal | None:
 
 
 def _check_self_trade(gate: "RiskGate", case: Case) -> Refusal | None:
+    """Refuse what would reach our own order: others' quotes before it do not cover the quantity.
+
+    An order that may rest reaches it in any case, sooner or later. The venue's own prevention is
+    set as well, for what moves between this look and the match.
+    """
     spec = case.spec
-    other = gate.exposure.crossing(spec.venue, spec.symbol, spec.side, spec.price)
-    return None if other is None else (why.SELF_TRADE, f"would meet our own order {other}")
+    found = gate.exposure.crossing(spec.venue, spec.symbol, spec.side, spec.price)
+    takes_only = spec.time_in_force in ("IOC", "FOK")
+    for charge in found:
+        ahead = None
+        if takes_only and charge.price is not None:
+            ahead = case.market.ahead(spec.venue, spec.symbol, spec.side, charge.price)
+        if ahead is None or ahead < spec.quantity + _own_ahead(found, charge, spec.side):
+            return why.SELF_TRADE, f"would meet our own order {charge.order_id}"
+    return None
+
+
+# Our own quantity at better prices than `charge`: the book shows it, but it is not others'.
+def _own_ahead(found: list[Charge], charge: Charge, side: str) -> Decimal:
+    assert charge.price is not None
+    total = ZERO
+    for other in found:
+        if other.price is not None and other is not charge:
+            better = other.price < charge.price if side == "BUY" else other.price > charge.price
+            total += other.quantity if better else ZERO
+    return total
 
 
 def _check_collar(gate: "RiskGate", case: Case) -> Refusal | None:

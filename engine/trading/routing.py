@@ -77,6 +77,26 @@ def mid_price(book: ConsolidatedBook) -> Decimal | None:
     return Decimal(book.bids[0] + book.asks[0]).scaleb(-book.price_exponent) / 2
 
 
+def quantity_before(
+    book: ConsolidatedBook, venue: str, side: str, price: Decimal
+) -> Decimal | None:
+    """Return what one venue offers a taker of `side` at prices strictly better than `price`.
+
+    Only the published top levels are seen, so the answer may be too small, never too large. None
+    when the venue's book does not count now.
+    """
+    live = {index for index, q in enumerate(book.venues) if q.venue == venue and q.state == "LIVE"}
+    if not live:
+        return None
+    flat = book.asks if side == "BUY" else book.bids
+    total = 0
+    for raw, quantity, index in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+        at = Decimal(raw).scaleb(-book.price_exponent)
+        if index in live and (at < price if side == "BUY" else at > price):
+            total += quantity
+    return Decimal(total).scaleb(-book.quantity_exponent)
+
+
 def collar_price(mid: Decimal, side: Side, collar_pct: Decimal) -> Decimal:
     """Return the worst price a market order may pay: the mid moved by the collar."""
     share = collar_pct / 100

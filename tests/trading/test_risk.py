@@ -275,6 +275,32 @@ def test_self_trade_is_refused_at_the_same_venue_only_and_also_for_unknown_order
     assert judge(made, f.spec("b", price=D(101))).approved
 
 
+def test_an_order_that_only_takes_may_pass_if_others_quotes_before_ours_cover_it():
+    made = gate()
+    let(made, f.spec("a", side="SELL", quantity=D(1), price=D(101)))
+    market = f.Market()
+    taker = f.spec("b", price=D(101), quantity=D(2), time_in_force="IOC")
+    market.offered = D(2)
+    assert judge(made, taker, market).approved
+    market.offered = D("1.999")
+    assert judge(made, taker, market).code == "self_trade"
+    market.offered = None
+    assert judge(made, taker, market).code == "self_trade"
+    market.offered = D(2)
+    resting = f.spec("b", price=D(101), quantity=D(2))
+    assert judge(made, resting, market).code == "self_trade"
+
+
+def test_our_own_better_quotes_are_not_counted_as_others():
+    made = gate()
+    let(made, f.spec("a", side="SELL", quantity=D(1), price=D(100)))
+    let(made, f.spec("c", side="SELL", quantity=D(1), price=D(101)))
+    market = f.Market()
+    market.offered = D(2)
+    taker = f.spec("b", price=D(101), quantity=D(2), time_in_force="IOC")
+    assert judge(made, taker, market).code == "self_trade"
+
+
 def test_orders_in_another_quote_are_valued_through_its_mid():
     market = f.Market(
         {"ETH/BTC": (D("0.05"), 0), f.SYMBOL: (D(100), 0)},

@@ -154,9 +154,13 @@ class Market:
         self.mids = {SYMBOL: (Decimal(100), 0)} if mids is None else mids
         known = [instrument()] if instruments is None else instruments
         self.instruments = {(i.venue, i.symbol): i for i in known}
+        self.offered = None  # what others offer before any of our own orders
 
     def mid(self, symbol):
         return self.mids.get(symbol)
+
+    def ahead(self, venue, symbol, side, price):
+        return self.offered
 
     def instrument(self, venue, symbol):
         return self.instruments.get((venue, symbol))

@@ -1,0 +1,133 @@
+"""The rate governor and the clock estimate, on a clock that moves only when told to."""
+
+import threading
+
+import pytest
+
+from adapters.offset import ClockOffset
+from adapters.rate import Priority, RateGovernor
+from engine.clock import NS_PER_S, SystemClock, VirtualClock
+from engine.errors import Refused
+
+
+def governor(clock, tokens=10, seconds=10.0, share=1.0):
+    return RateGovernor({"orders": (tokens, seconds)}, clock, share)
+
+
+ONE = {"orders": 1}
+
+
+def test_a_share_is_kept_for_cancels():
+    clock = VirtualClock()
+    rate = governor(clock)
+    taken = 0
+    while rate.try_take(Priority.NEW, ONE) == 0:
+        taken += 1
+    assert taken == 9
+    assert rate.try_take(Priority.CANCEL, ONE) == 0
+    assert rate.try_take(Priority.CANCEL, ONE) > 0
+
+
+def test_the_told_wait_is_long_enough():
+    clock = VirtualClock()
+    rate = governor(clock)
+    while (wait_ns := rate.try_take(Priority.NEW, ONE)) == 0:
+        pass
+    clock.advance_ns(wait_ns - NS_PER_S // 100)
+    assert rate.try_take(Priority.NEW, ONE) > 0
+    clock.advance_ns(NS_PER_S // 100)
+    assert rate.try_take(Priority.NEW, ONE) == 0
+
+
+def test_retry_after_silences_everything_and_then_cancels_pass_first():
+    clock = VirtualClock()
+    rate = governor(clock)
+    rate.on_limited(3, banned=False)
+    assert rate.try_take(Priority.CANCEL, ONE) == 3 * NS_PER_S
+    assert not rate.acquire(Priority.NEW, ONE, clock.mono_ns() + NS_PER_S)
+    clock.advance_ns(3 * NS_PER_S)
+    assert rate.try_take(Priority.CANCEL, ONE) == 0
+
+
+def test_a_ban_without_a_time_opens_the_breaker_for_long():
+    clock = VirtualClock()
+    rate = governor(clock)
+    rate.on_limited(0, banned=True)
+    clock.advance_ns(60 * NS_PER_S)
+    assert rate.try_take(Priority.CANCEL, ONE) > 0
+
+
+def test_after_a_429_the_rate_is_halved_and_creeps_back():
+    clock = VirtualClock()
+    rate = governor(clock)
+    while rate.try_take(Priority.CANCEL, ONE) == 0:
+        pass
+    rate.on_limited(1, banned=False)
+    clock.advance_ns(NS_PER_S)
+    assert rate.try_take(Priority.CANCEL, ONE) > 0  # a second brings half a token now
+    clock.advance_ns(200 * NS_PER_S)
+    for _ in range(20):
+        rate.try_take(Priority.CANCEL, ONE)
+        clock.advance_ns(20 * NS_PER_S)
+    while rate.try_take(Priority.CANCEL, ONE) == 0:
+        pass
+    clock.advance_ns(NS_PER_S)
+    assert rate.try_take(Priority.CANCEL, ONE) == 0
+
+
+def test_the_venues_counter_is_believed_also_for_what_siblings_spent():
+    clock = VirtualClock()
+    rate = governor(clock, tokens=100, share=0.5)
+    rate.observe({"orders": 40, "unknown": 9})
+    assert rate.used_ratio() == 0.0
+    rate.observe({"orders": 95})
+    assert rate.used_ratio() == pytest.approx(0.9)
+
+
+def test_a_waiting_cancel_goes_before_a_waiting_order():
+    clock = SystemClock()
+    rate = governor(clock, tokens=10, seconds=1.0)
+    while rate.try_take(Priority.CANCEL, ONE) == 0:
+        pass
+    order = []
+
+    def wait(priority):
+        if rate.acquire(priority, ONE, clock.mono_ns() + 5 * NS_PER_S):
+            order.append(priority)
+
+    threads = [threading.Thread(target=wait, args=(p,)) for p in (Priority.NEW, Priority.CANCEL)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert order == [Priority.CANCEL, Priority.NEW]
+
+
+def test_the_quickest_sample_gives_the_clock_and_a_wall_step_changes_nothing():
+    clock = VirtualClock(wall_ns=1_700_000_000 * NS_PER_S)
+    offset = ClockOffset(clock)
+    now_ns = clock.mono_ns()
+    offset.update([
+        (now_ns - 900_000_000, now_ns, 1_700_000_099_000),
+        (now_ns - 2_000_000, now_ns, 1_700_000_020_000),
+    ])  # fmt: skip
+    assert abs(offset.now_ms() - 1_700_000_020_001) <= 1
+    assert offset.offset_ms() == pytest.approx(20_001, abs=1)
+    clock.step_wall_ns(-3600 * NS_PER_S)
+    assert abs(offset.now_ms() - 1_700_000_020_001) <= 1
+
+
+def test_nothing_is_signed_without_knowing_the_time_well_enough():
+    clock = VirtualClock()
+    offset = ClockOffset(clock, error_ms_max=100)
+    with pytest.raises(Refused, match="not known yet"):
+        offset.now_ms()
+    now_ns = clock.mono_ns()
+    offset.update([(now_ns, now_ns + NS_PER_S, 1_700_000_000_000)])
+    with pytest.raises(Refused, match="500 ms"):
+        offset.now_ms()
+    offset.update([(now_ns, now_ns + 1000, 1_700_000_000_000)])
+    offset.now_ms()
+    clock.advance_ns(2 * 3600 * NS_PER_S)
+    with pytest.raises(Refused, match="too old"):
+        offset.now_ms()

@@ -173,7 +173,7 @@ class ExchangeActor(VenueOrders):
         calm = self.last_activity_ns < message.asked_mono_ns - QUIET_NS
         balances = [(b.asset, b.free, b.locked) for b in message.balances]
         self.send(
-            "risk_pnl",
+            "persistence",  # behind the fills that it must be compared with
             AccountSnapshot(
                 message.account,
                 balances,

@@ -55,6 +55,7 @@ class ExchangeActor(VenueOrders):
     def recovered(self) -> None:
         """Take up the orders, and wait for the adapter to say what it has."""
         self._set_state("CONNECTING", "waiting for the adapter")
+        self.last_activity_ns = self.clock.mono_ns()  # whatever moved before is not remembered
         self.resume_orders()
         self.schedule(self.config.reconcile_every_s, Tick("reconcile"), key="reconcile")
         self.send(self.adapter, Resubscribe("the exchange actor has started"))

@@ -13,7 +13,7 @@ from actors.folds import concerns
 from engine.envelope import decode_event
 from engine.ids import client_order_id
 from engine.journal import Record
-from engine.messages.base import Event
+from engine.messages.base import Event, encode_state
 from engine.messages.commands import ReconcileOrders
 from engine.messages.events import (
     BalanceDifferenceFound,
@@ -27,6 +27,7 @@ from engine.messages.port import SubmitOrder
 from engine.specs import RuntimeEvent
 from engine.trading.order import Order
 from engine.trading.orders import ParentOrder
+from engine.trading.risk import RiskGate
 
 if TYPE_CHECKING:
     from world import Process, World
@@ -71,7 +72,9 @@ class Judge:
             self.fail(f"I12 {client_id} reached the socket without a journaled intent")
         for scope in ("all", f"venue:{venue.name}", f"symbol:{order.symbol}"):
             if scope in self.world.user.halted:
-                self.fail(f"I5 {client_id} reached {venue.name} after the halt of {scope} was acked")
+                self.fail(
+                    f"I5 {client_id} reached {venue.name} after the halt of {scope} was acked"
+                )
 
     # --- the judgement ----------------------------------------------------------------------------
 
@@ -309,8 +312,25 @@ class Judge:
                         rest.apply(event, record.seq)
                 if rest.to_bytes() != replayed:
                     self.fail(f"I36 {name}: snapshot + rest is not replay(all)")
-            if process.actor(name).state.to_bytes() != replayed:
+            live = process.actor(name).state
+            exact = name == "order_router"
+            if live.to_bytes() != replayed and (exact or _unordered(live) != _unordered(fold)):
                 self.fail(f"replay: {name} holds another state than its journal")
+
+
+# Risk and the exchange actors apply what they decide at once, and what others decided when the journal
+# tells them: of two orders that arrived or ended at the same moment, their tables may list the other
+# one first until the next restart. Nothing but the order of the two lists may differ.
+def _unordered(state: Any) -> list[Any]:
+    table = state.orders.to_state()
+    rest: list[Any] = [sorted(state.halts.items(), key=repr)]
+    if isinstance(state, RiskGate):
+        rest = [[repr(h) for h in rest[0]], state.ledger.to_bytes(), list(state._approvals)]
+    else:
+        rest += [state.cursors, state.opened, state.fills_since_cursor]
+    orders = sorted(encode_state(order) for order in table.orders)
+    parents = sorted(encode_state(parent) for parent in table.parents)
+    return [orders, parents, sorted(table.closed), *rest]
 
 
 def _view(table: Any) -> dict[str, tuple[Any, ...]]:

@@ -51,6 +51,7 @@ class SimulatedPort:
         self.closed, self.closed_symbols = False, frozenset[str]()
         self.stream_due_ns = 0
         self.sent = 0
+        self.sends_early = self.rng.random() < 0.5  # does not wait for its links to submit
         self.late_words = self.rng.random() < 0.3  # workers that outlive their session
 
     # --- the port ---------------------------------------------------------------------------------
@@ -191,7 +192,7 @@ class SimulatedPort:
         )  # fmt: skip
 
     def _submit(self, order: SubmitOrder) -> None:
-        if not self.ready:
+        if not self.ready and not self.sends_early:
             self.deliver(self._result(order, "NOT_SENT", "not_connected"))
             return
         limited = self.world.strike("rate_limited", 0.05)

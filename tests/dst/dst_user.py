@@ -198,4 +198,3 @@ class User:
             "order_router",
             CancelOrders(command_id, order_ids, not order_ids, None, None, "", "user", "edge"),
         )
-

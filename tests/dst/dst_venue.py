@@ -101,7 +101,11 @@ class SimVenue:
         self.sequence += 1
         now = self.clock.wall_ns()
         sides = [
-            [int(x) for price, size in self.levels[symbol][side] for x in (price * 10, size * 10**4)]
+            [
+                int(x)
+                for price, size in self.levels[symbol][side]
+                for x in (price * 10, size * 10**4)
+            ]
             for side in ("BUY", "SELL")
         ]
         return VenueBook(

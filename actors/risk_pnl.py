@@ -317,8 +317,8 @@ class RiskPnLActor(Actor):
         elif query.topic == "balances":
             body = self._balance_rows(query.arguments.get("venue"))
         elif query.topic == "trading_state":
-            opened = all(ledger.is_opened(a) for a in ledger.accounts()) and ledger.accounts()
-            body = {"trading_state": self._trading_state(), "opened": bool(opened)}
+            opened = {a.partition(".")[0] for a in ledger.accounts() if ledger.is_opened(a)}
+            body = {"trading_state": self._trading_state(), "opened": opened >= {*self.venues}}
         else:
             refusal = Refused("BAD_REQUEST", f"no topic {query.topic!r}")
             self._refuse(query.reply_to, query.correlation_id, refusal)

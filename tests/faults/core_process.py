@@ -26,7 +26,7 @@ CONFIG = {
     "mode": "demo",
     "name": "crash-1",
     "demo": {"maker": False, "drill": False, "simulator": "external"},
-    "orders": {"settle_window_s": 1, "reconcile_every_s": 1, "ack_timeout_s": 1},
+    "orders": {"settle_window_s": 1, "reconcile_every_s": 3, "ack_timeout_s": 1},
     "risk": {
         "max_order_notional": 100_000,
         "max_open_notional": 10_000_000,

@@ -208,6 +208,8 @@ class RiskPnLActor(Actor):
         known = {"venue": set(self.venues), "symbol": {s for _, s in self.instruments}}
         if scope == "all" or name in known.get(kind, set()):
             return None
+        if kind == "symbol" and name and {v for v, _ in self.instruments} != known["venue"]:
+            return None  # not every venue has said what it trades: a halt is not refused for that
         return f"scope {scope!r} is not all, venue:NAME or symbol:NAME of this core"
 
     def _await_gates(self, reply_to: str, correlation_id: str, scope: str, *, halted: bool) -> None:

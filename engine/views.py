@@ -1,6 +1,7 @@
 """Shows answers: tables for people, JSON for programs. Data on stdout, everything else on stderr.
 
-A pipe gets no colour and no cut columns. NO_COLOR is honoured. rich is imported only for tables.
+A pipe gets no colour and every column; a terminal as many whole columns as fit, the important ones
+first. NO_COLOR is honoured. rich is imported only for tables.
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import Any, Final
 FORMATS: Final = ("table", "json", "jsonl")
 COLORS: Final = ("auto", "always", "never")
 PIPE_WIDTH: Final = 4_000
+GAP: Final = 2  # blanks between two columns
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "order": (
@@ -105,14 +107,14 @@ class Screen:
             emoji=False,
         )
         if isinstance(value, list):
-            console.print(_rows(value, COLUMNS.get(kind, ())))
+            console.print(_rows(value, COLUMNS.get(kind, ()), console.width))
             return
         parts = dict(value)
         for name, part in list(parts.items()):
             if isinstance(part, list) and part and all(isinstance(p, dict) for p in part):
                 del parts[name]
                 console.print(_titled(name))
-                console.print(_rows(part, COLUMNS.get(name.rstrip("s"), ())))
+                console.print(_rows(part, COLUMNS.get(name.rstrip("s"), ()), console.width))
         console.print(_pairs(parts))
 
 
@@ -125,17 +127,31 @@ def wants_color(choice: str, *, terminal: bool) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or terminal
 
 
-def _rows(rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> Any:
+def _rows(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], width: int) -> Any:
     from rich.table import Table  # noqa: PLC0415
 
     keys = [key for row in rows for key in row if key != "schema"]
     names = list(dict.fromkeys([*(c for c in columns if not rows or c in keys), *keys]))
+    names = _fitting(names, rows, width)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         table.add_column(name.upper(), justify="left", overflow="fold")
     for row in rows:
         table.add_row(*[_cell(row.get(name)) for name in names])
     return table
+
+
+# The columns that fit side by side, the first in any case. `-o json` has them all.
+def _fitting(names: list[str], rows: Sequence[Mapping[str, Any]], width: int) -> list[str]:
+    fitting: list[str] = []
+    left = width + GAP
+    for name in names:
+        widths = [len(_cell(row.get(name)).plain) for row in rows]
+        needed = GAP + max([len(name), *widths])
+        if needed <= left or not fitting:
+            fitting.append(name)
+            left -= needed
+    return fitting
 
 
 def _pairs(parts: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import cli
+from engine import views
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -268,3 +269,12 @@ def test_the_cli_does_not_load_the_engine():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "[]"
+
+
+def test_a_terminal_shows_the_columns_that_fit_whole_and_a_pipe_all():
+    names = ["order_id", "venue", "order", "side"]
+    row = dict(zip(names, ["ce" * 16, "okx", "x" * 100, "BUY"], strict=True))
+    assert views._fitting(names, [row], 60) == ["order_id", "venue", "side"]
+    assert views._fitting(names, [row], 10) == ["order_id"]
+    assert views._fitting(names, [row], views.PIPE_WIDTH) == names
+    assert views._fitting(names, [], 20) == ["order_id", "venue"]

@@ -5,7 +5,8 @@ comparison with the venue's own account before anything may trade, the gate that
 market data passed on as it came. The orders' half is actors/exchange_orders.py.
 """
 
-from actors.exchange_orders import QUERY_MAX_S, ExchangeConfig, VenueOrders
+from actors.exchange_orders import QUERY_MAX_S, VenueOrders
+from actors.exchange_state import ExchangeConfig
 from engine.clock import NS_PER_S
 from engine.messages.commands import (
     AccountSnapshot,

@@ -6,10 +6,10 @@ ends orders on evidence, calls an unproven submit UNKNOWN and asks until the ven
 promises never to resend a submit and never to invent a fill.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 from actors.exchange_state import (
+    ExchangeConfig,
     ExchangeState,
     external_spec,
     fill_event,
@@ -57,19 +57,6 @@ CANCEL_GRACE_S: Final = 1.0
 CANCEL_ATTEMPTS_MAX: Final = 5
 QUIET_NS: Final = NS_PER_S // 2
 EARLY_CANCELS_MAX: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeConfig:
-    """What one ExchangeActor is told at birth. Times in seconds."""
-
-    venue: str
-    instance: str
-    account: str
-    ack_timeout_s: float
-    settle_window_s: float
-    reconcile_every_s: float
-    closed_kept_max: int
 
 
 class VenueOrders(Actor):

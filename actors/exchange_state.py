@@ -4,6 +4,7 @@ The state is a fold of events; the functions turn a report into the events that 
 order, and none that it does not.
 """
 
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
@@ -26,6 +27,19 @@ from engine.trading.order import Order
 from engine.trading.orders import OrderTable
 
 NEVER_NS: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeConfig:
+    """What one ExchangeActor is told at birth. Times in seconds."""
+
+    venue: str
+    instance: str
+    account: str
+    ack_timeout_s: float
+    settle_window_s: float
+    reconcile_every_s: float
+    closed_kept_max: int
 
 
 class _Snapshot(Part, frozen=True, array_like=True):

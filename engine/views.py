@@ -1,20 +1,18 @@
 """Shows answers: tables for people, JSON for programs. Data on stdout, everything else on stderr.
 
-A pipe gets no colour and every column; a terminal as many whole columns as fit, the important ones
-first. NO_COLOR is honoured. rich is imported only for tables.
+A pipe gets no colour and no cut columns. NO_COLOR is honoured. rich is imported only for tables.
 """
 
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-FORMATS: Final = ("table", "json", "jsonl")
+FORMATS: Final = ("table", "wide", "json", "jsonl")
 COLORS: Final = ("auto", "always", "never")
 PIPE_WIDTH: Final = 4_000
-GAP: Final = 2  # blanks between two columns
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "order": (
@@ -31,8 +29,19 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "ask_venue",
         "age_ms",
     ),
-    "venue": ("name", "state", "book_state", "book_age_ms"),
-    "actor": ("name", "state", "restarts", "mailbox"),
+    "venue": ("name", "state", "reason", "book_state", "book_age_ms", "account", "symbols"),
+    "actor": ("name", "state", "restarts", "mailbox", "parked", "last_message_ms"),
+    "position": (
+        *("account", "symbol", "quantity", "traded_quantity", "average_entry_price", "basis"),
+        *("mark_price", "realized_pnl", "unrealized_pnl", "fees"),
+    ),
+    "symbol": (
+        *("symbol", "quantity", "realized_pnl", "unrealized_pnl", "currency", "fees"),
+        "mark_price",
+    ),
+    "balance": ("account", "asset", "total", "value", "currency"),
+    "limit": ("limit", "scope", "unit", "limit_value", "used", "headroom"),
+    "fault": ("kind", "description", "targets"),
 }
 
 STYLES: Final[dict[str, str]] = {
@@ -58,6 +67,11 @@ class Screen:
     format: str = "table"
     color: str = "auto"
 
+    @property
+    def is_table(self) -> bool:
+        """Whether a person reads this."""
+        return self.format in ("table", "wide")
+
     def show(self, value: Any, kind: str = "") -> None:
         """Print an answer: a map or a list of maps."""
         if self.format == "json":
@@ -75,12 +89,12 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Tell a person something that is not data; programs are not told."""
-        if self.format == "table":
+        if self.is_table:
             sys.stderr.write(text + "\n")
 
     def book(self, book: Mapping[str, Any]) -> None:
         """Print a book as a ladder: asks above, bids below, best in the middle."""
-        if self.format != "table":
+        if not self.is_table:
             self.show(book)
             return
         rows = [{"side": "ask", **level} for level in reversed(book.get("asks", []))]
@@ -107,15 +121,18 @@ class Screen:
             emoji=False,
         )
         if isinstance(value, list):
-            console.print(_rows(value, COLUMNS.get(kind, ()), console.width))
+            console.print(self._rows(value, kind))
             return
         parts = dict(value)
         for name, part in list(parts.items()):
             if isinstance(part, list) and part and all(isinstance(p, dict) for p in part):
                 del parts[name]
                 console.print(_titled(name))
-                console.print(_rows(part, COLUMNS.get(name.rstrip("s"), ()), console.width))
+                console.print(self._rows(part, name.rstrip("s")))
         console.print(_pairs(parts))
+
+    def _rows(self, rows: Sequence[Mapping[str, Any]], kind: str) -> Any:
+        return _rows(rows, COLUMNS.get(kind, ()), only=self.format == "table")
 
 
 def wants_color(choice: str, *, terminal: bool) -> bool:
@@ -127,31 +144,19 @@ def wants_color(choice: str, *, terminal: bool) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or terminal
 
 
-def _rows(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], width: int) -> Any:
+# `only`: just these columns, where there are any; else the others follow behind them.
+def _rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, only: bool) -> Any:
     from rich.table import Table  # noqa: PLC0415
 
     keys = [key for row in rows for key in row if key != "schema"]
-    names = list(dict.fromkeys([*(c for c in columns if not rows or c in keys), *keys]))
-    names = _fitting(names, rows, width)
+    chosen = [c for c in columns if not rows or c in keys]
+    names = chosen if only and chosen else list(dict.fromkeys([*chosen, *keys]))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         table.add_column(name.upper(), justify="left", overflow="fold")
     for row in rows:
         table.add_row(*[_cell(row.get(name)) for name in names])
     return table
-
-
-# The columns that fit side by side, the first in any case. `-o json` has them all.
-def _fitting(names: list[str], rows: Sequence[Mapping[str, Any]], width: int) -> list[str]:
-    fitting: list[str] = []
-    left = width + GAP
-    for name in names:
-        widths = [len(_cell(row.get(name)).plain) for row in rows]
-        needed = GAP + max([len(name), *widths])
-        if needed <= left or not fitting:
-            fitting.append(name)
-            left -= needed
-    return fitting
 
 
 def _pairs(parts: Mapping[str, Any]) -> Any:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import cli
-from engine import views
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -148,7 +147,7 @@ def test_an_order_that_ends_badly_is_still_shown(server, core, as_json, behaviou
         ("order resolve x CANCELED", 2, "reason"),
         ("fault inject x --venue okx --on moon", 2, "order, cancel"),
         ("nonsense", 2, "No such command"),
-        ("status -o xml", 2, "table, json, jsonl"),
+        ("status -o xml", 2, "table, wide, json, jsonl"),
         ("completion tcsh", 2, "no completion"),
         ("codec replay okx /nope", 2, "no file"),
     ],
@@ -269,12 +268,3 @@ def test_the_cli_does_not_load_the_engine():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "[]"
-
-
-def test_a_terminal_shows_the_columns_that_fit_whole_and_a_pipe_all():
-    names = ["order_id", "venue", "order", "side"]
-    row = dict(zip(names, ["ce" * 16, "okx", "x" * 100, "BUY"], strict=True))
-    assert views._fitting(names, [row], 60) == ["order_id", "venue", "side"]
-    assert views._fitting(names, [row], 10) == ["order_id"]
-    assert views._fitting(names, [row], views.PIPE_WIDTH) == names
-    assert views._fitting(names, [], 20) == ["order_id", "venue"]

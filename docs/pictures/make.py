@@ -23,7 +23,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-COLUMNS = 112
+COLUMNS = 158
 COMMANDS = (
     "xcore status",
     "xcore bbo",

@@ -102,7 +102,7 @@ class VenueOrders(Actor):
             elif order.status == "UNKNOWN":
                 self._query_soon(order)
             elif order.status == "PENDING_CANCEL":
-                self.schedule(CANCEL_GRACE_S, Tick("cancel", order.spec.order_id))
+                self._arm_cancel(order.spec.order_id, CANCEL_GRACE_S)
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -176,10 +176,12 @@ class VenueOrders(Actor):
         """Take one execution."""
         self.take_fill(message)
 
-    def take_report(self, report: OrderReport) -> None:
+    def take_report(self, report: OrderReport, *, first_look: bool = False) -> None:
         """Turn what the venue says of an order into the events that it proves."""
         order = self._find(report)
         if order is None:
+            if not first_look and report.account not in self.state.cursors:
+                return  # the first look at the account tells what is open, and from when it counts
             order = self._adopt(report)
         if order is None:
             return
@@ -196,20 +198,15 @@ class VenueOrders(Actor):
     def take_fill(self, fill: FillReport) -> None:
         """Turn one execution into its event, once."""
         order = self._find(fill)
+        foreign = order is None or order.spec.origin == "EXTERNAL"
+        if foreign and fill.ts_event_ns < self.state.opened_ns(fill.account):
+            return  # it is in the opening balances
         if order is None:
-            if fill.ts_event_ns < self.state.opened_ns(fill.account):
-                return  # it is in the opening balances
             held = self.orphans.setdefault(fill.venue_order_id, [])
             if all(f.trade_id != fill.trade_id for f in held):
                 held.append(fill)
             if len(held) == 1:
-                self.send(
-                    self.adapter,
-                    QueryOrder(
-                        fill.account, fill.client_order_id, fill.venue_order_id, fill.symbol,
-                        fill.ts_event_ns - NS_PER_S,
-                    ),
-                )  # fmt: skip
+                self._ask_for_order_of(fill)
             return
         event = fill_event(order, fill, self.config.venue)
         if event is None:
@@ -218,6 +215,18 @@ class VenueOrders(Actor):
         self.state.fills_since_cursor = True
         self.emit(event)
         self._settle(order.spec.order_id)
+
+    def _ask_for_order_of(self, fill: FillReport) -> None:
+        query = QueryOrder(
+            fill.account, fill.client_order_id, fill.venue_order_id, fill.symbol,
+            fill.ts_event_ns - NS_PER_S,
+        )  # fmt: skip
+        self.send(self.adapter, query)
+
+    def ask_for_orphans(self) -> None:
+        """Ask again whose the fills are that belong to no known order."""
+        for held in self.orphans.values():
+            self._ask_for_order_of(held[0])
 
     def _find(self, report: OrderReport | FillReport) -> Order | None:
         order = self.state.orders.order(report.client_order_id)
@@ -260,6 +269,7 @@ class VenueOrders(Actor):
         if not order.cancel_requested:
             self.emit(OrderCancelRequested(order_id, reason))
         self.cancel_attempts[order_id] = self.cancel_attempts.get(order_id, 0) + 1
+        self._arm_cancel(order_id, self.config.ack_timeout_s)
         self.send(
             self.adapter,
             CancelOrder(
@@ -279,7 +289,7 @@ class VenueOrders(Actor):
         if message.outcome == "REJECTED" and message.code != "not_found":
             self.emit(OrderCancelRejected(order_id, message.code, message.text))
         elif message.outcome == "ACCEPTED":
-            self.schedule(CANCEL_GRACE_S, Tick("cancel", order_id), key=f"cancel:{order_id}")
+            self._arm_cancel(order_id, CANCEL_GRACE_S)
         else:
             self._query_soon(order)
 
@@ -345,7 +355,7 @@ class VenueOrders(Actor):
             self._not_found(order, message)
         elif order.status == "PENDING_CANCEL" and message.found:
             self._cancel_again(order)
-        if order.status == "UNKNOWN" or order.missing_fills:
+        if order.status in ("UNKNOWN", "PENDING_CANCEL") or order.missing_fills:
             self._query_soon(order)
 
     def _not_found(self, order: Order, message: QueryResult) -> None:
@@ -372,7 +382,10 @@ class VenueOrders(Actor):
     def _settle(self, order_id: str) -> None:
         """Forget the retry counters of an order that is no longer in doubt."""
         order = self.state.orders.order(order_id)
-        if order is not None and order.status in ("UNKNOWN", "PENDING_CANCEL"):
+        if order is not None and order.status == "PENDING_CANCEL":
+            self._arm_cancel(order_id, CANCEL_GRACE_S)  # its cancel may have come too early
+            return
+        if order is not None and order.status == "UNKNOWN":
             return
         if order is None or not order.missing_fills:
             self.unknown_since_ns.pop(order_id, None)
@@ -394,6 +407,10 @@ class VenueOrders(Actor):
             or (message.name == "cancel" and order.status == "PENDING_CANCEL")
         ):
             self.query(order)
+            self._query_soon(order)  # should the answer be lost
+
+    def _arm_cancel(self, order_id: str, after_s: float) -> None:
+        self.schedule(after_s, Tick("cancel", order_id), key=f"cancel:{order_id}")
 
     def _arm_ack(self, order_id: str) -> None:
         self.schedule(self.config.ack_timeout_s, Tick("ack", order_id), key=f"ack:{order_id}")

@@ -92,9 +92,7 @@ class ExchangeState:
         if isinstance(event, TradingHalted):
             self.halts[event.scope] = event.reason
         elif isinstance(event, TradingResumed):
-            self.halts.pop(event.scope, None)
-            if event.scope == "all":
-                self.halts.clear()
+            self.halts.pop(event.scope, None)  # a halt of another scope stands until it is lifted
         elif isinstance(event, VenueReconciled):
             self.cursors[event.account] = event.fills_cursor_ns
             self.opened.setdefault(event.account, event.fills_cursor_ns)
@@ -144,6 +142,9 @@ def report_events(order: Order, report: OrderReport) -> list[Event]:
         )
     ended = order.status in ("CANCELED", "EXPIRED", "REJECTED", "FILLED", "DENIED")
     filled, at_ns = report.filled_quantity, report.ts_event_ns
+    if order.spec.origin == "EXTERNAL":
+        # What it had filled before our first contact is in the opening balances.
+        filled = max(order.filled_quantity, filled - (report.quantity - order.spec.quantity))
     if report.status == "CANCELED" and not ended:
         events.append(OrderCanceled(order_id, filled, report.reason, evidence, at_ns))
     elif report.status == "EXPIRED" and not ended:

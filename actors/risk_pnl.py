@@ -37,9 +37,9 @@ from engine.messages.events import (
     TradingHalted,
     TradingResumed,
 )
-from engine.messages.market import ConsolidatedBook
+from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import AdapterReady, Instrument
-from engine.trading.money import plain, split_symbol
+from engine.trading.money import ZERO, exact, plain, split_symbol
 from engine.trading.orders import OrderTable
 from engine.trading.pnl import position_rows, symbol_rows, total_row
 from engine.trading.reconcile import DifferenceTracker, accept, opening_events, totals
@@ -80,7 +80,7 @@ class RiskPnLActor(Actor):
         self.instruments: dict[tuple[str, str], Instrument] = {}
         self.books: dict[str, ConsolidatedBook] = {}
         self.waiting: dict[str, _Waiting] = {}
-        self.unopened: dict[str, tuple[AccountSnapshot, int]] = {}
+        self.unopened: dict[str, tuple[dict[str, Decimal], AccountSnapshot, int]] = {}
         self._use(new_gate(None, limits, closed_kept_max))
 
     def _use(self, gate: RiskGate) -> None:
@@ -116,6 +116,9 @@ class RiskPnLActor(Actor):
         """Keep the trading rules of a venue."""
         for instrument in message.instruments:
             self.instruments[message.venue, instrument.symbol] = instrument
+
+    def on_venue_state(self, message: VenueState) -> None:
+        """Part of a venue's introduction; the gate judges by books and instruments alone."""
 
     def mid(self, symbol: str) -> tuple[Decimal, int] | None:
         """Return the consolidated mid of a symbol and its age in ns."""
@@ -240,8 +243,8 @@ class RiskPnLActor(Actor):
     def on_account_snapshot(self, message: AccountSnapshot) -> None:
         """Open an account at first contact; compare it ever after."""
         if not self.state.ledger.is_opened(message.account):
-            if message.account not in self.unopened:
-                self.unopened[message.account] = (message, 0)
+            if message.account not in self.unopened and message.quiet:
+                self.unopened[message.account] = (self._unexplained(message), message, 0)
                 self._try_opening(message.account)
             return
         events = self.tracker.sample(
@@ -251,13 +254,20 @@ class RiskPnLActor(Actor):
             self.log.bind(event=type(event).__name__).warning("balance difference")
             self.emit(event)
 
+    # What the account held before the first fill that is counted: a restart may open it late.
+    @exact
+    def _unexplained(self, message: AccountSnapshot) -> dict[str, Decimal]:
+        counted = self.state.ledger.balances(message.account)
+        reported = totals(message)
+        assets = sorted(reported.keys() | counted.keys())
+        return {a: reported.get(a, ZERO) - counted.get(a, ZERO) for a in assets}
+
     def _try_opening(self, account: str) -> None:
         """Journal the opening balances, marked; wait a while for prices before calling it unknown."""
-        snapshot, looks = self.unopened[account]
-        reported = totals(snapshot)
+        reported, snapshot, looks = self.unopened[account]
         priced = all(self.price(asset) is not None for asset, held in reported.items() if held)
         if not priced and looks < OPENING_LOOKS_MAX:
-            self.unopened[account] = (snapshot, looks + 1)
+            self.unopened[account] = (reported, snapshot, looks + 1)
             self.schedule(OPENING_LOOK_S, Tick("opening", account), key=f"opening:{account}")
             return
         del self.unopened[account]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Final
 
-from actors.adapter import AdapterActor, VenuePort
+from actors.adapter import AdapterActor, Handed, VenuePort
 from actors.demo_maker import DemoMakerActor
 from actors.exchange import ExchangeActor, ExchangeConfig
 from actors.exchange_state import ExchangeState
@@ -165,11 +165,12 @@ def _venue(
         closed_kept_max=settings.orders.closed_kept_max,
     )
     stuck_after_s = settings.supervision.stuck_after_s
+    handed = Handed()
     return [
         ChildSpec(
             f"exchange.{name}", lambda: ExchangeActor(config), TICK, stuck_after_s=stuck_after_s
         ),
-        ChildSpec(f"adapter.{name}", lambda: AdapterActor(adapter, background), TICK),
+        ChildSpec(f"adapter.{name}", lambda: AdapterActor(adapter, background, handed), TICK),
     ]
 
 

@@ -351,10 +351,12 @@ def test_replaying_all_equals_a_ledger_snapshot_and_the_rest_byte_for_byte(fills
 
 
 def test_a_cost_that_the_owner_gives_beats_the_mark():
-    events = opening_events("a.main", {"BTC": D(2), "USDT": D(5)}, lambda _: D(90), "USDT", 0)
-    given = [with_given_cost(event, {"BTC": D("50.5")}, "USDT") for event in events]
+    events = opening_events(
+        "a.main", {"BTC": Decimal(2), "USDT": Decimal(5)}, lambda _: Decimal(90), "USDT", 0
+    )
+    given = [with_given_cost(event, {"BTC": Decimal("50.5")}, "USDT") for event in events]
     btc = next(e for e in given if getattr(e, "asset", "") == "BTC")
-    assert (btc.basis, btc.cost, btc.cost_asset) == ("given", D(101), "USDT")
+    assert (btc.basis, btc.cost, btc.cost_asset) == ("given", Decimal(101), "USDT")
     assert [e for e in given if e is not btc] == [
         e for e in events if getattr(e, "asset", "") != "BTC"
     ]

@@ -12,7 +12,7 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parent / "results.json"
 
 
-class Skipped(Exception):  # noqa: N818  not an error: the reason is for the reader
+class Skipped(Exception):
     """A benchmark cannot run here; the text says why."""
 
 

@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import p1_consolidate
+from bench import p1_consolidate, p2_tick_to_order
 from bench.report import RESULTS, Options, Result, Skipped, machine, save, show
 
 BENCHMARKS: dict[str, Callable[[Options], dict[str, Result]]] = {
     "P1": p1_consolidate.run,
+    "P2": p2_tick_to_order.run,
 }
 
 

@@ -18,12 +18,14 @@ from engine.messages.port import (
     Resubscribe,
     SetGate,
     SubmitOrder,
+    SubmitResult,
 )
 
 STOP_WITHIN_S: Final = 3.0
 BACKOFF_S: Final = 0.1
 FAILURES_MAX: Final = 5
 HEALTHY_AFTER_S: Final = 60.0
+SUBMITS_KEPT_MAX: Final = 10_000
 
 
 class VenuePort(Protocol):
@@ -42,8 +44,28 @@ class VenuePort(Protocol):
         ...
 
 
+class Handed:
+    """What outlives a session within the process: which submits a session was given, and the gate.
+
+    A crash behind a hand-over redelivers the message, but what a session sent cannot be called back.
+    """
+
+    def __init__(self) -> None:
+        self.gate: SetGate | None = None
+        self._submits: dict[str, None] = {}
+
+    def is_first(self, client_order_id: str) -> bool:
+        """Note a submit; False if a session has had it before."""
+        if client_order_id in self._submits:
+            return False
+        self._submits[client_order_id] = None
+        if len(self._submits) > SUBMITS_KEPT_MAX:
+            del self._submits[next(iter(self._submits))]
+        return True
+
+
 class AdapterActor(Actor):
-    """See the module's docstring. A submit is handed over at most once per message."""
+    """See the module's docstring. A submit is handed over at most once, whatever crashes."""
 
     durable: ClassVar[bool] = False
 
@@ -51,17 +73,21 @@ class AdapterActor(Actor):
         self,
         factory: Callable[[], VenuePort],
         background: Callable[[Callable[[], object]], object],
+        handed: Handed,
     ) -> None:
-        """Take what makes an adapter, and `background`, which runs what may block elsewhere."""
+        """Take what makes an adapter, `background`, which runs what may block elsewhere, and `handed`."""
         super().__init__()
         self._factory = factory
         self._background = background
+        self._handed = handed
         self._port: VenuePort | None = None
         self._failures = 0
 
     def ready(self) -> None:
-        """Start a session."""
+        """Start a session, behind the gate that the one before was given."""
         self._port = self._factory()
+        if self._handed.gate is not None:
+            self._port.handle(self._handed.gate)
         self._port.start()
 
     def on_stop(self) -> None:
@@ -105,8 +131,15 @@ class AdapterActor(Actor):
             self._port.handle(message)
 
     def on_submit_order(self, message: SubmitOrder) -> None:
-        """Hand over."""
-        self._hand_over(message)
+        """Hand over, once: a second time nobody knows what became of the first."""
+        if self._port is None or self._handed.is_first(message.client_order_id):
+            self._hand_over(message)
+            return
+        text = "the adapter crashed while it had this order"
+        result = SubmitResult(
+            message.account, message.client_order_id, "UNKNOWN", None, "handed_over", text, "", 0, 0
+        )
+        self.send(f"exchange.{self.name.partition('.')[2]}", result)
 
     def on_cancel_order(self, message: CancelOrder) -> None:
         """Hand over."""
@@ -121,7 +154,8 @@ class AdapterActor(Actor):
         self._hand_over(message)
 
     def on_set_gate(self, message: SetGate) -> None:
-        """Hand over."""
+        """Hand over, and keep for the next session."""
+        self._handed.gate = message
         self._hand_over(message)
 
     def on_resubscribe(self, message: Resubscribe) -> None:

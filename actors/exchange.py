@@ -5,7 +5,10 @@ comparison with the venue's own account before anything may trade, the gate that
 market data passed on as it came. The orders' half is actors/exchange_orders.py.
 """
 
-from actors.exchange_orders import QUERY_MAX_S, ExchangeConfig, VenueOrders
+from decimal import Decimal
+
+from actors.exchange_orders import QUERY_MAX_S, VenueOrders
+from actors.exchange_state import ExchangeConfig
 from engine.clock import NS_PER_S
 from engine.messages.commands import (
     AccountSnapshot,
@@ -31,6 +34,7 @@ from engine.messages.port import (
 )
 
 QUIET_NS = NS_PER_S // 2
+FIRST_LOOK_S = 0.1
 
 __all__ = ["ExchangeActor", "ExchangeConfig"]
 
@@ -45,10 +49,14 @@ class ExchangeActor(VenueOrders):
         self.gate_closed = False
         self.private_up = False
         self.reconciliations = 0
+        self.taken = 0  # the newest answer that was used
+        self.wanted = 0  # the oldest answer that may call the venue READY
+        self.first_look: tuple[set[tuple[str, str]], dict[str, Decimal]] | None = None
 
     def recovered(self) -> None:
         """Take up the orders, and wait for the adapter to say what it has."""
         self._set_state("CONNECTING", "waiting for the adapter")
+        self.last_activity_ns = self.clock.mono_ns()  # whatever moved before is not remembered
         self.resume_orders()
         self.schedule(self.config.reconcile_every_s, Tick("reconcile"), key="reconcile")
         self.send(self.adapter, Resubscribe("the exchange actor has started"))
@@ -82,7 +90,9 @@ class ExchangeActor(VenueOrders):
         for reader in ("order_router", "risk_pnl", "order_book", "edge"):
             self.send(reader, message)
         self._set_state("RECONCILING", "comparing orders, fills and balances")
+        self.taken = 0
         self._reconcile()
+        self.wanted = self.reconciliations
 
     def on_adapter_failed(self, message: AdapterFailed) -> None:
         """The adapter stopped by itself."""
@@ -96,6 +106,7 @@ class ExchangeActor(VenueOrders):
             if message.up and self.session:
                 self._set_state("RECONCILING", "the private link came back")
                 self._reconcile()
+                self.wanted = self.reconciliations
             elif not message.up and self.venue_state in ("READY", "RECONCILING"):
                 self._set_state("DEGRADED", f"private link down: {message.reason}")
         self.send("edge", message)
@@ -104,39 +115,67 @@ class ExchangeActor(VenueOrders):
         if not self.session:
             return
         self.reconciliations += 1
-        request_id = f"{self.session}:{self.incarnation}:{self.reconciliations}"
+        request_id = self._request_id(self.reconciliations)
         since_ns = self.state.cursor_ns(self.config.account, self.clock.wall_ns())
         self.send(self.adapter, Reconcile(request_id, self.config.account, since_ns))
 
+    def _request_id(self, number: int) -> str:
+        return f"{self.session}:{self.incarnation}:{number}"
+
+    # An answer that a newer one, a new session or a restart has overtaken would take us back in time.
+    def _is_overtaken(self, message: ReconcileResult) -> bool:
+        about, _, number = message.request_id.rpartition(":")
+        if f"{about}:" != self._request_id(0)[:-1] or int(number) < self.taken:
+            return True
+        self.taken = int(number)
+        return False
+
     def on_reconcile_result(self, message: ReconcileResult) -> None:
         """Compare the venue's own account with ours; only then may the venue trade."""
+        if self._is_overtaken(message):
+            return
         if not message.ok:
             if self.venue_state == "READY":
                 self._set_state("DEGRADED", f"reconciliation failed: {message.text}")
             self.schedule(QUERY_MAX_S, Tick("reconcile"), key="reconcile")
             return
+        account_is_known = message.account in self.state.cursors
+        if not account_is_known and not self._is_first_look_proven(message):
+            return
         seen = {report.venue_order_id for report in message.open_orders}
         for report in message.open_orders:
-            self.take_report(report)
-        for fill in message.fills:
+            self.take_report(report, first_look=not account_is_known)
+        self.ask_for_orphans()
+        for fill in message.fills if account_is_known else ():
             self.take_fill(fill)
         for order in self.state.open_orders():
             told = order.venue_order_id is not None and order.venue_order_id not in seen
             if order.status == "UNKNOWN" or (told and order.ts_last_ns < message.asked_wall_ns):
                 self.query(order)
-        account_is_known = message.account in self.state.cursors
-        if self.state.fills_since_cursor or not account_is_known:
+        if not account_is_known or (self.state.fills_since_cursor and not self.orphans):
             self.emit(VenueReconciled(self.config.venue, message.account, message.asked_wall_ns))
         self._report_balances(message)
-        if self.venue_state in ("RECONCILING", "DEGRADED", "DOWN") and self.private_up:
+        waits = self.venue_state in ("RECONCILING", "DEGRADED", "DOWN")
+        if waits and self.private_up and self.taken >= self.wanted:
             self._set_state("READY", "")
+
+    # At first contact what has been filled is in the balances, and must not be counted again. Orders,
+    # fills and balances are asked one after the other, so two looks in a row have to agree.
+    def _is_first_look_proven(self, message: ReconcileResult) -> bool:
+        fills = {(fill.venue_order_id, fill.trade_id) for fill in message.fills}
+        look = fills, {b.asset: b.free + b.locked for b in message.balances}
+        before, self.first_look = self.first_look, look
+        if before == look:
+            return True
+        self.schedule(FIRST_LOOK_S, Tick("reconcile"), key="reconcile")
+        return False
 
     def _report_balances(self, message: ReconcileResult) -> None:
         busy = any(o.is_in_flight or o.missing_fills for o in self.state.open_orders())
         calm = self.last_activity_ns < message.asked_mono_ns - QUIET_NS
         balances = [(b.asset, b.free, b.locked) for b in message.balances]
         self.send(
-            "risk_pnl",
+            "persistence",  # behind the fills that it must be compared with
             AccountSnapshot(
                 message.account,
                 balances,

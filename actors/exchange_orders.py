@@ -6,13 +6,16 @@ ends orders on evidence, calls an unproven submit UNKNOWN and asks until the ven
 promises never to resend a submit and never to invent a fill.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 from actors.exchange_state import (
+    ExchangeConfig,
     ExchangeState,
+    cancel_of,
     external_spec,
     fill_event,
+    query_about,
+    query_for,
     report_events,
     wire_order,
 )
@@ -40,11 +43,9 @@ from engine.messages.events import (
     OrderUnknown,
 )
 from engine.messages.port import (
-    CancelOrder,
     CancelResult,
     FillReport,
     OrderReport,
-    QueryOrder,
     QueryResult,
     SubmitResult,
 )
@@ -57,19 +58,6 @@ CANCEL_GRACE_S: Final = 1.0
 CANCEL_ATTEMPTS_MAX: Final = 5
 QUIET_NS: Final = NS_PER_S // 2
 EARLY_CANCELS_MAX: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeConfig:
-    """What one ExchangeActor is told at birth. Times in seconds."""
-
-    venue: str
-    instance: str
-    account: str
-    ack_timeout_s: float
-    settle_window_s: float
-    reconcile_every_s: float
-    closed_kept_max: int
 
 
 class VenueOrders(Actor):
@@ -115,7 +103,7 @@ class VenueOrders(Actor):
             elif order.status == "UNKNOWN":
                 self._query_soon(order)
             elif order.status == "PENDING_CANCEL":
-                self.schedule(CANCEL_GRACE_S, Tick("cancel", order.spec.order_id))
+                self._arm_cancel(order.spec.order_id, CANCEL_GRACE_S)
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -189,10 +177,12 @@ class VenueOrders(Actor):
         """Take one execution."""
         self.take_fill(message)
 
-    def take_report(self, report: OrderReport) -> None:
+    def take_report(self, report: OrderReport, *, first_look: bool = False) -> None:
         """Turn what the venue says of an order into the events that it proves."""
         order = self._find(report)
         if order is None:
+            if not first_look and report.account not in self.state.cursors:
+                return  # the first look at the account tells what is open, and from when it counts
             order = self._adopt(report)
         if order is None:
             return
@@ -209,20 +199,15 @@ class VenueOrders(Actor):
     def take_fill(self, fill: FillReport) -> None:
         """Turn one execution into its event, once."""
         order = self._find(fill)
+        foreign = order is None or order.spec.origin == "EXTERNAL"
+        if foreign and fill.ts_event_ns < self.state.opened_ns(fill.account):
+            return  # it is in the opening balances
         if order is None:
-            if fill.ts_event_ns < self.state.opened_ns(fill.account):
-                return  # it is in the opening balances
             held = self.orphans.setdefault(fill.venue_order_id, [])
             if all(f.trade_id != fill.trade_id for f in held):
                 held.append(fill)
             if len(held) == 1:
-                self.send(
-                    self.adapter,
-                    QueryOrder(
-                        fill.account, fill.client_order_id, fill.venue_order_id, fill.symbol,
-                        fill.ts_event_ns - NS_PER_S,
-                    ),
-                )  # fmt: skip
+                self.send(self.adapter, query_for(fill))
             return
         event = fill_event(order, fill, self.config.venue)
         if event is None:
@@ -231,6 +216,11 @@ class VenueOrders(Actor):
         self.state.fills_since_cursor = True
         self.emit(event)
         self._settle(order.spec.order_id)
+
+    def ask_for_orphans(self) -> None:
+        """Ask again whose the fills are that belong to no known order."""
+        for held in self.orphans.values():
+            self.send(self.adapter, query_for(held[0]))
 
     def _find(self, report: OrderReport | FillReport) -> Order | None:
         order = self.state.orders.order(report.client_order_id)
@@ -273,15 +263,8 @@ class VenueOrders(Actor):
         if not order.cancel_requested:
             self.emit(OrderCancelRequested(order_id, reason))
         self.cancel_attempts[order_id] = self.cancel_attempts.get(order_id, 0) + 1
-        self.send(
-            self.adapter,
-            CancelOrder(
-                self.config.account,
-                order.spec.client_order_id or "",
-                order.venue_order_id,
-                order.spec.symbol,
-            ),
-        )
+        self._arm_cancel(order_id, self.config.ack_timeout_s)
+        self.send(self.adapter, cancel_of(order, self.config.account))
 
     def on_cancel_result(self, message: CancelResult) -> None:
         """A cancel was answered. What became of the order only the order itself can say."""
@@ -292,7 +275,7 @@ class VenueOrders(Actor):
         if message.outcome == "REJECTED" and message.code != "not_found":
             self.emit(OrderCancelRejected(order_id, message.code, message.text))
         elif message.outcome == "ACCEPTED":
-            self.schedule(CANCEL_GRACE_S, Tick("cancel", order_id), key=f"cancel:{order_id}")
+            self._arm_cancel(order_id, CANCEL_GRACE_S)
         else:
             self._query_soon(order)
 
@@ -315,16 +298,7 @@ class VenueOrders(Actor):
 
     def query(self, order: Order) -> None:
         """Ask the venue about one order, now."""
-        self.send(
-            self.adapter,
-            QueryOrder(
-                self.config.account,
-                order.spec.client_order_id or "",
-                order.venue_order_id,
-                order.spec.symbol,
-                order.spec.ts_created_ns,
-            ),
-        )
+        self.send(self.adapter, query_about(order, self.config.account))
 
     def on_query_request(self, message: QueryRequest) -> None:
         """Ask the venue anew about one order."""
@@ -358,7 +332,7 @@ class VenueOrders(Actor):
             self._not_found(order, message)
         elif order.status == "PENDING_CANCEL" and message.found:
             self._cancel_again(order)
-        if order.status == "UNKNOWN" or order.missing_fills:
+        if order.status in ("UNKNOWN", "PENDING_CANCEL") or order.missing_fills:
             self._query_soon(order)
 
     def _not_found(self, order: Order, message: QueryResult) -> None:
@@ -385,7 +359,10 @@ class VenueOrders(Actor):
     def _settle(self, order_id: str) -> None:
         """Forget the retry counters of an order that is no longer in doubt."""
         order = self.state.orders.order(order_id)
-        if order is not None and order.status in ("UNKNOWN", "PENDING_CANCEL"):
+        if order is not None and order.status == "PENDING_CANCEL":
+            self._arm_cancel(order_id, CANCEL_GRACE_S)  # its cancel may have come too early
+            return
+        if order is not None and order.status == "UNKNOWN":
             return
         if order is None or not order.missing_fills:
             self.unknown_since_ns.pop(order_id, None)
@@ -407,6 +384,10 @@ class VenueOrders(Actor):
             or (message.name == "cancel" and order.status == "PENDING_CANCEL")
         ):
             self.query(order)
+            self._query_soon(order)  # should the answer be lost
+
+    def _arm_cancel(self, order_id: str, after_s: float) -> None:
+        self.schedule(after_s, Tick("cancel", order_id), key=f"cancel:{order_id}")
 
     def _arm_ack(self, order_id: str) -> None:
         self.schedule(self.config.ack_timeout_s, Tick("ack", order_id), key=f"ack:{order_id}")

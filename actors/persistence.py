@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from actors.folds import HALTS, ROUTER, Fold, Folds, concerns
+from actors.folds import HALTS, RISK, ROUTER, Fold, Folds, concerns
 from engine.actor import Actor
 from engine.envelope import Envelope, decode_event, encode_body
 from engine.journal import AppendResult, Journal, JournalFailed, JournalFull, NewRecord
 from engine.messages.base import Event, Message
 from engine.messages.commands import (
+    AccountSnapshot,
     Append,
     AppendNow,
     AppendRefused,
@@ -58,6 +59,7 @@ class PersistenceActor(Actor):
         self.journal = journal
         self.folds = folds
         self.snapshot_every = snapshot_every_records
+        self.fold_chunk = min(FOLD_CHUNK, snapshot_every_records)
         self.fail_stop = fail_stop
         self.fault_point = fault_point
         self.replicas: dict[str, Fold] = {}
@@ -173,17 +175,21 @@ class PersistenceActor(Actor):
                 self.send(actor, message)
         self.send(EDGE, message)
 
+    def on_account_snapshot(self, message: AccountSnapshot) -> None:
+        """Pass a venue's balances on, behind the fills that were journaled before them."""
+        self.forward(RISK)
+
     # --- snapshots --------------------------------------------------------------------------------
 
     def _fold_soon(self) -> None:
-        if not self.folding and self.journal.head_seq - self.folded_upto >= FOLD_CHUNK:
+        if not self.folding and self.journal.head_seq - self.folded_upto >= self.fold_chunk:
             self.folding = True
             self.schedule(0.0, Tick("fold"), key="fold")
 
     def on_tick(self, message: Tick) -> None:
         """Fold the next stretch of the journal, and store snapshots when enough has come."""
         self.folding = False
-        self.folded_upto = self._fold_journal(self.folded_upto, self.folded_upto + FOLD_CHUNK)
+        self.folded_upto = self._fold_journal(self.folded_upto, self.folded_upto + self.fold_chunk)
         if self.folded_upto - self.snapshot_seq >= self.snapshot_every:
             try:
                 for actor, replica in self.replicas.items():

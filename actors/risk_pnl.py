@@ -6,7 +6,7 @@ difference is itemised and makes the account reduce-only until a person accepts 
 acknowledged when every venue has closed its gate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Final
@@ -37,12 +37,18 @@ from engine.messages.events import (
     TradingHalted,
     TradingResumed,
 )
-from engine.messages.market import ConsolidatedBook
+from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import AdapterReady, Instrument
-from engine.trading.money import plain, split_symbol
+from engine.trading.money import ZERO, exact, plain, split_symbol
 from engine.trading.orders import OrderTable
-from engine.trading.pnl import position_rows, symbol_rows, total_row
-from engine.trading.reconcile import DifferenceTracker, accept, opening_events, totals
+from engine.trading.pnl import balance_rows, position_rows, symbol_rows, total_row
+from engine.trading.reconcile import (
+    DifferenceTracker,
+    accept,
+    opening_events,
+    totals,
+    with_given_cost,
+)
 from engine.trading.risk import RiskGate
 from engine.trading.risk_limits import RiskLimits
 from engine.trading.routing import mid_price, quantity_before
@@ -72,15 +78,24 @@ class RiskPnLActor(Actor):
 
     state: RiskGate
 
-    def __init__(self, limits: RiskLimits, *, closed_kept_max: int, venues: Sequence[str]) -> None:
+    def __init__(
+        self,
+        limits: RiskLimits,
+        *,
+        closed_kept_max: int,
+        venues: Sequence[str],
+        opening_costs: Mapping[str, Mapping[str, Decimal]],
+    ) -> None:
+        """Take the limits and, per account and asset, what one unit of the opening balance cost."""
         super().__init__()
+        self.opening_costs = opening_costs
         self.limits = limits
         self.closed_kept_max = closed_kept_max
         self.venues = tuple(venues)
         self.instruments: dict[tuple[str, str], Instrument] = {}
         self.books: dict[str, ConsolidatedBook] = {}
         self.waiting: dict[str, _Waiting] = {}
-        self.unopened: dict[str, tuple[AccountSnapshot, int]] = {}
+        self.unopened: dict[str, tuple[dict[str, Decimal], AccountSnapshot, int]] = {}
         self._use(new_gate(None, limits, closed_kept_max))
 
     def _use(self, gate: RiskGate) -> None:
@@ -116,6 +131,9 @@ class RiskPnLActor(Actor):
         """Keep the trading rules of a venue."""
         for instrument in message.instruments:
             self.instruments[message.venue, instrument.symbol] = instrument
+
+    def on_venue_state(self, message: VenueState) -> None:
+        """Part of a venue's introduction; the gate judges by books and instruments alone."""
 
     def mid(self, symbol: str) -> tuple[Decimal, int] | None:
         """Return the consolidated mid of a symbol and its age in ns."""
@@ -240,8 +258,8 @@ class RiskPnLActor(Actor):
     def on_account_snapshot(self, message: AccountSnapshot) -> None:
         """Open an account at first contact; compare it ever after."""
         if not self.state.ledger.is_opened(message.account):
-            if message.account not in self.unopened:
-                self.unopened[message.account] = (message, 0)
+            if message.account not in self.unopened and message.quiet:
+                self.unopened[message.account] = (self._unexplained(message), message, 0)
                 self._try_opening(message.account)
             return
         events = self.tracker.sample(
@@ -251,19 +269,29 @@ class RiskPnLActor(Actor):
             self.log.bind(event=type(event).__name__).warning("balance difference")
             self.emit(event)
 
+    # What the account held before the first fill that is counted: a restart may open it late.
+    @exact
+    def _unexplained(self, message: AccountSnapshot) -> dict[str, Decimal]:
+        counted = self.state.ledger.balances(message.account)
+        reported = totals(message)
+        assets = sorted(reported.keys() | counted.keys())
+        return {a: reported.get(a, ZERO) - counted.get(a, ZERO) for a in assets}
+
     def _try_opening(self, account: str) -> None:
         """Journal the opening balances, marked; wait a while for prices before calling it unknown."""
-        snapshot, looks = self.unopened[account]
-        reported = totals(snapshot)
-        priced = all(self.price(asset) is not None for asset, held in reported.items() if held)
-        if not priced and looks < OPENING_LOOKS_MAX:
-            self.unopened[account] = (snapshot, looks + 1)
+        reported, snapshot, looks = self.unopened[account]
+        costs = self.opening_costs.get(account, {})
+        unpriced = [
+            a for a, held in reported.items() if held and a not in costs and self.price(a) is None
+        ]
+        if unpriced and looks < OPENING_LOOKS_MAX:
+            self.unopened[account] = (reported, snapshot, looks + 1)
             self.schedule(OPENING_LOOK_S, Tick("opening", account), key=f"opening:{account}")
             return
         del self.unopened[account]
         currency, at_ns = self.limits.report_currency, snapshot.asked_wall_ns
         for event in opening_events(account, reported, self.price, currency, at_ns):
-            self.emit(event)
+            self.emit(with_given_cost(event, costs, currency))
 
     def on_accept_difference(self, command: AcceptDifference) -> None:
         """Adjust the ledger by a difference that a person accepts, with who and why."""
@@ -305,7 +333,7 @@ class RiskPnLActor(Actor):
                 "symbols": symbol_rows(ledger, mark),
             }
         elif query.topic == "balances":
-            body = self._balance_rows(query.arguments.get("venue"))
+            body = balance_rows(ledger, self.price, query.arguments.get("venue"))
         elif query.topic == "trading_state":
             opened = all(ledger.is_opened(a) for a in ledger.accounts()) and ledger.accounts()
             body = {"trading_state": self._trading_state(), "opened": bool(opened)}
@@ -339,26 +367,6 @@ class RiskPnLActor(Actor):
             ],
             "restricted": [a for a in ledger.accounts() if ledger.is_restricted(a)],
         }  # fmt: skip
-
-    def _balance_rows(self, venue: str | None) -> list[dict[str, Any]]:
-        ledger = self.state.ledger
-        rows = []
-        for account in ledger.accounts():
-            if venue and account.partition(".")[0] != venue:
-                continue
-            for asset, total in ledger.balances(account).items():
-                value = self.price(asset)
-                rows.append(
-                    {
-                        "account": account,
-                        "venue": account.partition(".")[0],
-                        "asset": asset,
-                        "total": plain(total),
-                        "value": None if value is None else plain(total * value),
-                        "currency": self.limits.report_currency,
-                    }
-                )
-        return rows
 
     def _refuse(self, reply_to: str, correlation_id: str, refusal: Refused) -> None:
         self.send(reply_to, Reply(correlation_id, False, refusal.code, refusal.text, b""))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Final
 
-from actors.adapter import AdapterActor, VenuePort
+from actors.adapter import AdapterActor, Handed, VenuePort
 from actors.demo_maker import DemoMakerActor
 from actors.exchange import ExchangeActor, ExchangeConfig
 from actors.exchange_state import ExchangeState
@@ -115,13 +115,7 @@ def child_specs(
 
     specs = [
         _essential(settings, "persistence", persistence, DISK, EXIT_JOURNAL),
-        _essential(
-            settings,
-            RISK,
-            lambda: RiskPnLActor(limits, closed_kept_max=kept, venues=list(venues)),
-            TICK,
-            EXIT_GAVE_UP,
-        ),
+        _essential(settings, RISK, lambda: _risk(settings), TICK, EXIT_GAVE_UP),
         _essential(settings, ROUTER, lambda: OrderRouterActor(router), TICK, EXIT_GAVE_UP),
         _essential(settings, "order_book", order_book, TICK, EXIT_GAVE_UP),
     ]
@@ -130,6 +124,16 @@ def child_specs(
     if maker:
         specs.append(_maker(settings, run))
     return specs
+
+
+def _risk(settings: Settings) -> RiskPnLActor:
+    venues = enabled_venues(settings)
+    return RiskPnLActor(
+        risk_limits(settings),
+        closed_kept_max=settings.orders.closed_kept_max,
+        venues=list(venues),
+        opening_costs={venue.account: venue.opening_cost for venue in venues.values()},
+    )
 
 
 def _essential(
@@ -165,11 +169,12 @@ def _venue(
         closed_kept_max=settings.orders.closed_kept_max,
     )
     stuck_after_s = settings.supervision.stuck_after_s
+    handed = Handed()
     return [
         ChildSpec(
             f"exchange.{name}", lambda: ExchangeActor(config), TICK, stuck_after_s=stuck_after_s
         ),
-        ChildSpec(f"adapter.{name}", lambda: AdapterActor(adapter, background), TICK),
+        ChildSpec(f"adapter.{name}", lambda: AdapterActor(adapter, background, handed), TICK),
     ]
 
 

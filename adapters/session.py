@@ -95,11 +95,12 @@ class Session:
         self.desk = Desk(
             config.name, venue.rest, governor=self.governor, offset=self.offset, gate=gate,
             clock=clock, rng=rng, stopping=self.stopping, on_auth=self.on_auth,
+            on_clock=self.ask_clock,
         )  # fmt: skip
         self.inquiry = Inquiry(self.desk, config.symbols, clock)
         self.public = PublicFeed(
             config, venue.codec, clock=clock, rng=rng, deliver=self.deliver,
-            ask_snapshot=self.ask_snapshot,
+            ask_snapshot=self.ask_snapshot, ask_clock=self.ask_clock, offset=self.offset,
         )  # fmt: skip
         self.private = PrivateFeed(
             config, venue.codec, clock=clock, offset=self.offset, deliver=self.deliver,

@@ -35,7 +35,7 @@ from engine.errors import (
     ConfigError,
     CoreError,
 )
-from engine.faultpoints import FaultPoints
+from engine.faultpoints import ActorCrashes, FaultPoints
 from engine.ids import UlidIds
 from engine.journal import Identity, Journal
 from engine.logs import configure, secrets_of
@@ -43,7 +43,7 @@ from engine.messages.base import Message
 from engine.messages.commands import Append, CancelOrders, Halt, Tick
 from engine.messages.events import EngineStarted, EngineStopped
 from engine.messages.port import AdapterFailed
-from engine.supervision import RestartPolicy, RuntimeEvent, Supervisor
+from engine.supervision import ActorStatus, RestartPolicy, RuntimeEvent, Supervisor
 from engine.threads import DaemonThreads
 
 VERSION: Final = "0.1.0"
@@ -134,6 +134,7 @@ class Core:
         )
         return Supervisor(
             specs,
+            faults=ActorCrashes.from_environment(os.environ, config.mode, self._tree),
             clock=self.clock,
             rng=self.rng,
             dispatchers={
@@ -152,6 +153,9 @@ class Core:
             parked_to="persistence",
             run_id=f"{config.name}-{journal.epoch}",
         )
+
+    def _tree(self) -> list[ActorStatus]:
+        return self.runtime.tree() if self.runtime is not None else []
 
     def _build_edge(self, runtime: Supervisor, journal: Journal) -> Edge:
         venues = enabled_venues(self.config)

@@ -223,6 +223,8 @@ class RiskPnLActor(Actor):
         known = {"venue": set(self.venues), "symbol": {s for _, s in self.instruments}}
         if scope == "all" or name in known.get(kind, set()):
             return None
+        if kind == "symbol" and name and {v for v, _ in self.instruments} != known["venue"]:
+            return None  # not every venue has said what it trades: a halt is not refused for that
         return f"scope {scope!r} is not all, venue:NAME or symbol:NAME of this core"
 
     def _await_gates(self, reply_to: str, correlation_id: str, scope: str, *, halted: bool) -> None:
@@ -335,8 +337,8 @@ class RiskPnLActor(Actor):
         elif query.topic == "balances":
             body = balance_rows(ledger, self.price, query.arguments.get("venue"))
         elif query.topic == "trading_state":
-            opened = all(ledger.is_opened(a) for a in ledger.accounts()) and ledger.accounts()
-            body = {"trading_state": self._trading_state(), "opened": bool(opened)}
+            opened = {a.partition(".")[0] for a in ledger.accounts() if ledger.is_opened(a)}
+            body = {"trading_state": self._trading_state(), "opened": opened >= {*self.venues}}
         else:
             refusal = Refused("BAD_REQUEST", f"no topic {query.topic!r}")
             self._refuse(query.reply_to, query.correlation_id, refusal)

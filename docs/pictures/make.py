@@ -96,6 +96,7 @@ def main() -> None:
     picture = console.export_svg(title="xcore: status, an order, a crash, the order after it")
     # The letters come from the reader's own fonts: a picture fetches nothing.
     picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
+    picture = picture.replace("Fira Code, monospace", "Fira Code, Menlo, Consolas, monospace")
     (ROOT / "docs" / "pictures" / "session.svg").write_text(picture)
     sys.stdout.write(session)
 

@@ -124,7 +124,7 @@ def _check_self_trade(gate: "RiskGate", case: Case) -> Refusal | None:
     """Refuse what would reach our own order: others' quotes before it do not cover the quantity.
 
     An order that may rest reaches it in any case, sooner or later. What moves between this look and
-    the match is left to the prevention that the venue applies to the account by default.
+    the match is left to the venue's own prevention, which the adapters ask for with every order.
     """
     spec = case.spec
     found = gate.exposure.crossing(spec.venue, spec.symbol, spec.side, spec.price)

@@ -6,10 +6,10 @@ It holds nothing durable: after a restart every adapter is asked to publish its 
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from engine.control_views import venue_book_view
 from msgspec.structs import replace
 
 from engine.actor import Actor
+from engine.control_views import venue_book_view
 from engine.messages.commands import Query, Reply, Tick
 from engine.messages.market import LinkAlive, VenueBook, VenueState
 from engine.messages.port import AdapterReady, Resubscribe
@@ -55,7 +55,7 @@ class OrderBookActor(Actor):
 
     def on_venue_state(self, message: VenueState) -> None:
         """Withdraw a venue that is down before its silence proves it."""
-        if message.state in ("DOWN", "DISABLED", "RETIRED"):
+        if message.state in ("DOWN", "RETIRED"):
             for symbol in self.books.drop(message.venue):
                 self._publish(symbol)
 

@@ -321,7 +321,7 @@ class Traffic:
                 self.bursts.append(burst)
                 burst.submit(self.core, self.count)
                 number += 1
-        except BaseException as error:  # a bug of the test must not pass unseen
+        except BaseException as error:  # noqa: BLE001  a bug of the test must not pass unseen
             self.failure = error
 
     def stop_soon(self):

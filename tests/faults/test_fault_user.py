@@ -127,7 +127,8 @@ def test_the_same_command_id_twice_makes_one_order(core):
 
 def test_exit_codes_say_what_kind_of_no_it_is(core, tmp_path):
     far = ("order", "place", "okx", "BTC/USDT", "buy")
-    assert xcore(core, *far, "0.002", "@1")[0] == 6, "the collar denies"
+    assert xcore(core, *far, "0.002", "@200000")[0] == 6, "the collar denies"
+    assert xcore(core, *far, "0.002", "@1")[0] == 7, "the venue rejects"
     assert xcore(core, *far, "99", "--market")[0] == 6, "the limits deny"
     assert xcore(core, "order", "show", "nobody")[0] == 3
     assert xcore(core, "order", "cancel", "nobody")[0] == 3

@@ -34,6 +34,7 @@ from engine.messages.port import (
 )
 
 QUIET_NS = NS_PER_S // 2
+CURSOR_AGE_NS = 12 * 3600 * NS_PER_S
 FIRST_LOOK_S = 0.1
 
 __all__ = ["ExchangeActor", "ExchangeConfig"]
@@ -153,7 +154,9 @@ class ExchangeActor(VenueOrders):
             told = order.venue_order_id is not None and order.venue_order_id not in seen
             if order.status == "UNKNOWN" or (told and order.ts_last_ns < message.asked_wall_ns):
                 self.query(order)
-        if not account_is_known or (self.state.fills_since_cursor and not self.orphans):
+        known_ns = self.state.cursors.get(message.account, 0)
+        is_old = message.asked_wall_ns - known_ns > CURSOR_AGE_NS  # else quiet months are read anew
+        if not account_is_known or ((self.state.fills_since_cursor or is_old) and not self.orphans):
             self.emit(VenueReconciled(self.config.venue, message.account, message.asked_wall_ns))
         self._report_balances(message)
         waits = self.venue_state in ("RECONCILING", "DEGRADED", "DOWN")
@@ -236,9 +239,6 @@ class ExchangeActor(VenueOrders):
 
     def _set_gate(self, request_id: str) -> None:
         closed, symbols = self.state.gate(self.config.venue)
-        if self.venue_state in ("STARTING", "CONNECTING", "DOWN", "DISABLED", "RETIRED"):
-            # No adapter runs, so nothing can leave; a new session is given the gate before READY.
-            self.send("risk_pnl", GateReport(self.config.venue, request_id, closed))
         self.send(self.adapter, SetGate(request_id, closed, symbols))
 
     def _sweep(self, halt: TradingHalted) -> None:

@@ -34,6 +34,7 @@ from engine.messages.port import (
 )
 
 QUIET_NS = NS_PER_S // 2
+QUIET_LOOKS = 2  # risk opens an account, or finds a difference, on two that agree
 CURSOR_AGE_NS = 12 * 3600 * NS_PER_S
 FIRST_LOOK_S = 0.1
 
@@ -50,7 +51,7 @@ class ExchangeActor(VenueOrders):
         self.gate_closed = False
         self.private_up = False
         self.reconciliations = 0
-        self.quiet_seen = False
+        self.quiet_looks = 0
         self.taken = 0  # the newest answer that was used
         self.wanted = 0  # the oldest answer that may call the venue READY
         self.first_look: tuple[set[tuple[str, str]], dict[str, Decimal]] | None = None
@@ -179,9 +180,9 @@ class ExchangeActor(VenueOrders):
         calm = self.last_activity_ns < message.asked_mono_ns - QUIET_NS
         quiet = calm and not busy and not self.orphans
         balances = [(b.asset, b.free, b.locked) for b in message.balances]
-        if not quiet and not self.quiet_seen:  # nothing can be opened or compared before one is
+        self.quiet_looks += quiet
+        if self.quiet_looks < QUIET_LOOKS:  # nothing can be opened or compared before
             self.schedule(QUIET_NS / NS_PER_S, Tick("reconcile"), key="reconcile")
-        self.quiet_seen = self.quiet_seen or quiet
         self.send(
             "persistence",  # behind the fills that it must be compared with
             AccountSnapshot(

@@ -95,6 +95,7 @@ class RiskPnLActor(Actor):
         self.instruments: dict[tuple[str, str], Instrument] = {}
         self.books: dict[str, ConsolidatedBook] = {}
         self.waiting: dict[str, _Waiting] = {}
+        self.opening_looks: dict[str, dict[str, Decimal]] = {}
         self.unopened: dict[str, tuple[dict[str, Decimal], AccountSnapshot, int]] = {}
         self._use(new_gate(None, limits, closed_kept_max))
 
@@ -259,9 +260,7 @@ class RiskPnLActor(Actor):
     def on_account_snapshot(self, message: AccountSnapshot) -> None:
         """Open an account at first contact; compare it ever after."""
         if not self.state.ledger.is_opened(message.account):
-            if message.account not in self.unopened and message.quiet:
-                self.unopened[message.account] = (self._unexplained(message), message, 0)
-                self._try_opening(message.account)
+            self._look_for_opening(message)
             return
         events = self.tracker.sample(
             message.account, totals(message), quiet=message.quiet, ts_ns=message.asked_wall_ns
@@ -269,6 +268,19 @@ class RiskPnLActor(Actor):
         for event in events:
             self.log.bind(event=type(event).__name__).warning("balance difference")
             self.emit(event)
+
+    # Fills and balances are asked one after the other: a fill in between is in the balances and not
+    # counted yet, so one look could open with it and count it again. Two looks that agree cannot.
+    def _look_for_opening(self, message: AccountSnapshot) -> None:
+        account = message.account
+        if account in self.unopened or not message.quiet:
+            return
+        unexplained = self._unexplained(message)
+        before = self.opening_looks.get(account)
+        self.opening_looks[account] = unexplained
+        if before == unexplained:
+            self.unopened[account] = (unexplained, message, 0)
+            self._try_opening(account)
 
     # What the account held before the first fill that is counted: a restart may open it late.
     @exact

@@ -37,6 +37,7 @@ from engine.errors import (
     CoreError,
 )
 from engine.faultpoints import ActorCrashes, FaultPoints
+from engine.greeting import greet, say
 from engine.ids import UlidIds
 from engine.inlet import Inlet
 from engine.journal import Identity, Journal
@@ -51,12 +52,8 @@ SWITCH_INTERVAL_S: Final = 5e-5  # a CPU-bound thread costs the tick path 0.1 ms
 READY_WITHIN_S: Final = 30.0
 DRILL_AFTER_S: Final = 20.0
 LOOK_EVERY_S: Final = 0.05
-
-
-def say(text: str) -> None:
-    """Write a line for the person at the terminal."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+SIMULATOR_LOOK_S: Final = 0.5
+SAME_SIGNAL_NS: Final = NS_PER_S  # `timeout` and terminals signal a process and its group
 
 
 class Core:
@@ -71,6 +68,7 @@ class Core:
         self.alarms = Alarms(self.ids, self.clock, self.threads.background)
         self.faults = FaultPoints.from_environment(os.environ, config.mode)
         self.ended = Event()
+        self.signaled_ns = 0
         self.exit_code = EXIT_OK
         self.why = ""
         self.simulator: Simulator | None = None
@@ -85,7 +83,6 @@ class Core:
     def start(self) -> None:
         """Bring everything up. Raises CoreError with what is wrong and what to do."""
         config, venues = self.config, enabled_venues(self.config)
-        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.journal = Journal.open(
             config.state_dir / "journal",
             identity=Identity(config.mode, config.name, {v.account: n for n, v in venues.items()}),
@@ -219,7 +216,7 @@ class Core:
 
     def run(self) -> None:
         """Say what there is, wait for a reason to stop, and drill once in demo mode."""
-        self._banner()
+        greet(self.config, VERSION, list(enabled_venues(self.config)))
         if self._until(self._is_ready, READY_WITHIN_S):
             say("ready: every venue is reconciled and may trade")
             self._sweep_old_quotes()
@@ -227,19 +224,9 @@ class Core:
             say("not every venue is ready yet; `xcore status` says why")
         if self.config.mode == "demo" and self.config.demo.drill:
             self._drill()
-        self.ended.wait()
-
-    def _banner(self) -> None:
-        config = self.config
-        folder = config.state_dir
-        say(f"xcore {VERSION}  {config.mode.upper()} {config.name}  no real orders")
-        say(f"venues   {', '.join(enabled_venues(config))} (simulated, on loopback)")
-        say(f"state    {folder}")
-        at = "" if os.environ.get("XCORE_STATE_DIR") else f" --state-dir {folder}"
-        say("try      in a second terminal:")
-        for what in ("status", "bbo", "order place best BTC/USDT buy 0.01 --market"):
-            say(f"           .venv/bin/xcore{at} {what}")
-        say("stop     Ctrl-C")
+        while not self.ended.wait(SIMULATOR_LOOK_S):
+            if self.simulator is not None and self.simulator.revive():
+                say("simulator was gone; it runs again, with the orders it had")
 
     def _is_ready(self) -> bool:
         assert self.edge is not None
@@ -368,8 +355,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         path = given.config if given.config is not None else default_path()
         config = load(path, mode_flag=given.mode, state_dir=given.state_dir)
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
+        return EXIT_CONFIG
+    except OSError as error:
+        sys.stderr.write(f"the state folder cannot be used: {error}; name another (--state-dir)\n")
         return EXIT_CONFIG
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     configure(config.log, config.state_dir, secrets_of(config))
@@ -386,9 +377,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _on_signal(core: Core, number: int) -> None:
-    if core.ended.is_set():  # the second one: stop now; what is acknowledged is in the journal
-        os._exit(core.exit_code or EXIT_FAILED)
-    core.end(signal.Signals(number).name)
+    """Stop in order; a second signal, not one of the same burst, stops at once."""
+    now_ns = core.clock.mono_ns()
+    if not core.ended.is_set():
+        core.signaled_ns = now_ns
+        core.end(signal.Signals(number).name)
+    elif now_ns - core.signaled_ns > SAME_SIGNAL_NS:
+        if core.simulator is not None and core.config.demo.simulator == "embedded":
+            core.simulator.stop()
+        os._exit(core.exit_code or EXIT_FAILED)  # what was acknowledged is in the journal
 
 
 if __name__ == "__main__":

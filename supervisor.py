@@ -222,11 +222,14 @@ class Core:
             self._sweep_old_quotes()
         elif not self.ended.is_set():
             say("not every venue is ready yet; `xcore status` says why")
-        if self.config.mode == "demo" and self.config.demo.drill:
-            self._drill()
+        drill_ns = self.clock.mono_ns() + int(DRILL_AFTER_S * NS_PER_S)
+        wants_drill = self.config.mode == "demo" and self.config.demo.drill
         while not self.ended.wait(SIMULATOR_LOOK_S):
             if self.simulator is not None and self.simulator.revive():
-                say("simulator was gone; it runs again, with the orders it had")
+                say("the simulator was gone; it runs again, with the orders it had")
+            if wants_drill and self.clock.mono_ns() >= drill_ns:
+                wants_drill = False
+                self._drill()
 
     def _is_ready(self) -> bool:
         assert self.edge is not None
@@ -254,8 +257,7 @@ class Core:
 
     def _drill(self) -> None:
         """Kill one ExchangeActor, so that a newcomer sees what happens then."""
-        if self.ended.wait(DRILL_AFTER_S) or self.edge is None:
-            return
+        assert self.edge is not None
         name = f"exchange.{next(iter(enabled_venues(self.config)))}"
         say(f"drill    killing {name}; it restarts from the journal, the others trade on")
         self.edge.kill_actor(name, "demo drill")

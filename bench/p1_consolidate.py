@@ -20,6 +20,7 @@ import msgspec
 
 from adapters.binance import BinanceCodec
 from adapters.feed import PublicFeed
+from adapters.offset import ClockOffset
 from adapters.registry import VenueConfig
 from bench import recorded
 from bench.recorded import Session
@@ -131,6 +132,9 @@ def _check(session: Session, reader: Reader) -> None:
 def _feed(venue: str, session: Session, reader: Reader) -> PublicFeed:
     symbols = {symbol: symbol for symbol in session.snapshots}
     config = VenueConfig(venue, "binance", f"{venue}.main", tuple(symbols), depth=DEPTH)
+    offset = ClockOffset(reader.clock)
+    now_ns = reader.clock.mono_ns()
+    offset.update([(now_ns, now_ns, session.began_ms)])
     feed = PublicFeed(
         config,
         BinanceCodec(venue, config.account, symbols),
@@ -138,10 +142,11 @@ def _feed(venue: str, session: Session, reader: Reader) -> PublicFeed:
         rng=random.Random(1),
         deliver=reader.deliver,
         ask_snapshot=lambda _: None,
+        ask_clock=lambda: None,
+        offset=offset,
     )
     feed.set_instruments([_instrument(venue, s, *session.decimals[s]) for s in symbols])
     feed.on_open()
-    now_ns = reader.clock.mono_ns()
     feed.on_frame(b'{"result":null,"id":1}', reader.clock.wall_ns(), now_ns)
     for symbol, held in session.snapshots.items():
         last = held.lastUpdateId

@@ -56,6 +56,8 @@ VENUE: Final = "okx"
 ACCOUNT: Final = "okx.main"
 SWITCH_INTERVAL_S: Final = 5e-5
 STALE_AFTER_MS: Final = 600_000
+# As long as a real session takes at least: balances seen earlier are not trusted by the core.
+LOADING_S: Final = 0.7
 MILLIONTH: Final = Decimal("0.000001")
 
 
@@ -136,10 +138,14 @@ class Port:
     # --- VenuePort
 
     def start(self) -> None:
-        """Begin: the session is ready at once, the market link runs in its thread."""
+        """Begin a session on the market link's thread."""
+        Thread(target=self._run, name="ws-public", daemon=True).start()
+
+    def _run(self) -> None:
+        self._stopping.wait(LOADING_S)
         self._deliver(AdapterReady(VENUE, "s1", [self._instrument], [ACCOUNT]))
         self._deliver(LinkChanged(VENUE, "private", True, "bench", self._clock.mono_ns()))
-        Thread(target=self._link.run, name="ws-public", daemon=True).start()
+        self._link.run()
 
     def stop(self, deadline_s: float) -> None:
         """End the link."""

@@ -25,6 +25,7 @@ from adapters.registry import VenueConfig
 from bench import recorded
 from bench.recorded import Session
 from bench.report import Beside, Options, Result, median, spread
+from engine import collector
 from engine.clock import SystemClock
 from engine.envelope import raw_body
 from engine.messages.base import Message
@@ -43,6 +44,7 @@ def run(options: Options) -> dict[str, Result]:
     session = recorded.load()
     if options.quick:
         session = session._replace(frames=session.frames[:200])
+    collector.settle()  # as the core does; all sides run under it
     rounds: dict[str, list[float]] = {"core": [], "floor": [], "floor20": [], "ccxt": []}
     for _ in range(options.repeats):  # in turn, so that all see the same noise
         rounds["core"].append(core(session, complete=not options.quick))

@@ -20,6 +20,7 @@ from actors.persistence import JournalRecovery
 from actors.tree import DISK, TICK, child_specs, enabled_venues
 from adapters.adapter import VenueAdapter
 from adapters.registry import ADAPTERS, Secret, VenueConfig
+from engine import collector
 from engine.alarms import Alarms
 from engine.clock import NS_PER_S, SystemClock
 from engine.config import config_hash, default_path, load
@@ -371,6 +372,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda n, _: _on_signal(core, n))
     try:
         core.start()
+        collector.settle()
         core.run()
     except CoreError as error:
         sys.stderr.write(f"{error}\n")

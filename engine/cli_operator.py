@@ -106,7 +106,10 @@ def journal_verify(context: typer.Context) -> None:
 def _verify(folder: Path) -> Mapping[str, Any]:
     if not folder.is_dir():
         raise usage(f"there is no state folder {folder}")
-    report: Any = import_module("engine.journal").verify_folder(folder)
+    journal = folder / "journal"
+    if not journal.is_dir():
+        raise usage(f"there is no journal in {folder}; no core has run on it")
+    report: Any = import_module("engine.journal").verify_folder(journal)
     return {"schema": 1, **{name: getattr(report, name) for name in VERIFY_FIELDS}}
 
 

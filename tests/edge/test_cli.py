@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import cli
+from engine.clock import SystemClock
+from engine.journal import Identity, Journal, NewRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -181,19 +183,19 @@ def test_status_check_tells_monitors(server, core, xcore):
     assert xcore("status", "--check")[0] == 9
 
 
-def test_journal_verify_works_without_a_core(as_json, monkeypatch):
-    @dataclass
-    class Report:
-        ok: bool = False
-        records: int = 7
-        head_seq: int = 7
-        first_bad_seq: int = 3
-        problem: str = "record 3: wrong checksum"
-
-    found = types.SimpleNamespace(verify_folder=lambda folder: Report())
-    monkeypatch.setitem(sys.modules, "engine.journal", found)
-    report = as_json("journal", "verify", exit_code=1)
-    assert (report["ok"], report["records"], report["first_bad_seq"]) == (False, 7, 3)
+def test_journal_verify_works_without_a_core(as_json, xcore, tmp_path):
+    code, _, err = xcore("journal", "verify")
+    assert (code, "no journal" in err) == (2, True)
+    folder = tmp_path / "journal"
+    identity = Identity("demo", "desk-1", {"okx": "key-1"})
+    record = NewRecord("r1", None, "OrderUnknown", "order_router", "c1", "k1", b"body", 1, 1)
+    with Journal.open(folder, identity=identity, clock=SystemClock(), reserve_bytes=0) as journal:
+        journal.append([record] * 3)
+        head_seq = journal.head_seq
+    report = as_json("journal", "verify")
+    assert (report["ok"], report["head_seq"], report["problem"]) == (True, head_seq, None)
+    (folder / "high_water").unlink()
+    assert as_json("journal", "verify", exit_code=1)["ok"] is False
 
 
 def test_codec_replay_shows_the_report(as_json, xcore, monkeypatch, tmp_path):

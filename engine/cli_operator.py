@@ -127,8 +127,12 @@ def fault_inject(
     context: typer.Context,
     kind: str,
     venue: Annotated[str, typer.Option(help="At which venue.")],
-    on: Annotated[str, typer.Option(help="order, cancel, query or book.")] = "order",
-    count: Annotated[int, typer.Option(help="How many times.")] = 1,
+    on: Annotated[
+        str | None, typer.Option(help="One of the kind's targets; else its first.")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(help="How many times; else as the kind is: mostly once.")
+    ] = None,
 ) -> None:
     """Make a simulated venue misbehave."""
     show(context, ask(context, "fault.inject", kind=kind, venue=venue, on=on, count=count))

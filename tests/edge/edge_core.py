@@ -43,6 +43,7 @@ class SmallCore:
         self.mode = mode
         self.journal_reads = 0
         self.stuck_topics = set()
+        self.fault_port = None
 
     # --- CorePort ---
 
@@ -112,6 +113,12 @@ class SmallCore:
 
     def faults(self, action, arguments, who):
         answer = Future()
+        if self.fault_port is not None:
+            try:
+                answer.set_result(self.fault_port.call(action, arguments))
+            except Refused as error:
+                answer.set_exception(error)
+            return answer
         kinds = [{"kind": "lost_reply", "description": "accepted, the reply is lost"}]
         answer.set_result(kinds if action == "list" else {"action": action, **arguments})
         return answer

@@ -10,7 +10,9 @@ import pytest
 
 import cli
 from engine.clock import SystemClock
+from engine.demo import Simulator
 from engine.journal import Identity, Journal, NewRecord
+from simulator.faults import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -147,7 +149,6 @@ def test_an_order_that_ends_badly_is_still_shown(server, core, as_json, behaviou
         ("risk halt --scope venue:x", 3, "no venue"),
         ("risk halt --scope moon", 2, "should be all"),
         ("order resolve x CANCELED", 2, "reason"),
-        ("fault inject x --venue okx --on moon", 2, "order, cancel"),
         ("nonsense", 2, "No such command"),
         ("status -o xml", 2, "table, wide, json, jsonl"),
         ("completion tcsh", 2, "no completion"),
@@ -196,6 +197,22 @@ def test_journal_verify_works_without_a_core(as_json, xcore, tmp_path):
     assert (report["ok"], report["head_seq"], report["problem"]) == (True, head_seq, None)
     (folder / "high_water").unlink()
     assert as_json("journal", "verify", exit_code=1)["ok"] is False
+
+
+@pytest.mark.processes
+def test_every_kind_of_fault_can_be_injected_without_saying_where(server, core, xcore, tmp_path):
+    simulator = Simulator(tmp_path, SystemClock())
+    simulator.start(seed=1, venues=["okx"], external=False)
+    core.fault_port = simulator
+    try:
+        for kind in KINDS:
+            assert xcore("fault", "inject", kind, "--venue", "okx")[::2] == (0, ""), kind
+        assert xcore("fault", "inject", "ws_drop", "--venue", "okx", "--on", "private")[0] == 0
+        code, _, err = xcore("fault", "inject", "ws_gap", "--venue", "okx", "--on", "order")
+        assert (code, "strikes on book, private, any" in err, "{" in err) == (2, True, False)
+        assert xcore("fault", "inject", "moon", "--venue", "okx")[0] == 2
+    finally:
+        simulator.stop()
 
 
 def test_codec_replay_shows_the_report(as_json, xcore, monkeypatch, tmp_path):

@@ -34,6 +34,7 @@ POLL_FIRST_S: Final = 0.005
 POLL_S: Final = 0.25  # between looks at an order of which no event speaks
 WAIT_S: Final = 10.0
 WAIT_MAX_S: Final = 3_600.0
+FATE_S: Final = 0.5  # behind the acknowledgement, for the end of an order that may not rest
 ENDED: Final = ("FILLED", "CANCELED", "EXPIRED", "DENIED", "REJECTED")
 ACKNOWLEDGED: Final = ("NEW", "PARTIALLY_FILLED", "PENDING_CANCEL", "PENDING_REPLACE")
 
@@ -116,12 +117,17 @@ async def place(hub: Hub, placing: Placing) -> dict[str, Any]:
             return dict(await reply_body(reply, placing.timeout_s, "the plan"))
         view: dict[str, Any] | None = None
         ids, pause_s = {command_id}, POLL_FIRST_S
+        fate_at: float | None = None
         while True:
             view = await look(hub, {"command_id": command_id}) or view
             _check_reply(reply, view)
+            now = _now(hub)
+            left_s = deadline - now
             if view is not None and _reached(view, placing.wait):
-                return _judged(_same(view, message), placing.wait)
-            left_s = deadline - _now(hub)
+                fate_at = fate_at or min(now + FATE_S, deadline)
+                if now >= fate_at or not _ends_soon(view, placing):
+                    return _judged(_same(view, message), placing.wait)
+                left_s = fate_at - now
             if left_s <= 0:
                 break
             ids.update([str(view["order_id"])] if view else [])
@@ -266,6 +272,14 @@ def _reached(view: Mapping[str, Any], wait: str) -> bool:
     if wait == "none" or view["status"] in ENDED:
         return True
     return wait == "accepted" and view["status"] in ACKNOWLEDGED
+
+
+# Whether the venue is about to say how an acknowledged order ended: it may not rest, or not take.
+def _ends_soon(view: Mapping[str, Any], placing: Placing) -> bool:
+    message = placing.message
+    may_not_rest = message.order_type == "MARKET" or message.time_in_force != "GTC"
+    waits = placing.wait == "accepted" and view["status"] not in ENDED
+    return waits and (may_not_rest or message.post_only)
 
 
 def _same(view: dict[str, Any], message: PlaceOrder) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from engine.messages.events import (
     OrderApproved,
     OrderCanceled,
     OrderDenied,
+    OrderExpired,
     OrderFilled,
     OrderRejected,
     OrderResolved,
@@ -154,6 +155,11 @@ class SmallCore:
             )
         )
 
+    def expire(self, order_id):
+        with self.lock:
+            self.orders[order_id]["status"] = "EXPIRED"
+            self.commit(OrderExpired(order_id, Decimal(0), "nothing to trade with", "stream", 0))
+
     def _take(self, message, reply):
         if isinstance(message, PlaceOrder):
             self._place(message, reply)
@@ -227,6 +233,8 @@ class SmallCore:
         else:
             view["status"] = "NEW"
             self.commit(OrderAcknowledged(order_id, "v1", "reply", 0))
+            if self.behaviour == "expire":
+                threading.Timer(0.1, self.expire, [order_id]).start()
             if self.behaviour == "fill":
                 self.fill(order_id, str(message.quantity))
 

@@ -144,6 +144,16 @@ def test_a_bad_end_has_its_exit_code_and_the_order(client, core, behaviour, exit
     assert failed.value.result["schema"] == 1
 
 
+def test_of_an_order_that_may_not_rest_the_end_is_told(client, core):
+    core.behaviour = "expire"
+    for more in ({"time_in_force": "FOK"}, {"time_in_force": "IOC"}, {"post_only": True}):
+        assert client.place(*LIMIT, **more)["status"] == "EXPIRED"
+    assert client.place("okx", "BTC/USDT", "buy", "0.01")["status"] == "EXPIRED"
+    assert client.place(*LIMIT)["status"] == "NEW"  # this one rests: acknowledged is enough
+    core.behaviour = "acknowledge"
+    assert client.place(*LIMIT, time_in_force="IOC")["status"] == "NEW"  # whatever is known then
+
+
 @pytest.mark.parametrize("behaviour", ["unknown", "hang", "silent"])
 def test_an_outcome_that_is_not_known_is_said_to_be(client, core, behaviour):
     core.behaviour = behaviour

@@ -118,7 +118,7 @@ def _guarded(run: Callable[[], None], screen: Screen) -> int:
         run()
     except (RequestRefused, RequestUnknown) as error:
         if error.result:
-            many = screen.is_table and not isinstance(error.result, list)
+            many = screen.is_table and "order_id" in error.result  # one order, as a row
             screen.show([error.result] if many else error.result, "order")
         return _sorry(error.text, error.exit_code)
     except Unreachable as error:

@@ -130,14 +130,17 @@ async def _order_show(peer: Peer, args: Args) -> Any:
 async def _order_place(peer: Peer, args: Args) -> Any:
     placing = read_placing(args, peer.facts, peer.who, peer.ids.command_id())
     command_id = placing.message.command_id
-    if not placing.message.dry_run and len(peer.placed) < PLACED_MAX:
+    if placing.message.dry_run:
+        return await place(peer.hub, placing)
+    if len(peer.placed) < PLACED_MAX:
         peer.placed.setdefault(command_id, "")
-    elif peer.cancel_on_disconnect and not placing.message.dry_run:
+    elif peer.cancel_on_disconnect:
         raise bad(f"a connection with cancel-on-disconnect places at most {PLACED_MAX} orders")
     try:
         view = await place(peer.hub, placing)
     except Refused:
-        peer.placed.pop(command_id, None)
+        if not peer.placed.get(command_id):  # else it is the id of an order placed before
+            peer.placed.pop(command_id, None)
         raise
     except Outcome as outcome:
         if isinstance(outcome.result, dict):

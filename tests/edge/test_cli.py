@@ -166,6 +166,13 @@ def test_without_a_core_the_remedy_is_named(xcore):
     assert "make run" in err
 
 
+def test_a_dry_run_that_risk_denies_shows_plan_and_verdict(server, core, xcore, as_json):
+    core.behaviour = "deny"
+    assert as_json("order", "place", *LIMIT, "--dry-run", exit_code=6)["approved"] is False
+    code, out, err = xcore("order", "place", *LIMIT, "--dry-run")
+    assert (code, "above the limit" in out, "would be denied" in err) == (6, True, True)
+
+
 def test_the_command_id_is_told_before_sending(server, xcore, core):
     core.behaviour = "silent"
     _, _, err = xcore("order", "place", *LIMIT, "--timeout", "0.1")

@@ -103,22 +103,6 @@ def test_placing_answers_once_the_venue_acknowledged(client):
     assert (order["status"], order["quantity"], order["schema"]) == ("NEW", "0.01", 1)
 
 
-def test_the_same_command_id_makes_no_second_order(client, core):
-    first = client.place(*LIMIT, command_id="once")
-    core.fill(first["order_id"], "0.01")
-    again = client.place(*LIMIT, command_id="once")
-    assert again["order_id"] == first["order_id"]
-    assert again["status"] == "FILLED"
-    assert len(core.orders) == 1
-
-
-def test_a_command_id_of_another_order_is_refused(client):
-    client.place(*LIMIT, command_id="once")
-    with pytest.raises(RequestRefused, match="belongs to order") as failed:
-        client.place("okx", "BTC/USDT", "sell", "0.01", "61000.5", command_id="once")
-    assert failed.value.exit_code == 2
-
-
 def test_waiting_for_filled_returns_at_the_fill(client, core, eventually):
     def fill_it():
         eventually(lambda: core.orders)
@@ -142,16 +126,6 @@ def test_a_bad_end_has_its_exit_code_and_the_order(client, core, behaviour, exit
     assert failed.value.exit_code == exit_code
     assert failed.value.result["status"] == status
     assert failed.value.result["schema"] == 1
-
-
-def test_of_an_order_that_may_not_rest_the_end_is_told(client, core):
-    core.behaviour = "expire"
-    for more in ({"time_in_force": "FOK"}, {"time_in_force": "IOC"}, {"post_only": True}):
-        assert client.place(*LIMIT, **more)["status"] == "EXPIRED"
-    assert client.place("okx", "BTC/USDT", "buy", "0.01")["status"] == "EXPIRED"
-    assert client.place(*LIMIT)["status"] == "NEW"  # this one rests: acknowledged is enough
-    core.behaviour = "acknowledge"
-    assert client.place(*LIMIT, time_in_force="IOC")["status"] == "NEW"  # whatever is known then
 
 
 @pytest.mark.parametrize("behaviour", ["unknown", "hang", "silent"])

@@ -1,9 +1,8 @@
+import gzip
 import json
 import os
 import subprocess
 import sys
-import types
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -222,31 +221,38 @@ def test_every_kind_of_fault_can_be_injected_without_saying_where(server, core, 
         simulator.stop()
 
 
-def test_codec_replay_shows_the_report(as_json, xcore, monkeypatch, tmp_path):
-    @dataclass
-    class Report:
-        frames: int = 3
-        diffs: int = 2
-        stale: int = 0
-        gaps: int = 0
-        crossed: int = 0
-        checksum_ok: int = 2
-        checksum_bad: int = 0
-        books: int = 1
-        bookticker_checked: int = 0
-        bookticker_agreed: int = 0
+BOOK_FRAME = b"""{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"snapshot","data":[{"asks":
+[["2","1","0","1"]],"bids":[["1","1","0","1"]],"ts":"1","checksum":0,"prevSeqId":-1,"seqId":1}]}"""
+RECORDED = BOOK_FRAME.replace(b"\n", b"") + b"\n"
 
-    def replay(venue, files):
-        if venue == "moon":
-            raise ValueError("no codec of that name")
-        return Report(frames=len(files))
 
-    monkeypatch.setitem(sys.modules, "adapters.replay", types.SimpleNamespace(replay=replay))
+def test_codec_replay_shows_the_report(as_json, xcore, tmp_path):
     file = tmp_path / "frames.gz"
-    file.write_text("")
-    assert as_json("codec", "replay", "okx", str(file))["frames"] == 1
-    code, _, err = xcore("codec", "replay", "moon", str(file))
-    assert (code, "no codec" in err) == (2, True)
+    file.write_bytes(gzip.compress(RECORDED))
+    report = as_json("codec", "replay", "okx", str(file))
+    assert (report["frames"], report["books"]) == (1, 1)
+    code, _, err = xcore("codec", "replay", "binance", str(file))
+    assert (code, f"no frame of binance in {file}" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "venue", "sentence"),
+    [
+        ("a.gz", gzip.compress(RECORDED), "moon", "known: binance, binance_us, okx"),
+        ("a.gz", gzip.compress(RECORDED)[:-12], "okx", "a.gz is cut off"),
+        ("a.gz", b"hello", "okx", "a.gz is no whole gzip file"),
+        ("a.gz", gzip.compress(RECORDED)[:12] + b"x" * 40, "okx", "a.gz is no whole gzip file"),
+        ("a.txt", b"# hello\nDear diary\n", "okx", "a.txt line 2: not a recorded frame"),
+        (".", b"", "okx", "is a folder"),
+    ],
+)
+def test_what_is_no_recording_is_said_to_be(xcore, tmp_path, name, content, venue, sentence):
+    file = tmp_path / name
+    if content:
+        file.write_bytes(content)
+    code, out, err = xcore("codec", "replay", venue, str(file))
+    assert (code, out) == (2, "")
+    assert sentence in " ".join(err.replace("│", " ").split()), err
 
 
 def test_the_configuration_is_checked_and_shown_without_a_core(as_json, xcore, tmp_path):

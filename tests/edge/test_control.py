@@ -163,7 +163,7 @@ def test_a_market_order_has_no_price(client, core):
     ("arguments", "exit_code", "words"),
     [
         ({"venue": "okxx"}, 3, "did you mean 'okx'"),
-        ({"symbol": "BTC/EUR"}, 3, "no symbol"),
+        ({"symbol": "BTC/EUR"}, 2, "no symbol"),
         ({"symbol": "BTCUSDT"}, 2, "like BTC/USDT"),
         ({"side": "hold"}, 2, "buy, sell"),
         ({"quantity": "0"}, 2, "more than zero"),

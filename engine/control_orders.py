@@ -349,6 +349,8 @@ def _off_grid(
 def _check_reply(reply: Future[Reply], view: Mapping[str, Any] | None) -> None:
     if reply.done() and not reply.result().ok:
         answer = refusal(reply.result())
+        if answer.code == "NOT_FOUND":  # the venue was found at the door: it lists no such symbol
+            raise bad(answer.text)
         if view is None or answer.code.startswith("COMMAND_ID"):
             raise answer
 

@@ -14,6 +14,7 @@ from engine.errors import EXIT_FAILED, ConfigError, Unreachable
 from engine.views import Screen
 
 FOLLOW_PAUSE_S: Final = 0.3
+PAGE: Final = 1_000
 VERIFY_FIELDS: Final = ("ok", "records", "head_seq", "first_bad_seq", "problem")
 
 actor_app = group("The actors and their supervisor.")
@@ -55,15 +56,34 @@ def journal_tail(
 ) -> None:
     """Show the newest records."""
     with Client(options(context).state_dir) as client:
-        records = client.request("journal.tail", count=count, after_seq=after_seq)
+        records = _tail(client, count, after_seq)
         _show_records(context, records)
         seq = records[-1]["seq"] if records else after_seq or 0
         while follow:
             time.sleep(FOLLOW_PAUSE_S)
-            records = client.request("journal.tail", count=1_000, after_seq=seq)
+            records = client.request("journal.tail", count=PAGE, after_seq=seq)
             if records:
                 _show_records(context, records)
                 seq = records[-1]["seq"]
+
+
+# Page by page, as the core answers at most so many at once.
+def _tail(client: Client, count: int, after_seq: int | None) -> list[dict[str, Any]]:
+    if count <= PAGE:
+        return list(client.request("journal.tail", count=count, after_seq=after_seq))
+    if after_seq is None:
+        newest = client.request("journal.tail", count=1)
+        after_seq = max(0, newest[-1]["seq"] - count) if newest else 0
+    records: list[dict[str, Any]] = []
+    while len(records) < count:
+        page = client.request(
+            "journal.tail", count=min(PAGE, count - len(records)), after_seq=after_seq
+        )
+        if not page:
+            break
+        records += page
+        after_seq = page[-1]["seq"]
+    return records
 
 
 # For people one line a record: what it is, and its fields as words.

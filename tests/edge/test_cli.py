@@ -11,6 +11,7 @@ import cli
 from engine.clock import SystemClock
 from engine.demo import Simulator
 from engine.journal import Identity, Journal, NewRecord
+from engine.messages.events import OrderUnknown
 from simulator.faults import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -226,6 +227,15 @@ def test_every_kind_of_fault_can_be_injected_without_saying_where(server, core, 
         assert xcore("fault", "inject", "moon", "--venue", "okx")[0] == 2
     finally:
         simulator.stop()
+
+
+def test_a_long_journal_is_shown_in_pages(server, core, as_json):
+    core.commit(*[OrderUnknown(f"o{n}", "reply lost") for n in range(2_500)])
+    seqs = [row["seq"] for row in as_json("journal", "tail", "-n", "2000")]
+    assert seqs == list(range(501, 2_501))
+    seqs = [row["seq"] for row in as_json("journal", "tail", "-n", "1500", "--after-seq", "100")]
+    assert seqs == list(range(101, 1_601))
+    assert len(as_json("journal", "tail", "-n", "9999")) == 2_500
 
 
 BOOK_FRAME = b"""{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"snapshot","data":[{"asks":

@@ -192,6 +192,16 @@ def test_a_command_id_may_be_repeated(server, as_json):
     assert first["order_id"] == second["order_id"]
 
 
+def test_halt_and_resume_answer_in_one_shape(server, as_json):
+    halted, resumed = as_json("risk", "halt"), as_json("risk", "resume")
+    assert set(halted) == set(resumed)
+    assert (halted["halted"], resumed["halted"], resumed["trading_state"]) == (
+        True,
+        False,
+        "ACTIVE",
+    )
+
+
 def test_status_check_tells_monitors(server, core, xcore):
     assert xcore("status", "--check")[0] == 0
     core.halted = True

@@ -241,8 +241,11 @@ async def _risk_resume(peer: Peer, args: Args) -> Any:
     args.end()
     command_id = peer.ids.command_id()
     message = Resume(command_id, scope, reason, peer.who, EDGE)
-    seen = peer.hub.head_seq
-    receipt = await _told(peer, RISK, message, command_id, "TradingResumed", command_id, seen)
+    reply = peer.hub.core.command(RISK, message, command_id)
+    try:
+        receipt = await reply_body(reply, WAIT_S, "the resume; it is on its way")
+    finally:
+        reply.cancel()
     return {"command_id": command_id, "scope": scope, "halted": False, **_as_map(receipt)}
 
 

@@ -73,6 +73,7 @@ async def _run(options: Options) -> None:
     control_port = options.ports["ctl"] or previous.get("ctl", 0)
     runner, control_port = await _start_control(Control(sites), control_port)
     _announce(options, sites, control_port, clock.wall_ns())
+    _say_where(options, sites, control_port)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -146,6 +147,14 @@ def _announce(options: Options, sites: dict[str, Site], control_port: int, now_n
     with os.fdopen(file, "w") as out:
         json.dump(content, out, indent=2)
     temporary.replace(path)
+
+
+# The reader may have gone already; the simulator runs on without it.
+def _say_where(options: Options, sites: dict[str, Site], control_port: int) -> None:
+    venues = [f"{name} http://{HOST}:{site.port}" for name, site in sites.items()]
+    where = ", ".join([*venues, f"control http://{HOST}:{control_port}"])
+    with contextlib.suppress(OSError):
+        print(f"simulator: {where}; all in {options.folder / 'endpoints.json'}", flush=True)  # noqa: T201
 
 
 def _previous_ports(folder: Path) -> dict[str, int]:

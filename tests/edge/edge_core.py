@@ -174,18 +174,24 @@ class SmallCore:
                     message.scope, message.reason, message.who, True, 0, message.command_id
                 )
             )
-            body = msgpack.packb({"canceled": 0, "gates": ["binance", "okx"]})
-            reply.set_result(Reply(message.command_id, True, "", "", body))
+            self._answer_gates(message, reply)
         elif isinstance(message, Resume):
             self.halted = False
             self.commit(
                 TradingResumed(message.scope, message.reason, message.who, 0, message.command_id)
             )
+            self._answer_gates(message, reply)
         elif isinstance(message, ResolveOrder):
             self.orders[message.order_id]["status"] = message.status
             self.commit(
                 OrderResolved(message.order_id, message.status, message.who, message.reason)
             )
+
+    def _answer_gates(self, message, reply):
+        state = "HALTED" if self.halted else "ACTIVE"
+        body = {"scope": message.scope, "halted": self.halted, "gates": {"okx": True}}
+        body |= {"trading_state": state, "problem": ""}
+        reply.set_result(Reply(message.command_id, True, "", "", msgpack.packb(body)))
 
     def _place(self, message, reply):
         if message.dry_run:
@@ -231,14 +237,14 @@ class SmallCore:
             "post_only": message.post_only,
         }
         if self.halted or self.behaviour == "deny":
-            view |= {"status": "DENIED", "code": "HALTED", "text": "trading is halted"}
+            view |= {"status": "DENIED", "reason_code": "HALTED", "reason": "trading is halted"}
             self.commit(OrderDenied(spec, "HALTED", "trading is halted"))
             return
         self.commit(OrderApproved(spec, 0, 0, "ok"))
         if self.behaviour == "hang":
             return
         if self.behaviour == "reject":
-            view |= {"status": "REJECTED", "code": "-2010", "text": "insufficient balance"}
+            view |= {"status": "REJECTED", "reason_code": "-2010", "reason": "no balance"}
             self.commit(OrderRejected(order_id, "-2010", "insufficient balance", "reply", 0))
         elif self.behaviour == "unknown":
             view["status"] = "UNKNOWN"

@@ -192,6 +192,16 @@ def test_a_command_id_may_be_repeated(server, as_json):
     assert first["order_id"] == second["order_id"]
 
 
+def test_halt_and_resume_answer_in_one_shape(server, as_json):
+    halted, resumed = as_json("risk", "halt"), as_json("risk", "resume")
+    assert set(halted) == set(resumed)
+    assert (halted["halted"], resumed["halted"], resumed["trading_state"]) == (
+        True,
+        False,
+        "ACTIVE",
+    )
+
+
 def test_status_check_tells_monitors(server, core, xcore):
     assert xcore("status", "--check")[0] == 0
     core.halted = True
@@ -245,7 +255,7 @@ RECORDED = BOOK_FRAME.replace(b"\n", b"") + b"\n"
 
 def test_codec_replay_shows_the_report(as_json, xcore, tmp_path):
     file = tmp_path / "frames.gz"
-    file.write_bytes(gzip.compress(RECORDED))
+    file.write_bytes(gzip.compress(RECORDED, mtime=0))
     report = as_json("codec", "replay", "okx", str(file))
     assert (report["frames"], report["books"]) == (1, 1)
     code, _, err = xcore("codec", "replay", "binance", str(file))
@@ -255,10 +265,15 @@ def test_codec_replay_shows_the_report(as_json, xcore, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "venue", "sentence"),
     [
-        ("a.gz", gzip.compress(RECORDED), "moon", "known: binance, binance_us, okx"),
-        ("a.gz", gzip.compress(RECORDED)[:-12], "okx", "a.gz is cut off"),
+        ("a.gz", gzip.compress(RECORDED, mtime=0), "moon", "known: binance, binance_us, okx"),
+        ("a.gz", gzip.compress(RECORDED, mtime=0)[:-12], "okx", "a.gz is cut off"),
         ("a.gz", b"hello", "okx", "a.gz is no whole gzip file"),
-        ("a.gz", gzip.compress(RECORDED)[:12] + b"x" * 40, "okx", "a.gz is no whole gzip file"),
+        (
+            "a.gz",
+            gzip.compress(RECORDED, mtime=0)[:12] + b"x" * 40,
+            "okx",
+            "a.gz is no whole gzip file",
+        ),
         ("a.txt", b"# hello\nDear diary\n", "okx", "a.txt line 2: not a recorded frame"),
         (".", b"", "okx", "is a folder"),
     ],

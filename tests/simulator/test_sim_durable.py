@@ -103,3 +103,14 @@ def test_it_leaves_when_its_parent_does(tmp_path):
 def test_the_endpoints_file_is_private(sim):
     path = sim.folder / "sim" / "endpoints.json"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_it_says_where_it_listens(tmp_path):
+    command = [sys.executable, "-m", "simulator", "--state-dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        line = process.stdout.readline()
+        process.terminate()
+    found = json.loads((tmp_path / "sim" / "endpoints.json").read_text())
+    urls = [found["ctl"], *(venue["rest"] for venue in found["venues"].values())]
+    assert all(url in line for url in urls)
+    assert str(tmp_path / "sim" / "endpoints.json") in line

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from world import World
 
+from actors.adapter import Handed
 from actors.exchange import ExchangeActor
 from actors.exchange_state import wire_order
 from engine.messages.port import SubmitResult
+from engine.specs import ChildSpec
 
 CHUNKS, PER_CHUNK = 26, 20
 HERE = Path(__file__).parent
@@ -113,15 +115,30 @@ class BlindExchangeActor(ExchangeActor):
         super().on_submit_result(message)
 
 
-def test_the_judge_condemns_a_blind_resend():
-    def blind(spec):
-        if not spec.name.startswith("exchange."):
-            return spec
-        return replace(spec, factory=lambda: BlindExchangeActor(spec.factory().config))
+class Forgetful(Handed):
+    """Nor may an adapter forget which submits it was given."""
 
+    def is_first(self, client_order_id: str) -> bool:
+        return True
+
+
+def naive(spec: ChildSpec) -> ChildSpec:
+    def exchange():
+        return BlindExchangeActor(spec.factory().config)
+
+    def adapter():
+        actor = spec.factory()
+        actor._handed = Forgetful()
+        return actor
+
+    made = {"exchange": exchange, "adapter": adapter}.get(spec.name.partition(".")[0])
+    return spec if made is None else replace(spec, factory=made)
+
+
+def test_the_judge_condemns_a_blind_resend():
     found: list[str] = []
     for seed in range(40):
-        found += World(seed, change=blind).run().judge.found
+        found += World(seed, change=naive).run().judge.found
         if any("I17" in text and "orders at" in text for text in found):
             return
     pytest.fail(f"forty seeds of blind resends went unnoticed: {found}")

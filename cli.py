@@ -52,7 +52,9 @@ def _common(
     state_dir: Annotated[
         Path | None, typer.Option(help="The core's state folder (also XCORE_STATE_DIR).")
     ] = None,
-    output: Annotated[str, typer.Option("-o", "--output", help="table, json or jsonl.")] = "table",
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="table, wide, json or jsonl.")
+    ] = "table",
     json: Annotated[bool, typer.Option("--json", help="The same as -o json.")] = False,
     color: Annotated[str, typer.Option(help="auto, always or never.")] = "auto",
 ) -> None:
@@ -107,7 +109,7 @@ def book(
 @position_app.command("list")
 def position_list(context: typer.Context) -> None:
     """List the positions."""
-    show(context, ask(context, "position.list"))
+    show(context, ask(context, "position.list"), "position")
 
 
 @app.command()
@@ -119,7 +121,7 @@ def pnl(context: typer.Context) -> None:
 @app.command()
 def balance(context: typer.Context) -> None:
     """Show the balances of each account."""
-    show(context, ask(context, "balance"))
+    show(context, ask(context, "balance"), "balance")
 
 
 # --- orders ---------------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ def order_place(
     )
     show(
         context,
-        answer if dry_run or options(context).screen.format != "table" else [answer],
+        answer if dry_run or not options(context).screen.is_table else [answer],
         "order",
     )
 

@@ -23,7 +23,7 @@ from adapters.registry import Secret, VenueConfig
 from engine.clock import NS_PER_S, SystemClock
 from engine.config import config_hash, default_path, load
 from engine.config_models import Config, Venue
-from engine.control import ControlServer, Facts, Limits, SocketTaken
+from engine.control import ControlServer, Facts, Limits
 from engine.demo import Simulator
 from engine.dispatch import CallerRunsDispatcher, ThreadDispatcher
 from engine.edge import Edge
@@ -31,14 +31,13 @@ from engine.errors import (
     EXIT_CONFIG,
     EXIT_FAILED,
     EXIT_JOURNAL,
-    EXIT_LOCKED,
     EXIT_OK,
     ConfigError,
     CoreError,
 )
 from engine.faultpoints import FaultPoints
 from engine.ids import UlidIds
-from engine.journal import Identity, Journal, JournalError
+from engine.journal import Identity, Journal
 from engine.logs import configure, secrets_of
 from engine.messages.base import Message
 from engine.messages.commands import Append, CancelOrders, Halt, Tick
@@ -359,14 +358,6 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _exit_code_of(error: CoreError) -> int:
-    if isinstance(error, ConfigError):
-        return EXIT_CONFIG
-    if isinstance(error, SocketTaken):
-        return EXIT_LOCKED
-    return error.exit_code if isinstance(error, JournalError) else EXIT_FAILED
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until told to stop; return the exit code (docs/cli.md lists them)."""
     given = _arguments(sys.argv[1:] if argv is None else argv)
@@ -386,7 +377,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         core.run()
     except CoreError as error:
         sys.stderr.write(f"{error}\n")
-        core.end(str(error), _exit_code_of(error))
+        core.end(str(error), error.exit_code)
     return core.stop()
 
 

@@ -7,7 +7,8 @@ market data passed on as it came. The orders' half is actors/exchange_orders.py.
 
 from decimal import Decimal
 
-from actors.exchange_orders import QUERY_MAX_S, ExchangeConfig, VenueOrders
+from actors.exchange_orders import QUERY_MAX_S, VenueOrders
+from actors.exchange_state import ExchangeConfig
 from engine.clock import NS_PER_S
 from engine.messages.commands import (
     AccountSnapshot,

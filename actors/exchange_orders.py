@@ -6,13 +6,16 @@ ends orders on evidence, calls an unproven submit UNKNOWN and asks until the ven
 promises never to resend a submit and never to invent a fill.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 from actors.exchange_state import (
+    ExchangeConfig,
     ExchangeState,
+    cancel_of,
     external_spec,
     fill_event,
+    query_about,
+    query_for,
     report_events,
     wire_order,
 )
@@ -40,11 +43,9 @@ from engine.messages.events import (
     OrderUnknown,
 )
 from engine.messages.port import (
-    CancelOrder,
     CancelResult,
     FillReport,
     OrderReport,
-    QueryOrder,
     QueryResult,
     SubmitResult,
 )
@@ -57,19 +58,6 @@ CANCEL_GRACE_S: Final = 1.0
 CANCEL_ATTEMPTS_MAX: Final = 5
 QUIET_NS: Final = NS_PER_S // 2
 EARLY_CANCELS_MAX: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeConfig:
-    """What one ExchangeActor is told at birth. Times in seconds."""
-
-    venue: str
-    instance: str
-    account: str
-    ack_timeout_s: float
-    settle_window_s: float
-    reconcile_every_s: float
-    closed_kept_max: int
 
 
 class VenueOrders(Actor):
@@ -219,7 +207,7 @@ class VenueOrders(Actor):
             if all(f.trade_id != fill.trade_id for f in held):
                 held.append(fill)
             if len(held) == 1:
-                self._ask_for_order_of(fill)
+                self.send(self.adapter, query_for(fill))
             return
         event = fill_event(order, fill, self.config.venue)
         if event is None:
@@ -229,17 +217,10 @@ class VenueOrders(Actor):
         self.emit(event)
         self._settle(order.spec.order_id)
 
-    def _ask_for_order_of(self, fill: FillReport) -> None:
-        query = QueryOrder(
-            fill.account, fill.client_order_id, fill.venue_order_id, fill.symbol,
-            fill.ts_event_ns - NS_PER_S,
-        )  # fmt: skip
-        self.send(self.adapter, query)
-
     def ask_for_orphans(self) -> None:
         """Ask again whose the fills are that belong to no known order."""
         for held in self.orphans.values():
-            self._ask_for_order_of(held[0])
+            self.send(self.adapter, query_for(held[0]))
 
     def _find(self, report: OrderReport | FillReport) -> Order | None:
         order = self.state.orders.order(report.client_order_id)
@@ -283,15 +264,7 @@ class VenueOrders(Actor):
             self.emit(OrderCancelRequested(order_id, reason))
         self.cancel_attempts[order_id] = self.cancel_attempts.get(order_id, 0) + 1
         self._arm_cancel(order_id, self.config.ack_timeout_s)
-        self.send(
-            self.adapter,
-            CancelOrder(
-                self.config.account,
-                order.spec.client_order_id or "",
-                order.venue_order_id,
-                order.spec.symbol,
-            ),
-        )
+        self.send(self.adapter, cancel_of(order, self.config.account))
 
     def on_cancel_result(self, message: CancelResult) -> None:
         """A cancel was answered. What became of the order only the order itself can say."""
@@ -325,16 +298,7 @@ class VenueOrders(Actor):
 
     def query(self, order: Order) -> None:
         """Ask the venue about one order, now."""
-        self.send(
-            self.adapter,
-            QueryOrder(
-                self.config.account,
-                order.spec.client_order_id or "",
-                order.venue_order_id,
-                order.spec.symbol,
-                order.spec.ts_created_ns,
-            ),
-        )
+        self.send(self.adapter, query_about(order, self.config.account))
 
     def on_query_request(self, message: QueryRequest) -> None:
         """Ask the venue anew about one order."""

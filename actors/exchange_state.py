@@ -4,9 +4,11 @@ The state is a fold of events; the functions turn a report into the events that 
 order, and none that it does not.
 """
 
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
+from engine.clock import NS_PER_S
 from engine.messages import base
 from engine.messages.base import Event, Part
 from engine.messages.events import (
@@ -21,11 +23,24 @@ from engine.messages.events import (
     TradingResumed,
     VenueReconciled,
 )
-from engine.messages.port import FillReport, OrderReport, SubmitOrder
+from engine.messages.port import CancelOrder, FillReport, OrderReport, QueryOrder, SubmitOrder
 from engine.trading.order import Order
 from engine.trading.orders import OrderTable
 
 NEVER_NS: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeConfig:
+    """What one ExchangeActor is told at birth. Times in seconds."""
+
+    venue: str
+    instance: str
+    account: str
+    ack_timeout_s: float
+    settle_window_s: float
+    reconcile_every_s: float
+    closed_kept_max: int
 
 
 class _Snapshot(Part, frozen=True, array_like=True):
@@ -214,4 +229,25 @@ def wire_order(spec: OrderSpec, expires_mono_ns: int) -> SubmitOrder:
         spec.quantity,
         spec.price,
         expires_mono_ns,
+    )
+
+
+def cancel_of(order: Order, account: str) -> CancelOrder:
+    """Return the wire cancel of an order."""
+    client_id = order.spec.client_order_id or ""
+    return CancelOrder(account, client_id, order.venue_order_id, order.spec.symbol)
+
+
+def query_about(order: Order, account: str) -> QueryOrder:
+    """Return the question what became of an order."""
+    spec = order.spec
+    client_id = spec.client_order_id or ""
+    return QueryOrder(account, client_id, order.venue_order_id, spec.symbol, spec.ts_created_ns)
+
+
+def query_for(fill: FillReport) -> QueryOrder:
+    """Return the question whose a fill is."""
+    since_ns = fill.ts_event_ns - NS_PER_S
+    return QueryOrder(
+        fill.account, fill.client_order_id, fill.venue_order_id, fill.symbol, since_ns
     )

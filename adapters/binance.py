@@ -24,6 +24,9 @@ from adapters.codec import (
     Problem,
     Reconnect,
     StreamEvent,
+    WireId,
+    WireMs,
+    ms_of,
 )
 from engine.messages.base import Side
 from engine.messages.market import TradePrint
@@ -56,16 +59,16 @@ _Levels = list[tuple[str, str]]
 class _Data(msgspec.Struct, gc=False):
     # One struct for all market frames: their letters clash only in type, which the unions allow.
     e: str = ""
-    E: int = 0
+    E: WireMs = 0
     s: str = ""
-    U: int = 0
-    u: int = 0
+    U: WireId = 0
+    u: WireId = 0
     b: _Levels | str | int = ""
     a: _Levels | str | int = ""
     t: int | str = 0
     p: str = ""
     q: str | int = ""
-    T: int | str = 0
+    T: WireMs | str = 0
     m: bool = False
 
 
@@ -94,7 +97,7 @@ class _Kind(msgspec.Struct):
 
 
 class _Execution(msgspec.Struct):
-    E: int
+    E: WireMs
     s: str
     c: str
     S: Side
@@ -107,7 +110,7 @@ class _Execution(msgspec.Struct):
     l: Decimal  # noqa: E741  the venue's letter
     z: Decimal
     L: Decimal
-    T: int
+    T: WireMs
     t: int
     C: str = ""
     r: str = "NONE"
@@ -123,7 +126,7 @@ class _Held(msgspec.Struct):
 
 
 class _Position(msgspec.Struct):
-    E: int
+    E: WireMs
     B: list[_Held]
 
 
@@ -227,7 +230,7 @@ class BinanceCodec:
                 side="SELL" if data.m else "BUY",  # `m`: the buyer was the maker
                 price=Decimal(data.p),
                 quantity=Decimal(data.q),
-                ts_event_ns=int(data.T) * NS_PER_MS,
+                ts_event_ns=ms_of(str(data.T)) * NS_PER_MS,
                 ts_received_ns=recv_ns,
             )
         except (ArithmeticError, ValueError):

@@ -221,6 +221,7 @@ class BinanceRest:
             "quantity": f"{order.quantity:f}",
             "newClientOrderId": order.client_order_id,
             "newOrderRespType": "FULL",
+            "selfTradePreventionMode": "EXPIRE_MAKER",  # what risk's own look cannot see in time
         }
         if order.price is None:
             params["type"] = "MARKET"

@@ -77,7 +77,7 @@ class _Transport(HTTPAdapter):
     def _read(self, raw: Any, request: Any) -> bytes:
         deadline_ns = self._clock.mono_ns() + int(self._timeouts_s[1] * NS_PER_S)
         parts: list[bytes] = []
-        size = 0
+        size, is_whole = 0, False
         try:
             while chunk := raw.read1(65536, decode_content=True):
                 parts.append(chunk)
@@ -86,6 +86,7 @@ class _Transport(HTTPAdapter):
                     raise ReplyTooLarge(request=request)
                 if self._clock.mono_ns() > deadline_ns:
                     raise ReplyTooSlow(request=request)
+            is_whole = True
         except urllib3.exceptions.DecodeError as error:
             raise ContentDecodingError(error, request=request) from error
         except urllib3.exceptions.ReadTimeoutError as error:
@@ -93,7 +94,9 @@ class _Transport(HTTPAdapter):
         except urllib3.exceptions.HTTPError as error:
             raise ChunkedEncodingError(error, request=request) from error
         finally:
-            raw.release_conn()
+            if not is_whole:
+                raw.close()  # what is left unread must never be taken for the next answer
+        raw.release_conn()
         return b"".join(parts)
 
 

@@ -5,7 +5,9 @@ waits for nothing and reads no clock, so recorded frames replay through the very
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Annotated, Any, Final, NamedTuple, Protocol
+
+from msgspec import Meta
 
 from engine.messages.market import TradePrint
 from engine.messages.port import (
@@ -22,6 +24,9 @@ from engine.trading.book import BookDelta, Policy
 
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
 NS_PER_MS: Final = 1_000_000
+# What still fits 64 bits, as ids and as nanoseconds; beyond is malformed, not a venue's number.
+WireId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+WireMs = Annotated[int, Meta(ge=0, le=9_000_000_000_000)]
 
 
 class Secret:
@@ -150,6 +155,13 @@ class Orders(NamedTuple):
 
 class BadReply(ValueError):
     """A success answer that is not what the venue documents: the outcome is not proven by it."""
+
+
+def ms_of(text: str) -> int:
+    """Return the milliseconds a venue wrote as text; ValueError for anything else."""
+    if len(text) > 13 or not (text.isascii() and text.isdigit()):
+        raise ValueError(f"not a time: {text[:40]!r}")
+    return int(text)
 
 
 class Codec(Protocol):

@@ -37,6 +37,8 @@ READ_DEADLINE_NS: Final = 15 * NS_PER_S
 CANCEL_DEADLINE_NS: Final = 15 * NS_PER_S
 # Retried for a read: nothing a repeated read could double.
 RETRIED: Final = frozenset({"NOT_SENT", "AMBIGUOUS", "VENUE_DOWN", "RATE_LIMITED"})
+# A deadline that the venue says has passed may mean that our idea of its clock is wrong.
+CLOCK_SUSPECTS: Final = frozenset({"51149"})
 OUTCOMES: Final[dict[Kind, Outcome]] = {
     "ACCEPTED": "ACCEPTED",
     "REJECTED": "REJECTED",
@@ -81,6 +83,7 @@ class Desk:
         rng: random.Random,
         stopping: threading.Event,
         on_auth: Callable[[str], None],
+        on_clock: Callable[[], None],
     ) -> None:
         self.venue = venue
         self.codec = codec
@@ -91,6 +94,7 @@ class Desk:
         self._rng = rng
         self._stopping = stopping
         self._on_auth = on_auth
+        self._on_clock = on_clock
 
     # --- submit
 
@@ -229,6 +233,8 @@ class Desk:
             self._governor.on_limited(verdict.retry_after_s, banned=banned)
         elif verdict.kind == "AUTH":
             self._on_auth(verdict.text)
+        elif verdict.kind == "CLOCK" or verdict.code in CLOCK_SUSPECTS:
+            self._on_clock()
         return verdict
 
     def _pause(self, seconds: float) -> None:

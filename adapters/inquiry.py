@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from adapters.ccxt_rest import CcxtRest
-from adapters.codec import RestCall
+from adapters.codec import BadReply, RestCall
 from adapters.desk import CallFailed, Desk
 from engine.clock import NS_PER_MS, NS_PER_S, Clock
 from engine.errors import Refused
@@ -112,11 +112,14 @@ class Inquiry:
     ) -> OrderReport | None:
         call = self._codec.order(symbol, client_order_id, venue_order_id)
         try:
-            return self._codec.read_order(self._desk.read(rest, call))
+            order = self._codec.read_order(self._desk.read(rest, call))
         except CallFailed as failed:
             if failed.verdict.kind == "NOT_FOUND":
                 return None
             raise
+        if client_order_id and order.client_order_id != client_order_id:
+            raise BadReply(f"asked for {client_order_id}, told of {order.client_order_id}")
+        return order
 
     def _open_orders(self, rest: CcxtRest, symbol: str, source: Source) -> list[OrderReport]:
         def read(reply: Any, call: RestCall) -> tuple[list[OrderReport], RestCall | None]:

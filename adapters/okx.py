@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -25,6 +25,7 @@ from adapters.codec import (
     Problem,
     Reconnect,
     StreamEvent,
+    ms_of,
 )
 from engine.messages.base import Side
 from engine.messages.market import TradePrint
@@ -51,6 +52,8 @@ STATUS: Final[Mapping[str, VenueStatus]] = {
 # IOC or FOK remainder, post-only that would take, self trade: the venue's own rule ended it.
 EXPIRED_SOURCES: Final = frozenset({"13", "14", "31", "32"})
 SIDES: Final[Mapping[str, Side]] = {"buy": "BUY", "sell": "SELL"}
+# Signed: a snapshot's predecessor is -1, a checksum is a signed integer.
+WireSeq = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Levels = list[tuple[str, str, str, str]]
 
 
@@ -70,9 +73,9 @@ class _Row(msgspec.Struct, gc=False):
     asks: _Levels | None = None
     bids: _Levels | None = None
     ts: str = "0"
-    checksum: int = 0
-    seqId: int | None = None
-    prevSeqId: int | None = None
+    checksum: WireSeq = 0
+    seqId: WireSeq | None = None
+    prevSeqId: WireSeq | None = None
     instId: str = ""
     tradeId: str = ""
     px: str = ""
@@ -190,7 +193,7 @@ class OkxCodec:
                 side=side,
                 price=Decimal(row.px),
                 quantity=Decimal(row.sz),
-                ts_event_ns=int(row.ts) * NS_PER_MS,
+                ts_event_ns=ms_of(row.ts) * NS_PER_MS,
                 ts_received_ns=recv_ns,
             )
         except (ArithmeticError, ValueError):
@@ -262,7 +265,7 @@ class OkxCodec:
                     fee_asset=row.fillFeeCcy,
                     liquidity="MAKER" if row.execType == "M" else "TAKER",
                     source="stream",
-                    ts_event_ns=int(row.fillTime or row.uTime) * NS_PER_MS,
+                    ts_event_ns=ms_of(row.fillTime or row.uTime) * NS_PER_MS,
                 )
             )
         events.append(
@@ -279,7 +282,7 @@ class OkxCodec:
                 filled_quantity=Decimal(row.accFillSz or "0"),
                 reason=f"cancelSource {row.cancelSource}" if row.cancelSource else "",
                 source="stream",
-                ts_event_ns=int(row.uTime) * NS_PER_MS,
+                ts_event_ns=ms_of(row.uTime) * NS_PER_MS,
             )
         )
         return events
@@ -289,12 +292,16 @@ class OkxCodec:
             BalanceReport(d.ccy, Decimal(d.availBal or "0"), Decimal(d.frozenBal or "0"))
             for d in row.details or []
         ]
-        return BalanceUpdate(self.account, held, int(row.uTime or "0") * NS_PER_MS)
+        return BalanceUpdate(self.account, held, ms_of(row.uTime or "0") * NS_PER_MS)
 
 
 def _book(symbol: str, is_snapshot: bool, row: _Row) -> StreamEvent:
-    if row.bids is None or row.asks is None or not row.ts.isdigit():
-        return Problem("malformed", f"book row of {symbol} without levels or time")
+    try:
+        ts_ns = ms_of(row.ts) * NS_PER_MS
+    except ValueError as error:
+        return Problem("malformed", f"book row of {symbol}: {error}")
+    if row.bids is None or row.asks is None:
+        return Problem("malformed", f"book row of {symbol} without levels")
     last = 0 if row.seqId is None else row.seqId
     previous = None if is_snapshot else row.prevSeqId
     return BookDelta(
@@ -304,7 +311,7 @@ def _book(symbol: str, is_snapshot: bool, row: _Row) -> StreamEvent:
         previous,
         row.bids,
         row.asks,
-        int(row.ts) * NS_PER_MS,
+        ts_ns,
         is_snapshot,
         row.checksum,
     )

@@ -205,6 +205,7 @@ class OkxRest:
             "clOrdId": order.client_order_id,
             "side": order.side.lower(),
             "sz": f"{order.quantity:f}",
+            "stpMode": "cancel_maker",
         }
         if order.price is None:
             params |= {"ordType": "market", "tgtCcy": "base_ccy"}

@@ -68,8 +68,9 @@ LIMIT_CODES: Final = frozenset(
     {"-1003", "-1015", "50011", "50061", "429000", "10006", "10018",
      "EAPI:Rate limit exceeded", "EOrder:Rate limit exceeded"}
 )  # fmt: skip
+# 51149 "Order timed out" answers a passed expTime, but the venue does not document it as a refusal.
 UNKNOWN_CODES: Final = frozenset(
-    {"-1000", "-1001", "-1006", "-1007", "50004", "170007", "EGeneral:Internal error"}
+    {"-1000", "-1001", "-1006", "-1007", "50004", "51149", "170007", "EGeneral:Internal error"}
 )
 DUPLICATE_CODES: Final = frozenset({"51016", "170141", "110072", "12141", "126044", "50042"})
 CLOCK_CODES: Final = frozenset({"-1021", "50102", "10002", "400002"})

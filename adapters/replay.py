@@ -101,7 +101,7 @@ class _Replay:
     def keeper(self, symbol: str) -> BookKeeper:
         keeper = self.keepers.get(symbol)
         if keeper is None:
-            keeper = BookKeeper(symbol, self.codec.policy, EXPONENT, EXPONENT)
+            keeper = BookKeeper(symbol, self.codec.policy, EXPONENT, EXPONENT, units_max=10**40)
             keeper.begin()
             self.keepers[symbol] = keeper
         return keeper

@@ -95,6 +95,7 @@ class Session:
         self.desk = Desk(
             config.name, venue.rest, governor=self.governor, offset=self.offset, gate=gate,
             clock=clock, rng=rng, stopping=self.stopping, on_auth=self.on_auth,
+            on_clock=self.ask_clock,
         )  # fmt: skip
         self.inquiry = Inquiry(self.desk, config.symbols, clock)
         self.public = PublicFeed(

@@ -148,7 +148,7 @@ class WsLink:
             self._read_on(link)
         except _LinkLost as lost:
             return str(lost)
-        except (websocket.WebSocketException, OSError, ValueError) as error:
+        except (websocket.WebSocketException, OSError) as error:
             return f"{type(error).__name__}: {str(error)[:150]}"
         finally:
             if link is not None:
@@ -165,7 +165,10 @@ class WsLink:
         )
         link.settimeout(self._watch.connect_s)
         no_proxy = [host] if is_loopback else None
-        link.connect(self._url, http_no_proxy=no_proxy)  # type: ignore[no-untyped-call]
+        try:
+            link.connect(self._url, http_no_proxy=no_proxy)  # type: ignore[no-untyped-call]
+        except ValueError as error:
+            raise _LinkLost(f"no WebSocket answer: {str(error)[:150]}") from error
         link.frame_buffer = _BoundedFrames(link._recv, skip_utf8_validation=True)  # noqa: SLF001
         link.settimeout(RECV_S)
         now_ns = self._clock.mono_ns()

@@ -118,7 +118,7 @@ def _guarded(run: Callable[[], None], screen: Screen) -> int:
         run()
     except (RequestRefused, RequestUnknown) as error:
         if error.result:
-            many = screen.format == "table" and not isinstance(error.result, list)
+            many = screen.is_table and not isinstance(error.result, list)
             screen.show([error.result] if many else error.result, "order")
         return _sorry(error.text, error.exit_code)
     except Unreachable as error:

@@ -56,14 +56,38 @@ def journal_tail(
     """Show the newest records."""
     with Client(options(context).state_dir) as client:
         records = client.request("journal.tail", count=count, after_seq=after_seq)
-        show(context, records, "record")
+        _show_records(context, records)
         seq = records[-1]["seq"] if records else after_seq or 0
         while follow:
             time.sleep(FOLLOW_PAUSE_S)
             records = client.request("journal.tail", count=1_000, after_seq=seq)
             if records:
-                show(context, records, "record")
+                _show_records(context, records)
                 seq = records[-1]["seq"]
+
+
+# For people one line a record: what it is, and its fields as words.
+def _show_records(context: typer.Context, records: list[dict[str, Any]]) -> None:
+    if options(context).screen.is_table:
+        records = [
+            {
+                "seq": record["seq"],
+                "kind": record["kind"],
+                "fields": " ".join(
+                    f"{k}={v}"
+                    for k, v in _fields(record).items()
+                    if k not in ("seq", "kind", "schema")
+                ),
+            }
+            for record in records
+        ]
+    show(context, records)
+
+
+def _fields(record: dict[str, Any]) -> dict[str, Any]:
+    order = record.get("order")
+    rest = {k: v for k, v in record.items() if k != "order"}
+    return {**(order if isinstance(order, dict) else {}), **rest}
 
 
 @journal_app.command("verify")
@@ -92,7 +116,7 @@ def _verify(folder: Path) -> Mapping[str, Any]:
 @fault_app.command("list")
 def fault_list(context: typer.Context) -> None:
     """List the kinds of faults, and those that are waiting to happen."""
-    show(context, ask(context, "fault.list"))
+    show(context, ask(context, "fault.list"), "fault")
 
 
 @fault_app.command("inject")
@@ -143,7 +167,7 @@ def config_show(
     """Show every effective value and where it comes from; secrets stay hidden."""
     found = _load(context, file)
     settings = found.settings()
-    if options(context).screen.format != "table":
+    if not options(context).screen.is_table:
         show(context, settings)
         return
     rows = [

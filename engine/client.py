@@ -194,9 +194,8 @@ class Client:
         `more`: time_in_force, post_only, command_id, wait ("accepted", "filled", "none"), timeout_s,
         dry_run. Raises as `request`; the error's `result` carries the order.
         """
-        result: Order = self.request(
-            "order.place", **place_arguments(venue, symbol, side, quantity, price, **more)
-        )
+        arguments = place_arguments(venue, symbol, side, quantity, price, **more)
+        result: Order = self.request("order.place", **arguments)
         return result
 
     def cancel(self, *order_ids: str, timeout_s: float | None = None) -> list[Order]:
@@ -301,7 +300,8 @@ class Client:
 
     def _follow(self, follower: "Follower") -> Iterator[Row]:
         follower.began(self.request("subscribe", **follower.arguments()))
-        sock = self._connected()
+        sock = self._socket
+        assert sock is not None
         sock.settimeout(None)
         try:
             while push := read_frame(sock):

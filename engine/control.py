@@ -21,7 +21,7 @@ from engine.control_connection import Connection
 from engine.control_hub import Hub
 from engine.control_ops import Peer
 from engine.control_port import CorePort, Facts, Joinable, Limits, Threads, Watcher
-from engine.errors import ConfigError, CoreError
+from engine.errors import EXIT_LOCKED, ConfigError, CoreError
 from engine.frames import SOCKET_NAME, connect, socket_path
 from engine.ids import Ids
 
@@ -44,6 +44,8 @@ _CREDENTIALS: Final = struct.Struct("3i")
 
 class SocketTaken(CoreError):
     """Another core answers on the control socket of this state folder."""
+
+    exit_code: int = EXIT_LOCKED
 
 
 class ControlServer:

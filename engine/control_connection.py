@@ -59,6 +59,10 @@ class Connection:
         waits = self._tasks or self._subscriptions.durable or self._subscriptions.market
         return not waits and not self._peer.cancel_on_disconnect
 
+    @property
+    def _behind(self) -> bool:
+        return self._subscriptions.durable and self._subscriptions.seq < self._peer.hub.head_seq
+
     async def run(self) -> None:
         """Serve until the end."""
         writing = asyncio.create_task(self._write())
@@ -72,7 +76,9 @@ class Connection:
             self._closed = True
             for task in (writing, reading):
                 task.cancel()
-            await asyncio.gather(writing, reading, return_exceptions=True)
+            for ended in await asyncio.gather(writing, reading, return_exceptions=True):
+                if isinstance(ended, Exception):
+                    logger.bind(error=repr(ended)).error("control connection failed")
             await self._hang_up()
             if self._peer.cancel_on_disconnect and self._peer.placed and not self._sent_away:
                 await self._sweep()
@@ -210,8 +216,11 @@ class Connection:
         try:
             while not self._closed:
                 await self._flush()
-                for push in await self._subscriptions.durable_pushes():
+                pushes = await self._subscriptions.durable_pushes()
+                for push in pushes:
                     self._writer.write(encode_frame(push))
+                if not pushes and self._behind:  # the journal's reader has not caught up yet
+                    await asyncio.sleep(self._limits.market_interval_s)
                 now = hub.clock.mono_ns()
                 if self._subscriptions.market and now >= market_ns:
                     market_ns = now + int(self._limits.market_interval_s * 1e9)
@@ -238,11 +247,11 @@ class Connection:
     async def _something_to_write(self) -> None:
         subscriptions, hub = self._subscriptions, self._peer.hub
         self._wake.clear()
-        if self._answers or (subscriptions.durable and subscriptions.seq < hub.head_seq):
+        if self._answers or self._behind:
             return
         waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._wake.wait())]
         if subscriptions.durable:
-            waits.append(asyncio.ensure_future(hub.changed(60.0)))
+            waits.append(asyncio.ensure_future(hub.next_change().wait()))
         timeout_s = self._limits.market_interval_s if subscriptions.market else None
         try:
             await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

@@ -42,12 +42,15 @@ class Hub:
         """Stop watching the core."""
         self._unwatch()
 
+    def next_change(self) -> asyncio.Event:
+        """Return what the next committed event sets; taken before looking, it misses nothing."""
+        return self._changed
+
     async def changed(self, timeout_s: float) -> None:
         """Return at the next committed event, or after `timeout_s`."""
-        event = self._changed
         try:
             async with asyncio.timeout(timeout_s):
-                await event.wait()
+                await self._changed.wait()
         except TimeoutError:
             return
 

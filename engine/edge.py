@@ -7,16 +7,15 @@ by message, and the answer is a future with a deadline of the asker's own.
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass, field
 from itertools import count
 from threading import Lock
 from typing import Any, Final, Protocol
 
 from loguru import logger
 
-from engine.clock import NS_PER_MS, Clock
+from engine.clock import Clock
 from engine.control_port import Facts, Watcher
-from engine.control_views import bbo_row, book_view
+from engine.edge_views import Shown, actors_view
 from engine.envelope import decode_event
 from engine.errors import CoreError, Fenced, MessageError, Refused, Unreachable
 from engine.journal import Journal
@@ -64,15 +63,6 @@ class FaultPort(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Shown:
-    """The newest of what the core tells by itself."""
-
-    books: dict[str, ConsolidatedBook] = field(default_factory=dict)
-    venues: dict[str, VenueState] = field(default_factory=dict)
-    health: dict[str, VenueHealth] = field(default_factory=dict)
-
-
 class Edge:
     """Implements engine.control_port.CorePort over the runtime and the journal."""
 
@@ -94,7 +84,7 @@ class Edge:
         self._faults = faults
         self._background = background
         self._consumer = runtime.add_mailbox(ADDRESS)
-        self._shown = _Shown()
+        self._shown = Shown(facts, clock)
         self._watchers: dict[int, Watcher] = {}
         self._numbers = count(1)
         self._pending: dict[str, Future[Reply]] = {}
@@ -183,8 +173,8 @@ class Edge:
     def query(self, topic: str, arguments: Mapping[str, str]) -> Future[Any]:
         """Answer from what is shown here, or ask the actor that knows."""
         here: dict[str, Callable[[Mapping[str, str]], Any]] = {
-            "venues": self._venues_view,
-            "bbo": self._bbo_view,
+            "venues": self._shown.venues_view,
+            "bbo": self._shown.bbo_view,
             "actors": self._actors_view,
         }
         if topic in here:
@@ -194,7 +184,7 @@ class Edge:
         if topic == "book":
             if arguments.get("venue"):
                 return self._ask("venue_book", arguments)
-            return _done(self._book_view, arguments)
+            return _done(self._shown.book_view, arguments)
         return self._ask(topic, arguments)
 
     def head_seq(self) -> int:
@@ -242,79 +232,10 @@ class Edge:
             self._record(f"fault {action}", " ".join(arguments.values()), who)
         return self._background(lambda: port.call(action, arguments))
 
-    # --- views ------------------------------------------------------------------------------------
-
-    def _bbo_view(self, arguments: Mapping[str, str]) -> list[dict[str, Any]]:
-        now_ns, wanted = self._clock.mono_ns(), arguments.get("symbol")
-        books = self._shown.books
-        return [bbo_row(books[s], now_ns) for s in sorted(books) if wanted in (None, s)]
-
-    def _book_view(self, arguments: Mapping[str, str]) -> dict[str, Any]:
-        book = self._shown.books.get(arguments["symbol"])
-        if book is None:
-            raise Refused("NOT_FOUND", f"no book of {arguments['symbol']} yet")
-        return book_view(book, int(arguments.get("depth", "10")), self._clock.mono_ns())
-
-    def _venues_view(self, _: Mapping[str, str]) -> list[dict[str, Any]]:
-        return [self._venue_row(name) for name in sorted(self._facts.venues)]
-
-    def _venue_row(self, name: str) -> dict[str, Any]:
-        state = self._shown.venues.get(name)
-        health = self._shown.health.get(name)
-        book_state, age_ms = self._book_of(name)
-        return {
-            "name": name,
-            "state": state.state if state else "STARTING",
-            "reason": state.reason if state else "",
-            "gate_closed": state.gate_closed if state else False,
-            "book_state": book_state,
-            "book_age_ms": age_ms,
-            "account": self._facts.accounts.get(name),
-            "symbols": list(self._facts.venues[name]),
-            "clock_offset_ms": round(health.clock_offset_ms, 3) if health else None,
-            "rate_used_ratio": round(health.rate_used_ratio, 4) if health else None,
-            "gaps": health.gaps if health else 0,
-            "resyncs": health.resyncs if health else 0,
-            "frames": health.frames if health else 0,
-            "reconnects": health.reconnects if health else 0,
-        }
-
-    def _book_of(self, venue: str) -> tuple[str, int | None]:
-        """Return the worst book state of a venue over its symbols, and the oldest age in ms."""
-        now_ns = self._clock.mono_ns()
-        quotes = [
-            quote
-            for symbol in self._facts.venues[venue]
-            for quote in getattr(self._shown.books.get(symbol), "venues", ())
-            if quote.venue == venue
-        ]
-        if len(quotes) < len(self._facts.venues[venue]):
-            return "EMPTY", None
-        bad = next((quote.state for quote in quotes if quote.state != "LIVE"), "LIVE")
-        oldest_ns = min(quote.mono_received_ns for quote in quotes)
-        return bad, max(0, (now_ns - oldest_ns) // NS_PER_MS)
+    # --- status ---------------------------------------------------------------------------------
 
     def _actors_view(self, _: Mapping[str, str]) -> list[dict[str, Any]]:
-        now_ns = self._clock.mono_ns()
-        return [
-            {
-                "name": s.name,
-                "state": s.state,
-                "restarts": s.restarts,
-                "mailbox": sum(s.mailbox.values()),
-                "lanes": s.mailbox,
-                "incarnation": s.incarnation,
-                "parked": s.parked,
-                "group": s.group,
-                "dispatcher": s.dispatcher,
-                "last_message_ms": (
-                    (now_ns - s.last_message_mono_ns) // NS_PER_MS
-                    if s.last_message_mono_ns
-                    else None
-                ),
-            }
-            for s in self._runtime.tree()
-        ]
+        return actors_view(self._runtime.tree(), self._clock.mono_ns())
 
     def _status(self) -> Future[Any]:
         answer: Future[Any] = Future()
@@ -340,7 +261,7 @@ class Edge:
             "version": self._facts.version,
             "trading_state": parts["trading_state"]["trading_state"],
             "accounts_opened": parts["trading_state"]["opened"],
-            "venues": self._venues_view({}),
+            "venues": self._shown.venues_view({}),
             "actors": self._actors_view({}),
             "orders": parts["counts"],
             "journal": {

@@ -29,7 +29,9 @@ EXIT_CONFIG: Final = 78
 
 
 class CoreError(Exception):
-    """Base of every error this program raises on purpose."""
+    """Base of every error this program raises on purpose. `exit_code` if it ends the program."""
+
+    exit_code: int = EXIT_FAILED
 
 
 class Refused(CoreError):
@@ -55,6 +57,8 @@ class MessageError(CoreError):
 
 class ConfigError(CoreError):
     """The configuration is wrong. Carries every problem found, one a line."""
+
+    exit_code: int = EXIT_CONFIG
 
 
 class IllegalTransition(CoreError):

@@ -108,13 +108,13 @@ class Opening(msgspec.Struct, frozen=True):
 class JournalError(CoreError):
     """Base of the journal's errors. `exit_code` is what the program ends with."""
 
-    exit_code: ClassVar[int] = EXIT_JOURNAL
+    exit_code: int = EXIT_JOURNAL
 
 
 class JournalLocked(JournalError):
     """Another engine holds this journal."""
 
-    exit_code: ClassVar[int] = EXIT_LOCKED
+    exit_code: int = EXIT_LOCKED
 
 
 class JournalFenced(JournalLocked, Fenced):
@@ -124,13 +124,13 @@ class JournalFenced(JournalLocked, Fenced):
 class JournalIdentityError(JournalError):
     """The journal belongs to another mode, instance or account identity."""
 
-    exit_code: ClassVar[int] = EXIT_CONFIG
+    exit_code: int = EXIT_CONFIG
 
 
 class JournalVersionError(JournalError):
     """The journal was written by a newer program."""
 
-    exit_code: ClassVar[int] = EXIT_CONFIG
+    exit_code: int = EXIT_CONFIG
 
 
 class JournalCorrupt(JournalError):

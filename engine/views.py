@@ -6,11 +6,11 @@ A pipe gets no colour and no cut columns. NO_COLOR is honoured. rich is imported
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-FORMATS: Final = ("table", "json", "jsonl")
+FORMATS: Final = ("table", "wide", "json", "jsonl")
 COLORS: Final = ("auto", "always", "never")
 PIPE_WIDTH: Final = 4_000
 
@@ -29,8 +29,19 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "ask_venue",
         "age_ms",
     ),
-    "venue": ("name", "state", "book_state", "book_age_ms"),
-    "actor": ("name", "state", "restarts", "mailbox"),
+    "venue": ("name", "state", "reason", "book_state", "book_age_ms", "account", "symbols"),
+    "actor": ("name", "state", "restarts", "mailbox", "parked", "last_message_ms"),
+    "position": (
+        *("account", "symbol", "quantity", "traded_quantity", "average_entry_price", "basis"),
+        *("mark_price", "realized_pnl", "unrealized_pnl", "fees"),
+    ),
+    "symbol": (
+        *("symbol", "quantity", "realized_pnl", "unrealized_pnl", "currency", "fees"),
+        "mark_price",
+    ),
+    "balance": ("account", "asset", "total", "value", "currency"),
+    "limit": ("limit", "scope", "unit", "limit_value", "used", "headroom"),
+    "fault": ("kind", "description", "targets"),
 }
 
 STYLES: Final[dict[str, str]] = {
@@ -56,6 +67,11 @@ class Screen:
     format: str = "table"
     color: str = "auto"
 
+    @property
+    def is_table(self) -> bool:
+        """Whether a person reads this."""
+        return self.format in ("table", "wide")
+
     def show(self, value: Any, kind: str = "") -> None:
         """Print an answer: a map or a list of maps."""
         if self.format == "json":
@@ -73,12 +89,12 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Tell a person something that is not data; programs are not told."""
-        if self.format == "table":
+        if self.is_table:
             sys.stderr.write(text + "\n")
 
     def book(self, book: Mapping[str, Any]) -> None:
         """Print a book as a ladder: asks above, bids below, best in the middle."""
-        if self.format != "table":
+        if not self.is_table:
             self.show(book)
             return
         rows = [{"side": "ask", **level} for level in reversed(book.get("asks", []))]
@@ -105,15 +121,18 @@ class Screen:
             emoji=False,
         )
         if isinstance(value, list):
-            console.print(_rows(value, COLUMNS.get(kind, ())))
+            console.print(self._rows(value, kind))
             return
         parts = dict(value)
         for name, part in list(parts.items()):
             if isinstance(part, list) and part and all(isinstance(p, dict) for p in part):
                 del parts[name]
                 console.print(_titled(name))
-                console.print(_rows(part, COLUMNS.get(name.rstrip("s"), ())))
+                console.print(self._rows(part, name.rstrip("s")))
         console.print(_pairs(parts))
+
+    def _rows(self, rows: Sequence[Mapping[str, Any]], kind: str) -> Any:
+        return _rows(rows, COLUMNS.get(kind, ()), only=self.format == "table")
 
 
 def wants_color(choice: str, *, terminal: bool) -> bool:
@@ -125,11 +144,13 @@ def wants_color(choice: str, *, terminal: bool) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or terminal
 
 
-def _rows(rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> Any:
+# `only`: just these columns, where there are any; else the others follow behind them.
+def _rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, only: bool) -> Any:
     from rich.table import Table  # noqa: PLC0415
 
     keys = [key for row in rows for key in row if key != "schema"]
-    names = list(dict.fromkeys([*(c for c in columns if not rows or c in keys), *keys]))
+    chosen = [c for c in columns if not rows or c in keys]
+    names = chosen if only and chosen else list(dict.fromkeys([*chosen, *keys]))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         table.add_column(name.upper(), justify="left", overflow="fold")

@@ -27,6 +27,7 @@ BUFFERED_MAX: Final = 2000
 LEVELS_MAX: Final = 10_000
 SCALED_MAX: Final = 65_536
 DIGITS_MAX: Final = 40
+UNITS_MAX: Final = 2**63 - 1
 CHECKSUM_LEVELS: Final = 25
 _TENS: Final[tuple[int, ...]] = tuple(10**n for n in range(DIGITS_MAX + 1))
 Policy = Literal["U_u", "prev_seq"]
@@ -54,13 +55,16 @@ class BookDelta(NamedTuple):
 class Scaled(dict[str, int]):
     """Venue text -> integer units, remembered: prices and sizes repeat. Bounded, exact."""
 
-    def __init__(self, exponent: int) -> None:
+    def __init__(self, exponent: int, units_max: int = UNITS_MAX) -> None:
         super().__init__()
         self.exponent = exponent
+        self.units_max = units_max
 
     def __missing__(self, text: str) -> int:
         """Parse, check, remember."""
         value = scaled_text(text, self.exponent)
+        if value > self.units_max:
+            raise ValueError(f"{text[:60]} does not fit a message")
         if len(self) >= SCALED_MAX:
             self.clear()
         self[text] = value
@@ -146,10 +150,15 @@ class Book:
     __slots__ = ("asks", "bids", "prices", "quantities")
 
     def __init__(
-        self, price_exponent: int, quantity_exponent: int, *, with_texts: bool = False
+        self,
+        price_exponent: int,
+        quantity_exponent: int,
+        *,
+        with_texts: bool = False,
+        units_max: int = UNITS_MAX,
     ) -> None:
-        self.prices = Scaled(price_exponent)
-        self.quantities = Scaled(quantity_exponent)
+        self.prices = Scaled(price_exponent, units_max)
+        self.quantities = Scaled(quantity_exponent, units_max)
         self.bids = BookSide(1, with_texts=with_texts)
         self.asks = BookSide(-1, with_texts=with_texts)
 
@@ -207,11 +216,20 @@ class BookKeeper:
     )  # fmt: skip
 
     def __init__(
-        self, symbol: str, policy: Policy, price_exponent: int, quantity_exponent: int
+        self,
+        symbol: str,
+        policy: Policy,
+        price_exponent: int,
+        quantity_exponent: int,
+        *,
+        units_max: int = UNITS_MAX,
     ) -> None:
         self.symbol = symbol
         self.policy = policy
-        self.book = Book(price_exponent, quantity_exponent, with_texts=policy == "prev_seq")
+        with_texts = policy == "prev_seq"
+        self.book = Book(
+            price_exponent, quantity_exponent, with_texts=with_texts, units_max=units_max
+        )
         self.state: BookState = "EMPTY"
         self.reason = "never_synced"
         self.wants_snapshot = False

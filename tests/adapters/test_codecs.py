@@ -188,6 +188,11 @@ NOISE = [
     b'{"arg":{"channel":"orders"},"data":[{}]}', b'{"event":"surprise"}',
     b'{"subscriptionId":0,"event":{"e":"executionReport"}}', b'{"subscriptionId":0,"event":7}',
     b" " * (FRAME_BYTES_MAX + 1),
+    b'{"e":"depthUpdate","E":99999999999999999,"s":"BTCUSDT","U":1,"u":2,"b":[],"a":[]}',
+    b'{"e":"depthUpdate","s":"BTCUSDT","U":1,"u":99999999999999999999,"b":[],"a":[]}',
+    '{"arg":{"channel":"books","instId":"BTC-USDT"},"data":[{"asks":[],"bids":[],"ts":"\u00b2"}]}'.encode(),
+    b'{"arg":{"channel":"books","instId":"BTC-USDT"},"data":[{"asks":[],"bids":[],"ts":"%b"}]}'
+    % (b"9" * 5000),
 ]  # fmt: skip
 
 

@@ -96,6 +96,7 @@ ROWS = [
     ("400 -1007", {"http_status": 400, "code": "-1007"}, "AMBIGUOUS", 4),
     ("400 -1006", {"http_status": 400, "code": "-1006"}, "AMBIGUOUS", 4),
     ("OKX 50004", {"http_status": 200, "code": "50004"}, "AMBIGUOUS", 4),
+    ("OKX's expTime has passed", {"http_status": 200, "code": "51149"}, "AMBIGUOUS", 4),
     ("504", {"http_status": 504, "classes": ("RequestTimeout", *NETWORK)}, "AMBIGUOUS", 4),
     (
         "no answer in time",

@@ -10,6 +10,7 @@ from engine.errors import Refused
 from engine.messages.port import Instrument
 from engine.trading.instrument import (
     check_order,
+    decimals_of,
     price_exponent,
     quantise_price,
     quantise_quantity,
@@ -66,8 +67,14 @@ def test_a_halted_instrument_refuses_and_a_good_order_passes():
         check_order(msgspec.structs.replace(BTC, status="HALTED"), Decimal("0.1"), Decimal(100))
 
 
+def test_books_are_finer_than_todays_grid_for_orders_from_before_it():
+    assert (price_exponent(BTC), quantity_exponent(BTC)) == (5, 8)
+    coarse = msgspec.structs.replace(BTC, tick_size=Decimal(10), lot_size=Decimal("1E-9"))
+    assert (price_exponent(coarse), quantity_exponent(coarse)) == (3, 9)
+
+
 def test_scaling_is_exact_or_refused():
-    assert (price_exponent(BTC), quantity_exponent(BTC)) == (2, 5)
+    assert decimals_of(BTC.tick_size) == 2
     assert scale(Decimal("1.25"), 2) == 125
     assert unscale(125, 2) == Decimal("1.25")
     with pytest.raises(ValueError, match="decimals"):

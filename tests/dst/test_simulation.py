@@ -150,7 +150,6 @@ FOUND = {
     164: "balances older than a fill, compared after a restart, put the account into reduce-only",
     452: "a foreign order that was filled before the first look stayed open for ever",
     446: "balances were compared before the fills they belong to were journaled",
-    655: "a difference that was none",
     728: "the answer to whose a fill is was lost, and with it the fill",
 }
 

@@ -147,7 +147,7 @@ def test_an_order_that_ends_badly_is_still_shown(server, core, as_json, behaviou
         ("order resolve x CANCELED", 2, "reason"),
         ("fault inject x --venue okx --on moon", 2, "order, cancel"),
         ("nonsense", 2, "No such command"),
-        ("status -o xml", 2, "table, json, jsonl"),
+        ("status -o xml", 2, "table, wide, json, jsonl"),
         ("completion tcsh", 2, "no completion"),
         ("codec replay okx /nope", 2, "no file"),
     ],

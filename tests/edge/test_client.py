@@ -45,6 +45,24 @@ def test_a_subscription_resumes_without_loss_or_doubles(start_server, core, tmp_
     assert fills == list(range(3, 43))
 
 
+def test_a_push_that_arrives_with_the_answer_is_not_taken_for_a_hangup(client):
+    client.place(*LIMIT)
+    for _ in range(200):
+        assert next(client.subscribe(["order"], after_seq=0))["seq"] == 1
+
+
+def test_a_journal_that_cannot_be_read_ends_the_subscription_not_the_server(
+    client, core, monkeypatch
+):
+    client.place(*LIMIT)
+    core.events *= 2  # the server has only seen half of them
+    monkeypatch.setattr(core, "events_after", lambda seq, count: 1 / 0)
+    core.commit(core.events[0])
+    with pytest.raises(Unreachable):
+        next(client.subscribe(["order"], after_seq=0, reconnect=False))
+    assert client.status()["mode"] == "demo"
+
+
 def test_who_lags_behind_the_ring_reads_the_journal(start_server, core, tmp_path):
     start_server(ring_max=8)
     with Client(tmp_path) as client:

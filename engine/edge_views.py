@@ -1,0 +1,98 @@
+"""What the edges are shown of venues, books and actors: the newest, as plain data."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from engine.clock import NS_PER_MS, Clock
+from engine.control_port import Facts
+from engine.control_views import bbo_row
+from engine.control_views import book_view as _book_view
+from engine.errors import Refused
+from engine.messages.market import ConsolidatedBook, VenueState
+from engine.messages.port import VenueHealth
+from engine.specs import ActorStatus
+
+
+class Shown:
+    """The newest of what the core tells by itself."""
+
+    def __init__(self, facts: Facts, clock: Clock) -> None:
+        self.facts = facts
+        self.clock = clock
+        self.books: dict[str, ConsolidatedBook] = {}
+        self.venues: dict[str, VenueState] = {}
+        self.health: dict[str, VenueHealth] = {}
+
+    def bbo_view(self, arguments: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return best bid and offer per symbol."""
+        now_ns, wanted = self.clock.mono_ns(), arguments.get("symbol")
+        books = self.books
+        return [bbo_row(books[s], now_ns) for s in sorted(books) if wanted in (None, s)]
+
+    def book_view(self, arguments: Mapping[str, str]) -> dict[str, Any]:
+        """Return one consolidated book. Raises Refused NOT_FOUND."""
+        book = self.books.get(arguments["symbol"])
+        if book is None:
+            raise Refused("NOT_FOUND", f"no book of {arguments['symbol']} yet")
+        return _book_view(book, int(arguments.get("depth", "10")), self.clock.mono_ns())
+
+    def venues_view(self, _: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return a row a venue."""
+        return [self._venue_row(name) for name in sorted(self.facts.venues)]
+
+    def _venue_row(self, name: str) -> dict[str, Any]:
+        state = self.venues.get(name)
+        health = self.health.get(name)
+        book_state, age_ms = self._book_of(name)
+        return {
+            "name": name,
+            "state": state.state if state else "STARTING",
+            "reason": state.reason if state else "",
+            "gate_closed": state.gate_closed if state else False,
+            "book_state": book_state,
+            "book_age_ms": age_ms,
+            "account": self.facts.accounts.get(name),
+            "symbols": list(self.facts.venues[name]),
+            "clock_offset_ms": round(health.clock_offset_ms, 3) if health else None,
+            "rate_used_ratio": round(health.rate_used_ratio, 4) if health else None,
+            "gaps": health.gaps if health else 0,
+            "resyncs": health.resyncs if health else 0,
+            "frames": health.frames if health else 0,
+            "reconnects": health.reconnects if health else 0,
+        }
+
+    def _book_of(self, venue: str) -> tuple[str, int | None]:
+        """Return the worst book state of a venue over its symbols, and the oldest age in ms."""
+        now_ns = self.clock.mono_ns()
+        quotes = [
+            quote
+            for symbol in self.facts.venues[venue]
+            for quote in getattr(self.books.get(symbol), "venues", ())
+            if quote.venue == venue
+        ]
+        if len(quotes) < len(self.facts.venues[venue]):
+            return "EMPTY", None
+        bad = next((quote.state for quote in quotes if quote.state != "LIVE"), "LIVE")
+        oldest_ns = min(quote.mono_received_ns for quote in quotes)
+        return bad, max(0, (now_ns - oldest_ns) // NS_PER_MS)
+
+
+def actors_view(statuses: Iterable[ActorStatus], now_ns: int) -> list[dict[str, Any]]:
+    """Return a row an actor, in start order."""
+    return [
+        {
+            "name": s.name,
+            "state": s.state,
+            "restarts": s.restarts,
+            "mailbox": sum(s.mailbox.values()),
+            "lanes": s.mailbox,
+            "incarnation": s.incarnation,
+            "parked": s.parked,
+            "group": s.group,
+            "dispatcher": s.dispatcher,
+            "last_message_ms": (
+                (now_ns - s.last_message_mono_ns) // NS_PER_MS if s.last_message_mono_ns else None
+            ),
+        }
+        for s in statuses
+    ]

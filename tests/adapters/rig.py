@@ -1,0 +1,189 @@
+"""A real simulator process, and a real adapter on real sockets and threads pointed at it."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from decimal import Decimal
+from pathlib import Path
+
+from adapters.adapter import VenueAdapter
+from adapters.registry import Secret, Timeouts, VenueConfig
+from engine.clock import NS_PER_S, SystemClock
+from engine.messages.market import VenueBook
+from engine.messages.port import (
+    AdapterReady,
+    CancelOrder,
+    CancelResult,
+    LinkChanged,
+    QueryOrder,
+    QueryResult,
+    SubmitOrder,
+    SubmitResult,
+)
+
+DEADLINE_S = 15
+CLOCK = SystemClock()
+
+
+def wait_for(condition, what, deadline_s=DEADLINE_S):
+    """Return the first truthy answer, or fail at the deadline."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"not within {deadline_s} s: {what}")
+
+
+class Sim:
+    """A simulator process and its control plane."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        command = [sys.executable, "-m", "simulator", "--state-dir", str(folder)]
+        command += ["--parent-pid", str(os.getpid())]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        path = self.folder / "sim" / "endpoints.json"
+
+        def is_up():
+            assert self.process.poll() is None, "the simulator ended"
+            with contextlib.suppress(OSError, ValueError):
+                self.endpoints = json.loads(path.read_text())
+                return self.endpoints["pid"] == self.process.pid
+            return False
+
+        wait_for(is_up, "simulator is up")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(10)
+
+    def ctl(self, path, body=None, method=None):
+        data = None if body is None else json.dumps(body).encode()
+        url = f"{self.endpoints['ctl']}/_ctl/{path}"
+        request = urllib.request.Request(url, data, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as refused:
+            raise AssertionError(refused.read()) from None
+
+    def fault(self, kind, venue, on=None, count=1, **params):
+        body = {"kind": kind, "venue": venue, "count": count, "params": params}
+        return self.ctl("fault", body if on is None else {**body, "on": on})["id"]
+
+    def orders(self, venue, client_order_id):
+        found = self.ctl(f"truth/{venue}")["orders"]
+        return [o for o in found if o["client_order_id"] == client_order_id]
+
+
+class Desk:
+    """One adapter under test and everything it has reported."""
+
+    def __init__(self, sim, venue, **more):
+        account = sim.endpoints["accounts"][venue]
+        settings = {
+            "urls": sim.endpoints["venues"][venue],
+            "api_secret": Secret(account["api_secret"]),
+            "timeouts": Timeouts(read_s=1.5),
+            **more,
+        }
+        self.sim, self.venue = sim, venue
+        self.config = VenueConfig(
+            name=venue,
+            adapter=venue,
+            account=f"{venue}.main",
+            symbols=("BTC/USDT", "ETH/USDT"),
+            api_key=Secret(account["api_key"]),
+            passphrase=Secret(account.get("passphrase", "")),
+            **settings,
+        )
+        self.reports = []
+        self.threads = []
+        self.count = 0
+        self.adapter = VenueAdapter(
+            self.config,
+            clock=CLOCK,
+            rng=random.Random(7),
+            deliver=self.reports.append,
+            threads=self.spawn,
+        )
+
+    def spawn(self, name, run):
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self.threads.append(thread)
+        thread.start()
+        return thread
+
+    def start(self, *, books=True):
+        mark = self.mark()
+        self.adapter.start()
+        self.wait(AdapterReady, since=mark)
+        self.wait(LinkChanged, lambda m: m.link == "private" and m.up, since=mark)
+        if books:
+            for symbol in self.config.symbols:
+                self.live(symbol, since=mark)
+        return self
+
+    def mark(self):
+        return len(self.reports)
+
+    def found(self, kind, test=lambda _: True, since=0):
+        return [m for m in self.reports[since:] if isinstance(m, kind) and test(m)]
+
+    def wait(self, kind, test=lambda _: True, since=0, deadline_s=DEADLINE_S):
+        def first():
+            return next(iter(self.found(kind, test, since)), None)
+
+        return wait_for(first, f"{kind.__name__} from {self.venue}", deadline_s)
+
+    def live(self, symbol="BTC/USDT", since=0):
+        return self.wait(VenueBook, lambda b: b.symbol == symbol and b.state == "LIVE", since)
+
+    def new_order(self, side="BUY", price="30000", quantity="0.01", **more):
+        self.count += 1
+        settings = {
+            "order_type": "LIMIT",
+            "time_in_force": "GTC",
+            "post_only": False,
+            "expires_mono_ns": CLOCK.mono_ns() + 10 * NS_PER_S,
+            **more,
+        }
+        return SubmitOrder(
+            account=self.config.account,
+            client_order_id=f"ce{os.getpid():010x}{time.monotonic_ns():020x}"[:32],
+            symbol="BTC/USDT",
+            side=side,
+            quantity=Decimal(quantity),
+            price=None if price is None else Decimal(price),
+            **settings,
+        )
+
+
+def ask(desk, order):
+    desk.adapter.handle(order)
+    return desk.wait(SubmitResult, lambda m: m.client_order_id == order.client_order_id)
+
+
+def query(desk, client_order_id):
+    mark = desk.mark()
+    since_ns = CLOCK.wall_ns() - 60 * NS_PER_S
+    desk.adapter.handle(
+        QueryOrder(desk.config.account, client_order_id, None, "BTC/USDT", since_ns)
+    )
+    return desk.wait(QueryResult, lambda m: m.client_order_id == client_order_id, mark)
+
+
+def cancel(desk, order):
+    mark = desk.mark()
+    desk.adapter.handle(CancelOrder(desk.config.account, order.client_order_id, None, "BTC/USDT"))
+    return desk.wait(CancelResult, since=mark)

@@ -6,10 +6,10 @@ It holds nothing durable: after a restart every adapter is asked to publish its 
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from engine.control_views import venue_book_view
 from msgspec.structs import replace
 
 from engine.actor import Actor
+from engine.control_views import venue_book_view
 from engine.messages.commands import Query, Reply, Tick
 from engine.messages.market import LinkAlive, VenueBook, VenueState
 from engine.messages.port import AdapterReady, Resubscribe

@@ -26,6 +26,7 @@ from engine.messages.commands import (
     Introduce,
     Proposal,
     Query,
+    QueryRequest,
     Reply,
     Resume,
     Tick,
@@ -39,7 +40,7 @@ from engine.messages.events import (
 )
 from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import AdapterReady, Instrument
-from engine.trading.money import ZERO, exact, plain, split_symbol
+from engine.trading.money import plain, split_symbol
 from engine.trading.orders import OrderTable
 from engine.trading.pnl import position_rows, symbol_rows, total_row
 from engine.trading.reconcile import DifferenceTracker, accept, opening_events, totals
@@ -243,9 +244,8 @@ class RiskPnLActor(Actor):
     def on_account_snapshot(self, message: AccountSnapshot) -> None:
         """Open an account at first contact; compare it ever after."""
         if not self.state.ledger.is_opened(message.account):
-            if message.account not in self.unopened and message.quiet:
-                self.unopened[message.account] = (self._unexplained(message), message, 0)
-                self._try_opening(message.account)
+            if message.account not in self.unopened:
+                self._look_at_opening(message)
             return
         events = self.tracker.sample(
             message.account, totals(message), quiet=message.quiet, ts_ns=message.asked_wall_ns
@@ -254,13 +254,13 @@ class RiskPnLActor(Actor):
             self.log.bind(event=type(event).__name__).warning("balance difference")
             self.emit(event)
 
-    # What the account held before the first fill that is counted: a restart may open it late.
-    @exact
-    def _unexplained(self, message: AccountSnapshot) -> dict[str, Decimal]:
-        counted = self.state.ledger.balances(message.account)
-        reported = totals(message)
-        assets = sorted(reported.keys() | counted.keys())
-        return {a: reported.get(a, ZERO) - counted.get(a, ZERO) for a in assets}
+    def _look_at_opening(self, message: AccountSnapshot) -> None:
+        held = self.tracker.opening(message.account, totals(message), quiet=message.quiet)
+        if held is None:
+            self.schedule(OPENING_LOOK_S, Tick("look", message.account), key="look")
+            return
+        self.unopened[message.account] = (held, message, 0)
+        self._try_opening(message.account)
 
     def _try_opening(self, account: str) -> None:
         """Journal the opening balances, marked; wait a while for prices before calling it unknown."""
@@ -295,6 +295,9 @@ class RiskPnLActor(Actor):
         """A gate did not answer in time, or prices may be there now."""
         if message.name == "opening" and message.argument in self.unopened:
             self._try_opening(message.argument)
+        elif message.name == "look":
+            for venue in self.venues:
+                self.send(f"exchange.{venue}", QueryRequest("", "opening balances"))
         elif message.name == "gates" and message.argument in self.waiting:
             waiting = self.waiting.pop(message.argument)
             text = f"no word from the gate of {', '.join(sorted(waiting.venues))}; the halt stands"

@@ -70,6 +70,22 @@ class DifferenceTracker:
         self._seen: dict[str, dict[str, Decimal]] = {}
 
     @exact
+    def opening(
+        self, account: str, reported: Mapping[str, Decimal], *, quiet: bool
+    ) -> dict[str, Decimal] | None:
+        """Return what an unopened account held before the fills that count, once two looks agree."""
+        if not quiet:
+            self._seen.pop(account, None)
+            return None
+        counted = self._ledger.balances(account)
+        assets = sorted(reported.keys() | counted.keys())
+        held = {a: reported.get(a, ZERO) - counted.get(a, ZERO) for a in assets}
+        if self._seen.pop(account, None) == held:
+            return held
+        self._seen[account] = held
+        return None
+
+    @exact
     def sample(
         self, account: str, reported: Mapping[str, Decimal], *, quiet: bool, ts_ns: int
     ) -> list[BalanceDifferenceFound | BalanceDifferenceCleared]:

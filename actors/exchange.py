@@ -231,8 +231,9 @@ class ExchangeActor(VenueOrders):
 
     def _set_gate(self, request_id: str) -> None:
         closed, symbols = self.state.gate(self.config.venue)
-        if self.venue_state in ("STARTING", "CONNECTING", "DOWN", "DISABLED", "RETIRED"):
-            # No adapter runs, so nothing can leave; a new session is given the gate before READY.
+        if self.incarnation == 1 and not self.session:
+            # No order has left for this adapter yet; a new session is given the gate before READY.
+            # Later only the adapter's own word counts: it may hold orders that we have forgotten.
             self.send("risk_pnl", GateReport(self.config.venue, request_id, closed))
         self.send(self.adapter, SetGate(request_id, closed, symbols))
 

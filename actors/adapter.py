@@ -103,6 +103,8 @@ class AdapterActor(Actor):
     def _abandon(self) -> None:
         port, self._port = self._port, None
         if port is not None:
+            # It may take its time to stop; what still waits in it must not leave behind a new gate.
+            port.handle(SetGate("session ended", True, []))
             self._background(lambda: port.stop(STOP_WITHIN_S))
 
     def on_adapter_failed(self, message: AdapterFailed) -> None:

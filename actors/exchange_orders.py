@@ -181,7 +181,9 @@ class VenueOrders(Actor):
         """Turn what the venue says of an order into the events that it proves."""
         order = self._find(report)
         if order is None:
-            if not first_look and report.account not in self.state.cursors:
+            stale = report.ts_event_ns < self.state.opened_ns(report.account)
+            unopened = report.account not in self.state.cursors
+            if not first_look and (unopened or (stale and report.source == "stream")):
                 return  # the first look at the account tells what is open, and from when it counts
             order = self._adopt(report)
         if order is None:

@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: run test lint types setup lock bench clean
+.PHONY: run test lint types setup lock bench docs clean
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -32,6 +32,10 @@ types: setup
 
 bench: setup
 	$(BIN)/python -m bench $(ARGS)
+
+# Rewrites the reference pages that are made from the code.
+docs: setup
+	$(BIN)/python docs/generate.py
 
 # Rewrites the lock from pyproject.toml for every supported Python. Needs `uv` on the PATH.
 lock:

@@ -20,6 +20,7 @@ from actors.persistence import JournalRecovery
 from actors.tree import DISK, TICK, child_specs, enabled_venues
 from adapters.adapter import VenueAdapter
 from adapters.registry import Secret, VenueConfig
+from engine.alarms import Alarms
 from engine.clock import NS_PER_S, SystemClock
 from engine.config import config_hash, default_path, load
 from engine.config_models import Config, Venue
@@ -35,15 +36,14 @@ from engine.errors import (
     ConfigError,
     CoreError,
 )
-from engine.faultpoints import FaultPoints
+from engine.faultpoints import ActorCrashes, FaultPoints
 from engine.ids import UlidIds
+from engine.inlet import Inlet
 from engine.journal import Identity, Journal
 from engine.logs import configure, secrets_of
-from engine.messages.base import Message
-from engine.messages.commands import Append, CancelOrders, Halt, Tick
+from engine.messages.commands import Append, CancelOrders, Tick
 from engine.messages.events import EngineStarted, EngineStopped
-from engine.messages.port import AdapterFailed
-from engine.supervision import RestartPolicy, RuntimeEvent, Supervisor
+from engine.supervision import ActorStatus, RestartPolicy, Supervisor
 from engine.threads import DaemonThreads
 
 VERSION: Final = "0.1.0"
@@ -68,6 +68,7 @@ class Core:
         self.rng = SystemRandom()
         self.ids = UlidIds()
         self.threads = DaemonThreads()
+        self.alarms = Alarms(self.ids, self.threads.background)
         self.faults = FaultPoints.from_environment(os.environ, config.mode)
         self.ended = Event()
         self.exit_code = EXIT_OK
@@ -98,6 +99,7 @@ class Core:
             external = config.demo.simulator == "external"
             self.simulator.start(seed=config.demo.seed, venues=names, external=external)
         self.runtime = self._build_runtime(self.journal)
+        self.alarms.runtime = self.runtime
         self.edge = self._build_edge(self.runtime, self.journal)
         self.threads.start("edge", self.edge.run)
         self.runtime.start()
@@ -134,6 +136,7 @@ class Core:
         )
         return Supervisor(
             specs,
+            faults=ActorCrashes.from_environment(os.environ, config.mode, self._tree),
             clock=self.clock,
             rng=self.rng,
             dispatchers={
@@ -147,11 +150,14 @@ class Core:
                 backoff_initial_s=supervision.backoff_initial_s,
                 backoff_max_s=supervision.backoff_max_s,
             ),
-            observer=_observe,
+            observer=self.alarms.observe,
             on_escalate=self._escalate,
             parked_to="persistence",
             run_id=f"{config.name}-{journal.epoch}",
         )
+
+    def _tree(self) -> list[ActorStatus]:
+        return self.runtime.tree() if self.runtime is not None else []
 
     def _build_edge(self, runtime: Supervisor, journal: Journal) -> Edge:
         venues = enabled_venues(self.config)
@@ -177,23 +183,12 @@ class Core:
         sessions = iter(range(1, sys.maxsize))
 
         def make() -> VenueAdapter:
-            session = next(sessions)
-            numbers = iter(range(1, sys.maxsize))
-
-            def deliver(message: Message) -> None:
-                self.faults(f"deliver.{type(message).__name__}")
-                assert self.runtime is not None
-                new_id = f"{self.runtime.run_id}.{name}.{session}.{next(numbers)}"
-                sender = f"adapter.{name}"
-                self.runtime.tell(f"exchange.{name}", message, sender=sender, message_id=new_id)
-                if isinstance(message, AdapterFailed):
-                    self.runtime.tell(sender, message, sender=sender, message_id=new_id + ".own")
-
+            assert self.runtime is not None
             return VenueAdapter(
                 settings,
                 clock=self.clock,
                 rng=Random(self.rng.getrandbits(64)),  # noqa: S311  jitter of reconnects
-                deliver=deliver,
+                deliver=Inlet(self.runtime, name, next(sessions), self.faults),
                 threads=self.threads.start,
             )
 
@@ -226,6 +221,7 @@ class Core:
         self._banner()
         if self._until(self._is_ready, READY_WITHIN_S):
             say("ready: every venue is reconciled and may trade")
+            self._sweep_old_quotes()
         elif not self.ended.is_set():
             say("not every venue is ready yet; `xcore status` says why")
         if self.config.mode == "demo" and self.config.demo.drill:
@@ -254,6 +250,20 @@ class Core:
         venues_ready = all(venue["state"] == "READY" for venue in view["venues"])
         return venues_ready and bool(view["accounts_opened"])
 
+    def _sweep_old_quotes(self) -> None:
+        """Cancel what the demo maker of a killed run left resting; it does not know them any more."""
+        if self.edge is None or self.runtime is None:
+            return
+        run = f"demo-{self.journal.epoch if self.journal else 0}-"
+        held = self.edge.query("orders", {"state": "open"}).result(1.0)
+        old = [o for o in held if o["who"] == "demo maker" and not o["command_id"].startswith(run)]
+        if old:
+            ids = [o["order_id"] for o in old]
+            command = CancelOrders(
+                self.ids.command_id(), ids, False, None, None, "old quote", "supervisor", "edge"
+            )
+            self.runtime.tell("order_router", command, sender="supervisor")
+
     def _drill(self) -> None:
         """Kill one ExchangeActor, so that a newcomer sees what happens then."""
         if self.ended.wait(DRILL_AFTER_S) or self.edge is None:
@@ -281,8 +291,7 @@ class Core:
     def _escalate(self, what: str, exit_code: int) -> None:
         logger.bind(reason=what, exit_code=exit_code).critical("giving up")
         if self.runtime is not None:
-            halt = Halt(self.ids.command_id(), "all", what[:2000], "supervisor", True, "edge")
-            self.runtime.tell("risk_pnl", halt, sender="supervisor")
+            self.alarms.halt("all", what)
         self.end(what, exit_code)
 
     def _fail_stop(self, why: str) -> None:
@@ -340,12 +349,6 @@ class Core:
         if self.simulator is not None and self.config.demo.simulator == "embedded":
             self.simulator.stop()
         self.threads.stop()
-
-
-def _observe(event: RuntimeEvent) -> None:
-    level = "WARNING" if event.what in ("crashed", "stuck", "parked", "thread_died") else "INFO"
-    bound = logger.bind(actor=event.actor, incarnation=event.incarnation, detail=event.detail)
-    bound.log(level, f"actor {event.what}")
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:

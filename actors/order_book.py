@@ -55,7 +55,7 @@ class OrderBookActor(Actor):
 
     def on_venue_state(self, message: VenueState) -> None:
         """Withdraw a venue that is down before its silence proves it."""
-        if message.state in ("DOWN", "DISABLED", "RETIRED"):
+        if message.state in ("DOWN", "RETIRED"):
             for symbol in self.books.drop(message.venue):
                 self._publish(symbol)
 

@@ -27,7 +27,7 @@ from engine.messages.commands import (
     CommittedNow,
     Tick,
 )
-from engine.messages.events import OrderApproved, ParentAccepted, TradingHalted
+from engine.messages.events import OrderApproved, ParentAccepted, TradingHalted, TradingResumed
 
 EDGE: Final = "edge"
 FOLD_CHUNK: Final = 500
@@ -94,6 +94,8 @@ class PersistenceActor(Actor):
                 self.send(message.actor, BarrierPassed(message.actor, message.incarnation, seq))
             for item in by_envelope.get(id(envelope), ()):
                 self._pass_on(item, done[id(item)])
+        if any(isinstance(item.event, TradingResumed) for item in items):
+            self._set_reserve_aside()
         self._fold_soon()
 
     def on_append(self, message: Append) -> None:
@@ -137,6 +139,14 @@ class PersistenceActor(Actor):
         self._pass_on(mark, results[-1])
         answers = {id(item): result for item, result in zip(kept, results, strict=False)}
         return [answers.get(id(item)) for item in items]
+
+    # A person resumed after a full disk: from here on there must be something to go on with again.
+    def _set_reserve_aside(self) -> None:
+        try:
+            if not self.journal.restore_reserve():
+                self.log.warning("no space for the journal's reserve")
+        except JournalFull as error:
+            self.log.bind(problem=str(error)).warning("no space for the journal's reserve")
 
     def _record(self, item: _Item) -> NewRecord:
         envelope, event = item.envelope, item.event

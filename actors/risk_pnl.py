@@ -6,7 +6,7 @@ difference is itemised and makes the account reduce-only until a person accepts 
 acknowledged when every venue has closed its gate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Final
@@ -42,8 +42,14 @@ from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import AdapterReady, Instrument
 from engine.trading.money import plain, split_symbol
 from engine.trading.orders import OrderTable
-from engine.trading.pnl import position_rows, symbol_rows, total_row
-from engine.trading.reconcile import DifferenceTracker, accept, opening_events, totals
+from engine.trading.pnl import balance_rows, position_rows, symbol_rows, total_row
+from engine.trading.reconcile import (
+    DifferenceTracker,
+    accept,
+    opening_events,
+    totals,
+    with_given_cost,
+)
 from engine.trading.risk import RiskGate
 from engine.trading.risk_limits import RiskLimits
 from engine.trading.routing import mid_price, quantity_before
@@ -73,8 +79,17 @@ class RiskPnLActor(Actor):
 
     state: RiskGate
 
-    def __init__(self, limits: RiskLimits, *, closed_kept_max: int, venues: Sequence[str]) -> None:
+    def __init__(
+        self,
+        limits: RiskLimits,
+        *,
+        closed_kept_max: int,
+        venues: Sequence[str],
+        opening_costs: Mapping[str, Mapping[str, Decimal]],
+    ) -> None:
+        """Take the limits and, per account and asset, what one unit of the opening balance cost."""
         super().__init__()
+        self.opening_costs = opening_costs
         self.limits = limits
         self.closed_kept_max = closed_kept_max
         self.venues = tuple(venues)
@@ -209,6 +224,8 @@ class RiskPnLActor(Actor):
         known = {"venue": set(self.venues), "symbol": {s for _, s in self.instruments}}
         if scope == "all" or name in known.get(kind, set()):
             return None
+        if kind == "symbol" and name and {v for v, _ in self.instruments} != known["venue"]:
+            return None  # not every venue has said what it trades: a halt is not refused for that
         return f"scope {scope!r} is not all, venue:NAME or symbol:NAME of this core"
 
     def _await_gates(self, reply_to: str, correlation_id: str, scope: str, *, halted: bool) -> None:
@@ -265,15 +282,18 @@ class RiskPnLActor(Actor):
     def _try_opening(self, account: str) -> None:
         """Journal the opening balances, marked; wait a while for prices before calling it unknown."""
         reported, snapshot, looks = self.unopened[account]
-        priced = all(self.price(asset) is not None for asset, held in reported.items() if held)
-        if not priced and looks < OPENING_LOOKS_MAX:
+        costs = self.opening_costs.get(account, {})
+        unpriced = [
+            a for a, held in reported.items() if held and a not in costs and self.price(a) is None
+        ]
+        if unpriced and looks < OPENING_LOOKS_MAX:
             self.unopened[account] = (reported, snapshot, looks + 1)
             self.schedule(OPENING_LOOK_S, Tick("opening", account), key=f"opening:{account}")
             return
         del self.unopened[account]
         currency, at_ns = self.limits.report_currency, snapshot.asked_wall_ns
         for event in opening_events(account, reported, self.price, currency, at_ns):
-            self.emit(event)
+            self.emit(with_given_cost(event, costs, currency))
 
     def on_accept_difference(self, command: AcceptDifference) -> None:
         """Adjust the ledger by a difference that a person accepts, with who and why."""
@@ -318,10 +338,10 @@ class RiskPnLActor(Actor):
                 "symbols": symbol_rows(ledger, mark),
             }
         elif query.topic == "balances":
-            body = self._balance_rows(query.arguments.get("venue"))
+            body = balance_rows(ledger, self.price, query.arguments.get("venue"))
         elif query.topic == "trading_state":
-            opened = all(ledger.is_opened(a) for a in ledger.accounts()) and ledger.accounts()
-            body = {"trading_state": self._trading_state(), "opened": bool(opened)}
+            opened = {a.partition(".")[0] for a in ledger.accounts() if ledger.is_opened(a)}
+            body = {"trading_state": self._trading_state(), "opened": opened >= {*self.venues}}
         else:
             refusal = Refused("BAD_REQUEST", f"no topic {query.topic!r}")
             self._refuse(query.reply_to, query.correlation_id, refusal)
@@ -352,26 +372,6 @@ class RiskPnLActor(Actor):
             ],
             "restricted": [a for a in ledger.accounts() if ledger.is_restricted(a)],
         }  # fmt: skip
-
-    def _balance_rows(self, venue: str | None) -> list[dict[str, Any]]:
-        ledger = self.state.ledger
-        rows = []
-        for account in ledger.accounts():
-            if venue and account.partition(".")[0] != venue:
-                continue
-            for asset, total in ledger.balances(account).items():
-                value = self.price(asset)
-                rows.append(
-                    {
-                        "account": account,
-                        "venue": account.partition(".")[0],
-                        "asset": asset,
-                        "total": plain(total),
-                        "value": None if value is None else plain(total * value),
-                        "currency": self.limits.report_currency,
-                    }
-                )
-        return rows
 
     def _refuse(self, reply_to: str, correlation_id: str, refusal: Refused) -> None:
         self.send(reply_to, Reply(correlation_id, False, refusal.code, refusal.text, b""))

@@ -115,13 +115,7 @@ def child_specs(
 
     specs = [
         _essential(settings, "persistence", persistence, DISK, EXIT_JOURNAL),
-        _essential(
-            settings,
-            RISK,
-            lambda: RiskPnLActor(limits, closed_kept_max=kept, venues=list(venues)),
-            TICK,
-            EXIT_GAVE_UP,
-        ),
+        _essential(settings, RISK, lambda: _risk(settings), TICK, EXIT_GAVE_UP),
         _essential(settings, ROUTER, lambda: OrderRouterActor(router), TICK, EXIT_GAVE_UP),
         _essential(settings, "order_book", order_book, TICK, EXIT_GAVE_UP),
     ]
@@ -130,6 +124,16 @@ def child_specs(
     if maker:
         specs.append(_maker(settings, run))
     return specs
+
+
+def _risk(settings: Settings) -> RiskPnLActor:
+    venues = enabled_venues(settings)
+    return RiskPnLActor(
+        risk_limits(settings),
+        closed_kept_max=settings.orders.closed_kept_max,
+        venues=list(venues),
+        opening_costs={venue.account: venue.opening_cost for venue in venues.values()},
+    )
 
 
 def _essential(

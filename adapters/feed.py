@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from adapters.codec import Acked, Codec, Denied, Problem, Reconnect
+from adapters.offset import ClockOffset
 from adapters.registry import VenueConfig
 from adapters.stream import WsLink, backoff_s
 from engine.clock import NS_PER_MS, NS_PER_S, Clock
@@ -22,6 +23,7 @@ from engine.trading.book import BookDelta, BookKeeper
 from engine.trading.instrument import price_exponent, quantity_exponent
 
 ALIVE_EVERY_NS: Final = 100 * NS_PER_MS
+LAG_MS_MIN: Final = 1000
 CONFIRM_NS: Final = NS_PER_S
 HEALTHY_NS: Final = 60 * NS_PER_S
 
@@ -54,6 +56,8 @@ class PublicFeed:
         rng: random.Random,
         deliver: Callable[[Message], None],
         ask_snapshot: Callable[[str], None],
+        ask_clock: Callable[[], None],
+        offset: ClockOffset,
     ) -> None:
         self._config = config
         self._codec = codec
@@ -61,6 +65,10 @@ class PublicFeed:
         self._rng = rng
         self._deliver = deliver
         self._ask_snapshot = ask_snapshot
+        self._ask_clock = ask_clock
+        self._offset = offset
+        self._lag_ns_max = max(LAG_MS_MIN, config.stale_after_ms) * NS_PER_MS
+        self._lagging: set[str] = set()
         self._lock = threading.Lock()
         self._slots: dict[str, _Slot] = {}
         self._interval_ns = config.publish_interval_ms * NS_PER_MS
@@ -249,9 +257,24 @@ class PublicFeed:
     def _stamp(self, slot: _Slot, wall_ns: int, mono_ns: int) -> None:
         slot.recv_wall_ns, slot.recv_mono_ns = wall_ns, mono_ns
 
+    # Frames that waited too long on their way (a stopped process, a choked link) show the past.
+    def _lags(self, slot: _Slot) -> bool:
+        symbol, event_ns = slot.keeper.symbol, slot.keeper.ts_event_ns
+        venue_ns = self._offset.venue_ns(slot.recv_mono_ns)
+        lags = bool(venue_ns and event_ns and venue_ns - event_ns > self._lag_ns_max)
+        if lags and symbol not in self._lagging:
+            self._lagging.add(symbol)
+            self._ask_clock()  # or it is the venue's clock that moved
+        elif not lags:
+            self._lagging.discard(symbol)
+        return lags
+
     def _publish(self, slot: _Slot) -> None:
         keeper = slot.keeper
-        is_live = keeper.state == "LIVE"
+        state, reason = keeper.state, keeper.reason
+        if state == "LIVE" and self._lags(slot):
+            state, reason = "STALE", "lagging"
+        is_live = state == "LIVE"
         book, depth = keeper.book, self._config.depth
         slot.is_dirty = False
         slot.published_ns = slot.recv_mono_ns
@@ -259,8 +282,8 @@ class PublicFeed:
             VenueBook(
                 self._config.name,
                 keeper.symbol,
-                keeper.state,
-                keeper.reason,
+                state,
+                reason,
                 book.prices.exponent,
                 book.quantities.exponent,
                 book.bids.top(depth) if is_live else [],

@@ -48,6 +48,11 @@ class ClockOffset:
                 raise Refused("clock", "the estimate of the venue's clock is too old")
             return (now_ns + self._offset_ns) // NS_PER_MS
 
+    def venue_ns(self, mono_ns: int) -> int | None:
+        """Return what the venue's clock showed at `mono_ns`, or None while it is not known."""
+        with self._lock:
+            return None if self._offset_ns is None else mono_ns + self._offset_ns
+
     def offset_ms(self) -> float:
         """Return the venue's wall clock minus ours, for people."""
         with self._lock:

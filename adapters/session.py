@@ -100,7 +100,7 @@ class Session:
         self.inquiry = Inquiry(self.desk, config.symbols, clock)
         self.public = PublicFeed(
             config, venue.codec, clock=clock, rng=rng, deliver=self.deliver,
-            ask_snapshot=self.ask_snapshot,
+            ask_snapshot=self.ask_snapshot, ask_clock=self.ask_clock, offset=self.offset,
         )  # fmt: skip
         self.private = PrivateFeed(
             config, venue.codec, clock=clock, offset=self.offset, deliver=self.deliver,

@@ -122,6 +122,10 @@ class Runner(Protocol):
         """Run the cell soon."""
         ...
 
+    def wake(self, slots: "Iterable[Slot]") -> None:
+        """Have mailboxes read soon, once a step is over."""
+        ...
+
     def aside(self, job: Callable[[], None]) -> None:
         """Do a long job where it holds nobody up."""
         ...
@@ -202,8 +206,8 @@ class Cell:
             return False
         finally:
             life.running = None
-            for slot in woken:
-                slot.wake()
+            if woken:
+                self.runner.wake(woken)
 
     def _step_batch(self, life: Life, actor: Actor) -> bool:
         host = self._host
@@ -243,8 +247,8 @@ class Cell:
             return False
         finally:
             life.running = None
-            for slot in woken:
-                slot.wake()
+            if woken:
+                self.runner.wake(woken)
         return True
 
     def _decode(self, life: Life, actor: Actor, entry: Entry) -> Message | None:
@@ -299,8 +303,8 @@ class Cell:
             return False
         finally:
             life.running = None
-            for slot in woken:
-                slot.wake()
+            if woken:
+                self.runner.wake(woken)
         return life.phase is Phase.RUNNING
 
     def _be_born(self, life: Life, woken: list[Slot], now_ns: int) -> None:

@@ -174,6 +174,7 @@ class Venue(Section):
     account: AccountName
     urls: Urls = Urls()
     credentials: Credentials = Credentials()
+    opening_cost: dict[Asset, Money] = Field(default_factory=dict)
     rate_limit_share: Share = 0.5
     stale_after_ms: Annotated[Whole, Field(ge=100, le=600_000)] = 2_000
     depth: Annotated[Whole, Field(ge=1, le=5_000)] = 200

@@ -10,7 +10,7 @@ or a new thread, and the old thread, should it ever wake, finds that nothing the
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from queue import SimpleQueue
 from random import Random
@@ -18,7 +18,7 @@ from threading import Lock, Thread, get_ident
 from threading import enumerate as threads
 from typing import Final, Protocol
 
-from engine.cell import Cell, InjectedFault
+from engine.cell import Cell, InjectedFault, Slot
 from engine.clock import VirtualClock
 from engine.timers import Timers
 
@@ -34,6 +34,10 @@ class Dispatcher(Protocol):
 
     def ready(self, cell: Cell) -> None:
         """Run the cell soon. Called from any thread; may run it before it returns."""
+        ...
+
+    def wake(self, slots: Iterable[Slot]) -> None:
+        """Have mailboxes read soon; called by a cell of this dispatcher when its step is over."""
         ...
 
     def aside(self, job: Callable[[], None]) -> None:
@@ -77,6 +81,7 @@ class CallerRunsDispatcher:
         self._queue: deque[Cell] = deque()
         self._gate = _Gate()
         self._open = False
+        self._outside: dict[int, Slot] = {}
 
     def start(self) -> None:
         """Begin: from now on callers run cells."""
@@ -94,6 +99,16 @@ class CallerRunsDispatcher:
             self._queue.append(cell)
         if self._gate.holder is None:
             self._run()
+
+    # Readers with a thread of their own wait until the cells are done: a thread that wakes asks for
+    # the interpreter at once, and would get it in the middle of a tick.
+    def wake(self, slots: Iterable[Slot]) -> None:
+        """Queue the cells at once, and keep the others' turn for the end of the round."""
+        for slot in slots:
+            if isinstance(slot, Cell):
+                slot.wake()
+            else:
+                self._outside[id(slot)] = slot
 
     def aside(self, job: Callable[[], None]) -> None:
         """Do the job in a thread of its own."""
@@ -133,11 +148,19 @@ class CallerRunsDispatcher:
             finally:
                 gate.holder = None
                 gate.lock.release()
+                if self._outside:
+                    self._wake_outside()
             if self._gate is not gate:
                 return
 
+    def _wake_outside(self) -> None:
+        outside, self._outside = self._outside, {}
+        for slot in outside.values():
+            slot.wake()
+
     def _drain(self, gate: _Gate) -> None:
         queue = self._queue
+        turns = 0
         while queue and self._gate is gate and self._open:
             try:
                 cell = queue.popleft()
@@ -147,6 +170,9 @@ class CallerRunsDispatcher:
             if cell.run(self._batch) and not cell.scheduled:
                 cell.scheduled = True
                 queue.append(cell)
+            turns += 1
+            if turns % self._batch == 0 and self._outside:
+                self._wake_outside()
 
 
 class ThreadDispatcher:
@@ -179,6 +205,11 @@ class ThreadDispatcher:
             cell.scheduled = True
             self._cells[cell.name] = cell
             self._queue.put(cell)
+
+    def wake(self, slots: Iterable[Slot]) -> None:
+        """Wake each at once."""
+        for slot in slots:
+            slot.wake()
 
     def aside(self, job: Callable[[], None]) -> None:
         """Do the job here: the thread is the actor's own."""
@@ -243,6 +274,11 @@ class SeededDispatcher:
         if not cell.scheduled:
             cell.scheduled = True
             self._ready.append(cell)
+
+    def wake(self, slots: Iterable[Slot]) -> None:
+        """Wake each at once."""
+        for slot in slots:
+            slot.wake()
 
     def aside(self, job: Callable[[], None]) -> None:
         """Do the job between two steps."""

@@ -199,7 +199,8 @@ class Restarts:
 
 def status_of(cell: Cell, parked: int) -> ActorStatus:
     """Return an actor's line of the tree."""
-    box = cell.mailbox
+    box, running = cell.mailbox, cell.life.running
+    in_hand = running[2] if running is not None else None
     counters = {
         "handled": cell.handled,
         "unknown": cell.unknown,
@@ -219,6 +220,7 @@ def status_of(cell: Cell, parked: int) -> ActorStatus:
         cell.spec.dispatcher,
         cell.spec.group,
         counters,
+        in_hand.kind if in_hand is not None else "",
     )
 
 

@@ -83,6 +83,7 @@ class ActorStatus:
     dispatcher: str = ""
     group: str | None = None
     counters: dict[str, int] = field(default_factory=dict)
+    in_hand: str = ""  # the kind of the message that is being handled
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,13 +92,23 @@ class BookSide:
             del self.levels[order.price]
             self._prices.pop(bisect_left(self._prices, order.price))
 
-    def walk(self, lots: int, is_wanted: Callable[[int], bool]) -> tuple[int, int]:
-        """Return how many of these lots are there at wanted prices, and their cost in ticks."""
+    def walk(
+        self,
+        taker: Order,
+        is_wanted: Callable[[int], bool],
+        is_self_trade: Callable[[Order, Order], bool],
+    ) -> tuple[int, int]:
+        """Return how many of the taker's lots are there at wanted prices, and their cost in ticks.
+
+        Its own makers do not count: they are expired, not traded.
+        """
         found = cost = 0
         for price in self.prices():
-            if found >= lots or not is_wanted(price):
+            if found >= taker.quantity or not is_wanted(price):
                 break
-            taken = min(lots - found, self.levels[price].lots)
+            makers = self.levels[price].orders.values()
+            there = sum(o.leaves for o in makers if not is_self_trade(taker, o))
+            taken = min(taker.quantity - found, there)
             found += taken
             cost += price * taken
         return found, cost

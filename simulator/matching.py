@@ -209,7 +209,7 @@ class Engine:
 
     def _available(self, order: Order) -> int:
         side = self.books[order.symbol].sides[order.side.opposite]
-        return side.walk(order.quantity, lambda price: self._crosses(order, price))[0]
+        return side.walk(order, lambda price: self._crosses(order, price), self._is_self_trade)[0]
 
     def _match(self, taker: Order) -> None:
         side = self.books[taker.symbol].sides[taker.side.opposite]
@@ -370,7 +370,7 @@ class Engine:
         if order.price is not None:
             return order.price * order.quantity * instrument.notional_unit
         asks = self.books[order.symbol].sides[Side.SELL]
-        return asks.walk(order.quantity, lambda _: True)[1] * instrument.notional_unit
+        return asks.walk(order, lambda _: True, self._is_self_trade)[1] * instrument.notional_unit
 
     def _reserve_anew(self, order: Order, quantity: int, price: int) -> None:
         instrument = self.instruments[order.symbol]

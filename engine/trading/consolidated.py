@@ -8,7 +8,9 @@ Merging is over integers: prices and quantities are brought to the finest expone
 symbol, which loses nothing.
 """
 
-from typing import Final
+from itertools import chain, repeat
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from engine.messages.market import BookState, ConsolidatedBook, VenueBook, VenueQuote
 
@@ -18,6 +20,20 @@ FRESH: Final = ""
 NO_BOOK: Final = "no_book"
 LINK_SILENT: Final = "link_silent"
 LINK_DOWN: Final = "link_down"
+
+
+Level = tuple[int, int, int]
+_price: Final = itemgetter(0)
+
+
+class _Share(NamedTuple):
+    # What one venue's book gives to the merged one. Kept, since mostly another venue's has changed.
+    book: VenueBook
+    place: int
+    exponents: tuple[int, int]
+    bids: list[Level]
+    asks: list[Level]
+    quote: VenueQuote
 
 
 class Consolidator:
@@ -30,6 +46,7 @@ class Consolidator:
         self._books: dict[str, dict[str, VenueBook]] = {}
         self._alive_ns: dict[str, int] = {}
         self._counted: dict[str, tuple[str, ...]] = {}
+        self._shares: dict[tuple[str, str], _Share] = {}
 
     def symbols(self) -> list[str]:
         """Return the symbols that have had a book from any venue."""
@@ -46,6 +63,8 @@ class Consolidator:
         if held is not None and held.mono_received_ns > book.mono_received_ns:
             return
         books[book.venue] = book
+        if held is None:  # in the venues' order, which is that of the merged book
+            self._books[book.symbol] = {venue: books[venue] for venue in sorted(books)}
         self.alive(book.venue, book.mono_received_ns)
 
     def alive(self, venue: str, mono_ns: int) -> None:
@@ -59,6 +78,7 @@ class Consolidator:
         had = [symbol for symbol, books in self._books.items() if venue in books]
         for symbol in had:
             del self._books[symbol][venue]
+            self._shares.pop((symbol, venue), None)
         return had
 
     def state(self, book: VenueBook, now_ns: int) -> tuple[BookState, str]:
@@ -76,65 +96,76 @@ class Consolidator:
 
     def _counting(self, symbol: str, now_ns: int) -> tuple[str, ...]:
         books = self._books[symbol]
-        return tuple(v for v in sorted(books) if self.state(books[v], now_ns)[0] == "LIVE")
+        return tuple(v for v in books if self.state(books[v], now_ns)[0] == "LIVE")
 
     def publish(self, symbol: str, now_ns: int) -> ConsolidatedBook:
         """Return the merged book of a symbol as of `now_ns` (monotonic)."""
         books = self._books.get(symbol, {})
-        price_exponent = max((b.price_exponent for b in books.values()), default=0)
-        quantity_exponent = max((b.quantity_exponent for b in books.values()), default=0)
+        price_exponent = quantity_exponent = 0
+        for book in books.values():
+            price_exponent = max(price_exponent, book.price_exponent)
+            quantity_exponent = max(quantity_exponent, book.quantity_exponent)
+        exponents = (price_exponent, quantity_exponent)
         quotes: list[VenueQuote] = []
-        bids: list[tuple[int, int, int]] = []
-        asks: list[tuple[int, int, int]] = []
+        bids: list[Level] = []
+        asks: list[Level] = []
+        counted: list[str] = []
         newest_event_ns = 0
-        for index, venue in enumerate(sorted(books)):
-            book = books[venue]
+        for index, (venue, book) in enumerate(books.items()):
             state, reason = self.state(book, now_ns)
             if state != "LIVE":
                 quotes.append(VenueQuote(venue, state, reason, book.mono_received_ns))
                 continue
-            p, q = (
-                10 ** (price_exponent - book.price_exponent),
-                10 ** (quantity_exponent - book.quantity_exponent),
-            )
-            own_bids = _levels(book.bids, p, q, index)
-            own_asks = _levels(book.asks, p, q, index)
-            quotes.append(_quote(book, own_bids, own_asks))
-            bids += own_bids
-            asks += own_asks
+            share = self._share(book, index, exponents)
+            counted.append(venue)
+            quotes.append(share.quote)
+            bids += share.bids
+            asks += share.asks
             newest_event_ns = max(newest_event_ns, book.ts_event_ns)
-        self._counted[symbol] = tuple(q.venue for q in quotes if q.state == "LIVE")
-        bids.sort(key=_price, reverse=True)
-        asks.sort(key=_price)
+        self._counted[symbol] = tuple(counted)
+        if len(counted) > 1:  # stable: at one price the venues stand in their order
+            bids.sort(key=_price, reverse=True)
+            asks.sort(key=_price)
         return ConsolidatedBook(
             symbol,
             price_exponent,
             quantity_exponent,
-            _flat(bids[: self._depth]),
-            _flat(asks[: self._depth]),
+            list(chain.from_iterable(bids[: self._depth])),
+            list(chain.from_iterable(asks[: self._depth])),
             quotes,
             newest_event_ns,
             now_ns,
         )
 
+    def _share(self, book: VenueBook, index: int, exponents: tuple[int, int]) -> _Share:
+        key = (book.symbol, book.venue)
+        share = self._shares.get(key)
+        if (
+            share is not None
+            and share.book is book
+            and share.place == index
+            and share.exponents == exponents
+        ):
+            return share
+        p = 10 ** (exponents[0] - book.price_exponent)
+        q = 10 ** (exponents[1] - book.quantity_exponent)
+        bids = _levels(book.bids[: 2 * self._depth], p, q, index)
+        asks = _levels(book.asks[: 2 * self._depth], p, q, index)
+        share = _Share(book, index, exponents, bids, asks, _quote(book, bids, asks))
+        self._shares[key] = share
+        return share
 
-def _price(level: tuple[int, int, int]) -> int:
-    return level[0]
+
+def _levels(flat: list[int], p: int, q: int, index: int) -> list[Level]:
+    prices, sizes = flat[::2], flat[1::2]
+    if p != 1:
+        prices = [price * p for price in prices]
+    if q != 1:
+        sizes = [size * q for size in sizes]
+    return list(zip(prices, sizes, repeat(index), strict=False))
 
 
-def _levels(flat: list[int], p: int, q: int, index: int) -> list[tuple[int, int, int]]:
-    if p == 1 and q == 1:
-        return [(price, size, index) for price, size in zip(flat[::2], flat[1::2], strict=True)]
-    return [(price * p, size * q, index) for price, size in zip(flat[::2], flat[1::2], strict=True)]
-
-
-def _flat(levels: list[tuple[int, int, int]]) -> list[int]:
-    return [number for level in levels for number in level]
-
-
-def _quote(
-    book: VenueBook, bids: list[tuple[int, int, int]], asks: list[tuple[int, int, int]]
-) -> VenueQuote:
+def _quote(book: VenueBook, bids: list[Level], asks: list[Level]) -> VenueQuote:
     bid = bids[0] if bids else (None, None, 0)
     ask = asks[0] if asks else (None, None, 0)
     return VenueQuote(

@@ -114,3 +114,26 @@ def total_row(ledger: Ledger, mark: Mark, price: Price) -> dict[str, Any]:
         "complete": not not_valued,
         "not_valued": not_valued,
     }
+
+
+@exact
+def balance_rows(ledger: Ledger, price: Price, venue: str | None = None) -> list[dict[str, Any]]:
+    """Return what each account must hold of each asset, and its worth now where it can be valued."""
+    rows = []
+    for account in ledger.accounts():
+        name = account.partition(".")[0]
+        if venue not in {None, name}:
+            continue
+        for asset, total in ledger.balances(account).items():
+            unit = price(asset)
+            rows.append(
+                {
+                    "account": account,
+                    "venue": name,
+                    "asset": asset,
+                    "total": plain(total),
+                    "value": None if unit is None else plain(total * unit),
+                    "currency": ledger.report_currency,
+                }
+            )
+    return rows

@@ -8,6 +8,7 @@ functions return events, and the ledger folds them.
 from collections.abc import Mapping
 from decimal import Decimal
 
+from engine.messages.base import replaced
 from engine.messages.commands import AccountSnapshot
 from engine.messages.events import (
     AccountOpened,
@@ -48,6 +49,17 @@ def opening_events(
             )
         )
     return [*events, AccountOpened(account, ts_ns)]
+
+
+@exact
+def with_given_cost(
+    event: OpeningBalance | AccountOpened, costs: Mapping[str, Decimal], currency: str
+) -> OpeningBalance | AccountOpened:
+    """Return the event with the cost that the owner gave for one unit, in `currency`, if there is one."""
+    if isinstance(event, AccountOpened) or event.asset not in costs:
+        return event
+    cost = for_message(event.quantity * costs[event.asset])
+    return replaced(event, cost=cost, cost_asset=currency, basis="given")
 
 
 def accept(

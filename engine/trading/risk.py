@@ -149,7 +149,13 @@ class RiskGate:
 
     def orders_in_last_second(self, now_mono_ns: int) -> int:
         """Return how many orders were approved within the last second."""
-        return sum(1 for at in self._approvals if 0 <= now_mono_ns - at < NS_PER_S)
+        # Oldest first: once one counts, all behind it do. Those of an earlier boot stand in front.
+        gone = 0
+        for at in self._approvals:
+            if 0 <= now_mono_ns - at < NS_PER_S:
+                break
+            gone += 1
+        return len(self._approvals) - gone
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes of orders, money, halts and order rate."""
@@ -177,7 +183,10 @@ class RiskGate:
 
     def _follow(self, event: Any) -> None:
         if isinstance(event, OrderApproved):
-            self._approvals.append(event.approved_mono_ns)
+            approvals, at = self._approvals, event.approved_mono_ns
+            while approvals and not 0 <= at - approvals[0] < NS_PER_S:
+                approvals.popleft()
+            approvals.append(at)
         order = self.orders.order(event_order_id(event))
         if order is not None:
             self.exposure.update(order)

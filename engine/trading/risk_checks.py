@@ -123,8 +123,8 @@ def _check_count(gate: "RiskGate", _: Case) -> Refusal | None:
 def _check_self_trade(gate: "RiskGate", case: Case) -> Refusal | None:
     """Refuse what would reach our own order: others' quotes before it do not cover the quantity.
 
-    An order that may rest reaches it in any case, sooner or later. The venue's own prevention is
-    set as well, for what moves between this look and the match.
+    An order that may rest reaches it in any case, sooner or later. What moves between this look and
+    the match is left to the venue's own prevention, which the adapters ask for with every order.
     """
     spec = case.spec
     found = gate.exposure.crossing(spec.venue, spec.symbol, spec.side, spec.price)

@@ -67,6 +67,15 @@ def test_immediate_or_cancel_keeps_what_it_got():
     assert engine.ledger.locked("b", "USDT") == 0
 
 
+def test_a_market_buy_reserves_for_others_quotes_and_not_for_its_own_that_expires():
+    engine = make_engine()
+    engine.place("a", order(SELL, 10, 90, "1"))
+    engine.place("b", order(SELL, 10, 91, "2"))
+    taker = engine.place("a", order(BUY, 10, None, "3", stp=Stp.EXPIRE_MAKER))
+    assert (taker.status, taker.filled) == (Status.FILLED, 10)
+    assert engine.ledger.locked("a", "USDT") == 0
+
+
 def test_market_order_by_quote_spends_no_more_than_told():
     engine = make_engine()
     engine.place("a", order(SELL, 1000, 5_000_000, "1"))

@@ -14,6 +14,8 @@ from simulator.log import read_log
 from simulator.okx_words import checksum
 
 BTC = "BTC/USDT"
+# One process runs this file, so that the last test can tell whether every kind was struck.
+pytestmark = pytest.mark.xdist_group("sim_faults")
 TESTED = set()
 
 

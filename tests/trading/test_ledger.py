@@ -17,7 +17,13 @@ from engine.trading import position as position_module
 from engine.trading.ledger import Ledger
 from engine.trading.pnl import position_rows, position_view, symbol_rows, total_row
 from engine.trading.position import Position
-from engine.trading.reconcile import DifferenceTracker, accept, opening_events, totals
+from engine.trading.reconcile import (
+    DifferenceTracker,
+    accept,
+    opening_events,
+    totals,
+    with_given_cost,
+)
 
 ASSETS = ("BTC", "USDT", "BNB")
 prices = st.decimals(Decimal("0.01"), 100_000, places=8)
@@ -342,3 +348,15 @@ def test_replaying_all_equals_a_ledger_snapshot_and_the_rest_byte_for_byte(fills
         half.apply(event)
     assert half.to_bytes() == ledger(*events).to_bytes()
     assert encode_state(half.to_state()) == half.to_bytes()
+
+
+def test_a_cost_that_the_owner_gives_beats_the_mark():
+    events = opening_events(
+        "a.main", {"BTC": Decimal(2), "USDT": Decimal(5)}, lambda _: Decimal(90), "USDT", 0
+    )
+    given = [with_given_cost(event, {"BTC": Decimal("50.5")}, "USDT") for event in events]
+    btc = next(e for e in given if getattr(e, "asset", "") == "BTC")
+    assert (btc.basis, btc.cost, btc.cost_asset) == ("given", Decimal(101), "USDT")
+    assert [e for e in given if e is not btc] == [
+        e for e in events if getattr(e, "asset", "") != "BTC"
+    ]

@@ -1,0 +1,139 @@
+"""P2: from a book tick on a loopback WebSocket to the order on the socket, one tick per 2 ms.
+
+Ours: the whole core (bench/core_client.py). Floor: websocket-client in one thread: typed decode,
+float book, order. ccxt.pro: its OKX loop, `await watch_order_book`, then send.
+"""
+
+import asyncio
+import socket
+from bisect import bisect_left
+
+import msgspec
+import websocket
+
+from bench import core_client
+from bench.loopback import HOST, T0_MS, VENUE_SYMBOL, Ticks, measure, order_text
+from bench.p1_consolidate import ccxt_market
+from bench.report import Beside, Options, Result, median, percentile_us, spread
+
+TARGET_FLOOR = 1.4
+NAMES = ("floor", "core", "ccxt")
+
+
+def run(options: Options) -> dict[str, Result]:
+    ticks = Ticks(warm=5, paced=20) if options.quick else Ticks()
+    clients = {"floor": floor, "core": core_client.run, "ccxt": ccxt_pro}
+    p50: dict[str, list[float]] = {name: [] for name in NAMES}
+    p99: dict[str, list[float]] = {name: [] for name in NAMES}
+    for _ in range(options.repeats):  # in turn, so that all see the same noise
+        for name, client in clients.items():
+            trips = measure(client, ticks)
+            p50[name].append(percentile_us(trips, 0.5))
+            p99[name].append(percentile_us(trips, 0.99))
+    ours, ours99 = median(p50["core"]), median(p99["core"])
+    bare, bare99 = median(p50["floor"]), median(p99["floor"])
+    peer, peer99 = median(p50["ccxt"]), median(p99["ccxt"])
+    return {
+        "P2": Result(
+            value=ours,
+            unit="us p50",
+            reference="websocket-client floor",
+            reference_value=bare,
+            ratio=round(ours / bare, 3),
+            target=f"<= {TARGET_FLOOR} x; p50, p99 < ccxt.pro",
+            met=ours <= TARGET_FLOOR * bare and ours < peer and ours99 < peer99,
+            beside=[
+                Beside("ours", ours99, "us p99"),
+                Beside("floor", bare99, "us p99", round(ours99 / bare99, 3)),
+                Beside("ccxt.pro loop", peer, "us p50", round(ours / peer, 3)),
+                Beside("ccxt.pro loop", peer99, "us p99", round(ours99 / peer99, 3)),
+            ],
+            notes=[
+                f"{ticks.paced} ticks after {ticks.warm} to warm up, an order for each",
+                *(f"{n} p50 {spread(p50[n])}, p99 {spread(p99[n])}" for n in NAMES),
+            ],
+        )
+    }
+
+
+# --- the floor ------------------------------------------------------------------------------------
+
+
+class _Row(msgspec.Struct, gc=False):
+    asks: list[tuple[float, float, str, str]]
+    bids: list[tuple[float, float, str, str]]
+    ts: str
+
+
+class _Frame(msgspec.Struct, gc=False):
+    data: list[_Row] = []
+
+
+def floor(port: int) -> None:
+    """Decode, apply and order in the reader's thread: no checks, no actors, no journal."""
+    decode = msgspec.json.Decoder(_Frame, strict=False).decode
+    market = core_client.connect(port, "/market")
+    orders = core_client.connect(port, "/orders")
+    market.send("subscribe")
+    sides: tuple[list[float], list[tuple[float, ...]]] = ([], [])
+    asks: tuple[list[float], list[tuple[float, ...]]] = ([], [])
+    said = False
+    while True:
+        frame = decode(market.recv())
+        if not frame.data:
+            continue
+        row = frame.data[0]
+        _apply(sides, row.bids, 1)
+        _apply(asks, row.asks, -1)
+        number = int(row.ts) - T0_MS
+        if number > 0:
+            orders.send(order_text(number, f"{asks[1][-1][0]:.1f}"))
+        elif not said:
+            said = True
+            orders.send("ready")
+
+
+def _apply(
+    side: tuple[list[float], list[tuple[float, ...]]],
+    levels: list[tuple[float, float, str, str]],
+    sign: int,
+) -> None:
+    keys, rows = side
+    for row in levels:
+        key = row[0] * sign
+        at = bisect_left(keys, key)
+        if at < len(keys) and keys[at] == key:
+            if row[1]:
+                rows[at] = row
+            else:
+                del keys[at], rows[at]
+        elif row[1]:
+            keys.insert(at, key)
+            rows.insert(at, row)
+
+
+# --- ccxt.pro -------------------------------------------------------------------------------------
+
+
+def ccxt_pro(port: int) -> None:
+    """Run ccxt.pro's own loop: watch_order_book, then an order on a plain second connection."""
+    asyncio.run(_ccxt_pro(port))
+
+
+async def _ccxt_pro(port: int) -> None:
+    import ccxt.pro  # noqa: PLC0415  takes a second to import; only this needs it
+
+    exchange = ccxt.pro.okx({"newUpdates": True})
+    exchange.urls["api"]["ws"] = f"ws://{HOST}:{port}/market"
+    exchange.get_url = lambda *_: f"ws://{HOST}:{port}/market"
+    exchange.set_markets([ccxt_market(VENUE_SYMBOL, "spot")])
+    exchange.options["watchOrderBook"] = {"depth": "books", "checksum": False}
+    orders: websocket.WebSocket = core_client.connect(port, "/orders")
+    orders.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    while True:
+        book = await exchange.watch_order_book("BTC/USDT")
+        number = book["timestamp"] - T0_MS
+        if number > 0:
+            orders.send(order_text(number, f"{book['asks'][0][0]:.1f}"))
+        else:
+            orders.send("ready")

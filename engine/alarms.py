@@ -1,0 +1,71 @@
+"""What the runtime reports of its actors: logged, and where it concerns orders, answered by a halt.
+
+A parked report of the venue is a fill or a status that somebody missed: its venue takes no new
+orders until a person has looked. A mailbox of the trading path above its limit, or a parked event
+of the router or of risk, halts everything.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final
+
+from loguru import logger
+
+from engine.ids import Ids
+from engine.messages.commands import Halt
+from engine.specs import RuntimeEvent
+from engine.supervision import Supervisor
+
+WARNINGS: Final = frozenset(
+    {"crashed", "stuck", "thread_died", "unknown_message", "dead_letter", "disabled", "gave_up"}
+)
+MONEY_KINDS: Final = frozenset(
+    {
+        "ApprovedOrder",
+        "Committed",
+        "CommittedNow",
+        "FillReport",
+        "OrderReport",
+        "QueryResult",
+        "ReconcileResult",
+        "SubmitResult",
+    }
+)
+TRADING: Final = ("order_router", "risk_pnl", "persistence", "exchange.")
+
+
+class Alarms:
+    """Observes the runtime. `observe` may be called by any thread and never blocks."""
+
+    def __init__(self, ids: Ids, background: Callable[[Callable[[], Any]], "Future[Any]"]) -> None:
+        self._ids = ids
+        self._background = background
+        self._halted: set[str] = set()
+        self.runtime: Supervisor | None = None
+
+    def observe(self, event: RuntimeEvent) -> None:
+        """Log one event of the runtime, and halt where it may have cost an order its truth."""
+        bound = logger.bind(actor=event.actor, incarnation=event.incarnation, detail=event.detail)
+        scope = self._scope(event)
+        level = "CRITICAL" if scope else "WARNING" if event.what in WARNINGS else "INFO"
+        bound.log(level, f"actor {event.what}")
+        if scope and scope not in self._halted:
+            self._halted.add(scope)
+            self._background(lambda: self.halt(scope, f"{event.actor} {event.what} {event.kind}"))
+
+    def halt(self, scope: str, reason: str) -> None:
+        """Halt a scope; the sweep is left to a person, who may want the orders."""
+        if self.runtime is not None:
+            command = Halt(
+                self._ids.command_id(), scope, reason[:2000], "supervisor", False, "edge"
+            )
+            self.runtime.tell("risk_pnl", command, sender="supervisor")
+
+    def _scope(self, event: RuntimeEvent) -> str:
+        concerned = event.actor.startswith(TRADING)
+        if event.what == "overflow" and concerned:
+            return "all"
+        if event.what != "parked" or not concerned or event.kind not in MONEY_KINDS:
+            return ""
+        kind, _, venue = event.actor.partition(".")
+        return f"venue:{venue}" if kind == "exchange" else "all"

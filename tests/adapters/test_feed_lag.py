@@ -1,0 +1,51 @@
+"""A book that arrives late is not a live book, however fast it is read."""
+
+import random
+from decimal import Decimal
+
+from adapters.feed import PublicFeed
+from adapters.offset import ClockOffset
+from adapters.registry import VenueConfig, dialect
+from engine.clock import NS_PER_MS, NS_PER_S, VirtualClock
+from engine.messages.market import VenueBook
+from engine.messages.port import Instrument
+
+BTC = Instrument(
+    "okx", "BTC/USDT", "BTC-USDT", "BTC", "USDT", Decimal("0.1"), Decimal("0.00001"),
+    Decimal("0.00001"), None, Decimal(1), Decimal(0), Decimal(0),
+)  # fmt: skip
+
+
+def frame(action, ts_ms, seq, previous):
+    return (
+        f'{{"arg":{{"channel":"books","instId":"BTC-USDT"}},"action":"{action}","data":[{{'
+        f'"asks":[["101","1","0","1"]],"bids":[["100","1","0","1"]],"ts":"{ts_ms}",'
+        f'"checksum":0,"seqId":{seq},"prevSeqId":{previous}}}]}}'
+    ).encode()
+
+
+def test_frames_that_waited_on_their_way_make_the_book_stale_until_they_have_caught_up():
+    clock, offset, told, asked = VirtualClock(), None, [], []
+    offset = ClockOffset(clock)
+    config = VenueConfig("okx", "okx", "okx.main", ("BTC/USDT",), stale_after_ms=2000)
+    now_ms = clock.wall_ns() // NS_PER_MS
+    offset.update([(clock.mono_ns(), clock.mono_ns(), now_ms)])
+    feed = PublicFeed(
+        config, dialect(config).codec, clock=clock, rng=random.Random(1), deliver=told.append,
+        ask_snapshot=lambda _: None, ask_clock=lambda: asked.append(1), offset=offset,
+    )  # fmt: skip
+    feed.set_instruments([BTC])
+    feed.on_open()
+    feed.on_frame(frame("snapshot", now_ms, 10, -1), clock.wall_ns(), clock.mono_ns())
+
+    def book():
+        return next(m for m in reversed(told) if isinstance(m, VenueBook))
+
+    assert (book().state, len(book().bids)) == ("LIVE", 2)
+    clock.advance_ns(60 * NS_PER_S)  # the process was stopped; this frame lay in the socket
+    feed.on_frame(frame("update", now_ms + 100, 11, 10), clock.wall_ns(), clock.mono_ns())
+    assert (book().state, book().reason, book().bids) == ("STALE", "lagging", [])
+    feed.on_frame(frame("update", now_ms + 200, 12, 11), clock.wall_ns(), clock.mono_ns())
+    assert len(asked) == 1
+    feed.on_frame(frame("update", now_ms + 60_000, 13, 12), clock.wall_ns(), clock.mono_ns())
+    assert (book().state, book().sequence) == ("LIVE", 13)

@@ -113,6 +113,7 @@ class RiskPnLActor(Actor):
 
     def recovered(self) -> None:
         """Ask every venue what it is and what it trades."""
+        self.tracker.since_mono_ns = self.clock.mono_ns()
         for venue in self.venues:
             self.send(f"exchange.{venue}", Introduce(self.name, False))
 
@@ -260,32 +261,32 @@ class RiskPnLActor(Actor):
 
     def on_account_snapshot(self, message: AccountSnapshot) -> None:
         """Open an account at first contact; compare it ever after."""
+        if not self.tracker.is_newer(message):
+            return
         if not self.state.ledger.is_opened(message.account):
             if message.account not in self.unopened:
                 self._look_at_opening(message)
             return
-        events = self.tracker.sample(
+        for event in self.tracker.sample(
             message.account, totals(message), quiet=message.quiet, ts_ns=message.asked_wall_ns
-        )
-        for event in events:
+        ):
             self.log.bind(event=type(event).__name__).warning("balance difference")
             self.emit(event)
 
     def _look_at_opening(self, message: AccountSnapshot) -> None:
         held = self.tracker.opening(message.account, totals(message), quiet=message.quiet)
-        if held is None:
+        if held is not None:
+            self.unopened[message.account] = (held, message, 0)
+            self._try_opening(message.account)
+        else:
             self.schedule(OPENING_LOOK_S, Tick("look", message.account), key="look")
-            return
-        self.unopened[message.account] = (held, message, 0)
-        self._try_opening(message.account)
 
     def _try_opening(self, account: str) -> None:
         """Journal the opening balances, marked; wait a while for prices before calling it unknown."""
         reported, snapshot, looks = self.unopened[account]
         costs = self.opening_costs.get(account, {})
-        unpriced = [
-            a for a, held in reported.items() if held and a not in costs and self.price(a) is None
-        ]
+        missing = (a for a, n in reported.items() if n and a not in costs)
+        unpriced = any(self.price(asset) is None for asset in missing)
         if unpriced and looks < OPENING_LOOKS_MAX:
             self.unopened[account] = (reported, snapshot, looks + 1)
             self.schedule(OPENING_LOOK_S, Tick("opening", account), key=f"opening:{account}")

@@ -340,7 +340,9 @@ class VenueOrders(Actor):
     def _not_found(self, order: Order, message: QueryResult) -> None:
         order_id = order.spec.order_id
         since_ns = self.unknown_since_ns.setdefault(order_id, self.clock.mono_ns())
-        waited_s = (self.clock.mono_ns() - since_ns) / NS_PER_S
+        # Absence counts as of the question: the answer may have waited while the order arrived.
+        age_ns = max(0, self.clock.wall_ns() - message.asked_wall_ns)
+        waited_s = (self.clock.mono_ns() - age_ns - since_ns) / NS_PER_S
         if waited_s < self.config.settle_window_s:
             return
         evidence = f"absent {waited_s:.0f} s after the request expired: {message.evidence}"

@@ -49,6 +49,7 @@ class ExchangeActor(VenueOrders):
         self.gate_closed = False
         self.private_up = False
         self.reconciliations = 0
+        self.quiet_seen = False
         self.taken = 0  # the newest answer that was used
         self.wanted = 0  # the oldest answer that may call the venue READY
         self.first_look: tuple[set[tuple[str, str]], dict[str, Decimal]] | None = None
@@ -173,13 +174,17 @@ class ExchangeActor(VenueOrders):
     def _report_balances(self, message: ReconcileResult) -> None:
         busy = any(o.is_in_flight or o.missing_fills for o in self.state.open_orders())
         calm = self.last_activity_ns < message.asked_mono_ns - QUIET_NS
+        quiet = calm and not busy and not self.orphans
         balances = [(b.asset, b.free, b.locked) for b in message.balances]
+        if not quiet and not self.quiet_seen:  # nothing can be opened or compared before one is
+            self.schedule(QUIET_NS / NS_PER_S, Tick("reconcile"), key="reconcile")
+        self.quiet_seen = self.quiet_seen or quiet
         self.send(
             "persistence",  # behind the fills that it must be compared with
             AccountSnapshot(
                 message.account,
                 balances,
-                calm and not busy and not self.orphans,
+                quiet,
                 message.asked_wall_ns,
                 message.asked_mono_ns,
             ),

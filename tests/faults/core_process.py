@@ -324,6 +324,9 @@ class Traffic:
         except BaseException as error:  # noqa: BLE001  a bug of the test must not pass unseen
             self.failure = error
 
+    def stop_soon(self):
+        self._stop.set()
+
     @property
     def acknowledged(self):
         return {command for burst in tuple(self.bursts) for command in tuple(burst.acknowledged)}

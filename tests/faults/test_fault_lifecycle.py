@@ -1,0 +1,265 @@
+"""Stopping, suspending, two cores at once, and the halt: what a user and a service manager do."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from checker import problems, read_journal
+from core_process import ROOT, VENUES, Core, Traffic, Venues, environment, wait_for
+
+from engine.client import RequestRefused
+from engine.errors import CoreError
+from engine.messages.events import EngineStopped
+from simulator.log import read_log
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+
+
+def run_to_its_end(core):
+    """Start one more core on what `core` uses; return its exit code and what it said."""
+    ended = subprocess.run(
+        core.command(), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=20,
+        check=False,
+    )  # fmt: skip
+    return ended.returncode, ended.stderr
+
+
+def last_request_ns(venues):
+    """Return when the newest order reached any venue, on this machine's monotonic clock."""
+    news = [
+        line["t_ns"]
+        for venue in VENUES
+        for line in read_log(venues.log(venue), "main").history
+        if line["event"] == "NEW"
+    ]
+    return max(news, default=0)
+
+
+def is_flowing(traffic, since=0):
+    return lambda: len(traffic.bursts) > since + 1
+
+
+def test_sigterm_under_load_ends_with_0_and_leaves_nothing_open(core, venues):
+    core.start()
+    assert core.ready()
+    with Traffic(core, "load") as traffic:
+        wait_for(is_flowing(traffic), "orders flow")
+        began = time.monotonic()
+        assert core.terminate() == 0
+        assert time.monotonic() - began < 20
+        traffic.stop_soon()
+    assert "0 orders left open" in core.output()
+    _, last = read_journal(core.journal).records[-1]
+    assert isinstance(last, EngineStopped)
+    assert problems(core.journal, venues.log, traffic.acknowledged) == []
+
+
+def test_a_second_sigterm_ends_at_once_and_the_next_core_makes_good(core, venues):
+    core.start()
+    assert core.ready()
+    for venue in VENUES:  # cancels hang, so that stopping in order would take long
+        venues.fault("delay", venue, on="cancel", count=50, params={"ms": 5000, "when": "after"})
+    with core.client() as client:
+        bid = Decimal(client.bbo("BTC/USDT")[0]["bid"])
+        price = (bid * Decimal("0.99")).quantize(Decimal("0.1"))
+        for venue in VENUES:
+            client.place(venue, "BTC/USDT", "buy", "0.002", price, command_id=f"t-{venue}")
+    core.signal(signal.SIGTERM)
+    with core.client() as client, pytest.raises(CoreError):
+        wait_for(lambda: client.place("okx", "BTC/USDT", "buy", "0.002", price) and None, "stops")
+    began = time.monotonic()
+    core.signal(signal.SIGTERM)
+    core.process.wait(5)
+    assert time.monotonic() - began < 2
+    venues.clear_faults()
+    core.start()
+    assert core.ready()
+    core.quiesce()
+    assert core.terminate() == 0
+    assert problems(core.journal, venues.log, {f"t-{v}" for v in VENUES}) == []
+
+
+def test_a_suspended_core_decides_nothing_on_what_it_knew_before(core, venues):
+    core.start()
+    assert core.ready()
+    with core.client() as client:
+        client.place("binance", "BTC/USDT", "buy", "0.002", market=True, wait="filled")
+        core.signal(signal.SIGSTOP)
+        for venue in VENUES:  # what is left in the sockets is all that the core will read
+            venues.fault("ws_half_open", venue, on="any", count=10)
+        time.sleep(5)  # the suspension itself
+        before_ns = last_request_ns(venues)
+        core.signal(signal.SIGCONT)
+        for number in range(40):
+            try:
+                order = client.place(
+                    "best", "BTC/USDT", "buy", "0.002", market=True, command_id=f"s{number}",
+                    wait="none",
+                )  # fmt: skip
+            except RequestRefused:
+                continue
+            if order["status"] not in ("DENIED", "REJECTED"):
+                break
+    books = {v["name"]: v["book_state"] for v in (core.status() or {"venues": []})["venues"]}
+    assert last_request_ns(venues) == before_ns, f"an order left while the books were {books}"
+    assert core.ready()
+    with core.client() as client:
+        order = client.place("best", "BTC/USDT", "buy", "0.002", market=True, wait="filled")
+        assert order["status"] == "FILLED"
+    core.quiesce()
+    assert core.terminate() == 0
+    assert problems(core.journal, venues.log, ()) == []
+
+
+def test_a_second_core_on_the_same_state_folder_ends_with_75(core):
+    core.start()
+    assert core.ready()
+    code, said = run_to_its_end(core)
+    assert code == 75, said
+    assert "Traceback" not in said
+    assert core.is_ready()
+
+
+@pytest.mark.parametrize("change", ["name", "account"])
+def test_a_journal_opened_as_another_core_ends_with_78(change, core):
+    core.start()
+    assert core.ready()
+    assert core.terminate() == 0
+    if change == "name":
+        core.configure(name="another-desk")
+    else:  # the account that was one venue's is now another's
+        config = json.loads(core.config_path.read_text())
+        config["venues"]["binance"]["account"] = "okx.main"
+        config["venues"]["okx"]["account"] = "binance.main"
+        core.config_path.write_text(json.dumps(config))
+    code, said = run_to_its_end(core)
+    assert code == 78, said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("mode", ["paper", "testnet", "live"])
+def test_modes_without_their_gates_refuse_with_78(mode, core):
+    core.configure(mode=mode)
+    code, said = run_to_its_end(core)
+    assert code == 78, said
+    assert mode in said
+    assert "Traceback" not in said
+
+
+def test_after_a_halt_is_acknowledged_no_order_reaches_a_venue_until_resumed(core, venues):
+    core.start()
+    assert core.ready()
+    with Traffic(core, "load") as traffic, core.client() as client:
+        wait_for(is_flowing(traffic), "orders flow")
+        receipt = client.halt("a test", "all")
+        halted_ns = time.monotonic_ns()
+        assert receipt["trading_state"] == "HALTED"
+        done = len(traffic.bursts)
+        wait_for(is_flowing(traffic, done + 2), "traffic hammers against the halt")
+        assert last_request_ns(venues) <= halted_ns
+        core.kill()
+        core.start()
+        wait_for(core.status, "the core answers")
+        assert core.status()["trading_state"] == "HALTED"
+        assert core.ready()
+        done = len(traffic.bursts)
+        wait_for(is_flowing(traffic, done), "traffic hammers against the halt")
+        assert last_request_ns(venues) <= halted_ns, "the halt outlives a kill -9"
+        client.resume("the test goes on", "all")
+        wait_for(lambda: last_request_ns(venues) > halted_ns, "orders flow again")
+    core.quiesce()
+    assert core.terminate() == 0
+    assert problems(core.journal, venues.log, traffic.acknowledged) == []
+
+
+def test_a_halt_of_one_venue_leaves_the_other_trading(core, venues):
+    core.start()
+    assert core.ready()
+
+    def newest(venue):
+        history = read_log(venues.log(venue), "main").history
+        return max((line["t_ns"] for line in history if line["event"] == "NEW"), default=0)
+
+    with Traffic(core, "load") as traffic, core.client() as client:
+        wait_for(is_flowing(traffic), "orders flow")
+        client.halt("a test", "venue:okx")
+        halted_ns = time.monotonic_ns()
+        wait_for(lambda: newest("binance") > halted_ns + 300_000_000, "binance trades on")
+        assert newest("okx") <= halted_ns
+        client.resume("the test goes on", "venue:okx")
+        wait_for(lambda: newest("okx") > halted_ns, "okx trades again")
+    core.quiesce()
+    assert core.terminate() == 0
+    assert problems(core.journal, venues.log, traffic.acknowledged) == []
+
+
+def test_two_cores_side_by_side_on_very_long_paths_keep_apart(tmp_path, venues, make_core):
+    deep = "/".join(["a-rather-long-folder-name"] * 8)
+    other_venues = Venues(tmp_path / "other-venues", "--seed", "9")
+    cores = [make_core(f"{deep}/one"), make_core(f"{deep}/two", at=other_venues)]
+    try:
+        for core in cores:
+            assert len(str(core.state_dir)) > 200
+            core.start()
+        for core in cores:
+            assert core.ready()
+        with Traffic(cores[0], "one") as one, Traffic(cores[1], "two") as two:
+            wait_for(is_flowing(one, 1), "orders flow at the first")
+            wait_for(is_flowing(two, 1), "orders flow at the second")
+        for core, at, traffic in zip(cores, (venues, other_venues), (one, two), strict=True):
+            core.quiesce()
+            assert core.terminate() == 0
+            assert problems(core.journal, at.log, traffic.acknowledged) == []
+    finally:
+        other_venues.stop()
+
+
+def test_the_embedded_simulator_outlives_a_kill_and_ends_with_the_core(tmp_path):
+    core = Core.__new__(Core)
+    core.folder = tmp_path
+    core.state_dir = tmp_path / "state"
+    core.config_path = tmp_path / "config.json"
+    core.process = None
+    core.config_path.write_text(
+        '{"schema": 1, "mode": "demo", "name": "alone", "log": {"console": "off"},'
+        ' "demo": {"maker": false, "drill": false}}'
+    )
+    try:
+        core.start()
+        assert core.ready()
+        with core.client() as client:
+            kinds = {row["kind"] for row in client.request("fault.list")}
+            assert "lost_reply" in kinds
+            bid = Decimal(client.bbo("BTC/USDT")[0]["bid"])
+            price = (bid * Decimal("0.99")).quantize(Decimal("0.1"))
+            client.place("okx", "BTC/USDT", "buy", "0.002", price, command_id="rests")
+        core.kill()
+        core.start()
+        assert core.ready()
+        with core.client() as client:
+            assert [o["command_id"] for o in client.orders(state="open")] == ["rests"]
+        core.quiesce()
+        assert core.terminate() == 0
+
+        def log_of(venue):
+            return core.state_dir / "sim" / f"{venue}.jsonl"
+
+        assert problems(core.journal, log_of, {"rests"}) == []
+    finally:
+        core.cleanup()
+        stop_simulator_of(core.state_dir)
+
+
+def stop_simulator_of(state_dir):
+    """End the simulator that this folder names, if it still runs."""
+    path = state_dir / "sim" / "endpoints.json"
+    if path.exists():
+        pid = json.loads(path.read_text())["pid"]
+        command = Path(f"/proc/{pid}/cmdline")
+        if command.exists() and str(state_dir).encode() in command.read_bytes():
+            os.kill(pid, signal.SIGTERM)

@@ -293,8 +293,8 @@ class RiskPnLActor(Actor):
             return
         del self.unopened[account]
         currency, at_ns = self.limits.report_currency, snapshot.asked_wall_ns
-        for event in opening_events(account, reported, self.price, currency, at_ns):
-            self.emit(with_given_cost(event, costs, currency))
+        found = opening_events(account, reported, self.price, currency, at_ns)
+        self.send(self.road[0], Append([with_given_cost(e, costs, currency) for e in found]))
 
     def on_accept_difference(self, command: AcceptDifference) -> None:
         """Adjust the ledger by a difference that a person accepts, with who and why."""
@@ -306,7 +306,7 @@ class RiskPnLActor(Actor):
             text = f"no difference stands for {command.asset} of {command.account}"
             self._refuse(command.reply_to, command.command_id, Refused("NOT_FOUND", text))
             return
-        self.emit(event)
+        self.send(self.road[0], Append([event]))
         body = {"account": command.account, "asset": command.asset, "quantity": event.quantity}
         self.send(command.reply_to, Reply(command.command_id, True, "", "", pack(body)))
 

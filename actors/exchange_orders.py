@@ -79,6 +79,7 @@ class VenueOrders(Actor):
         self.unknown_since_ns: dict[str, int] = {}
         self.attempts: dict[str, int] = {}
         self.cancel_attempts: dict[str, int] = {}
+        self.cancel_due_ns: dict[str, int] = {}
         self.early_cancels: dict[str, str] = {}
         self.orphans: dict[str, list[FillReport]] = {}
 
@@ -182,8 +183,8 @@ class VenueOrders(Actor):
         order = self._find(report)
         if order is None:
             stale = report.ts_event_ns < self.state.opened_ns(report.account)
-            unopened = report.account not in self.state.cursors
-            if not first_look and (unopened or (stale and report.source == "stream")):
+            known = report.source != "stream" and report.account in self.state.cursors
+            if stale and not first_look and not known:
                 return  # the first look at the account tells what is open, and from when it counts
             order = self._adopt(report)
         if order is None:
@@ -346,8 +347,7 @@ class VenueOrders(Actor):
         if waited_s < self.config.settle_window_s:
             return
         evidence = f"absent {waited_s:.0f} s after the request expired: {message.evidence}"
-        text = "the venue never received the order"
-        self.emit(OrderRejected(order_id, "not_received", text, evidence, 0))
+        self.emit(OrderRejected(order_id, "not_received", "it never arrived there", evidence, 0))
         self.log.warning("unknown order settled: not received")
         self._settle(order_id)
 
@@ -357,21 +357,20 @@ class VenueOrders(Actor):
         if self.cancel_attempts.get(order_id, 0) < CANCEL_ATTEMPTS_MAX:
             self.cancel(order, "again")
             return
-        text = "the venue still shows it open"
-        self.emit(OrderCancelRejected(order_id, "cancel_without_effect", text))
+        self.emit(OrderCancelRejected(order_id, "cancel_without_effect", "it is still open there"))
 
     def _settle(self, order_id: str) -> None:
         """Forget the retry counters of an order that is no longer in doubt."""
         order = self.state.orders.order(order_id)
         if order is not None and order.status == "PENDING_CANCEL":
             self._arm_cancel(order_id, CANCEL_GRACE_S)  # its cancel may have come too early
-            return
-        if order is not None and order.status == "UNKNOWN":
+        if order is not None and order.status in ("UNKNOWN", "PENDING_CANCEL"):
             return
         if order is None or not order.missing_fills:
             self.unknown_since_ns.pop(order_id, None)
             self.attempts.pop(order_id, None)
         self.cancel_attempts.pop(order_id, None)
+        self.cancel_due_ns.pop(order_id, None)
 
     # --- timers -----------------------------------------------------------------------------------
 
@@ -390,8 +389,12 @@ class VenueOrders(Actor):
             self.query(order)
             self._query_soon(order)  # should the answer be lost
 
+    # Never later than it was armed for: reports that keep coming must not put the question off.
     def _arm_cancel(self, order_id: str, after_s: float) -> None:
-        self.schedule(after_s, Tick("cancel", order_id), key=f"cancel:{order_id}")
+        now_ns, armed_ns = self.clock.mono_ns(), self.cancel_due_ns.get(order_id, 0)
+        if not now_ns < armed_ns <= now_ns + int(after_s * NS_PER_S):
+            self.cancel_due_ns[order_id] = now_ns + int(after_s * NS_PER_S)
+            self.schedule(after_s, Tick("cancel", order_id), key=f"cancel:{order_id}")
 
     def _arm_ack(self, order_id: str) -> None:
         self.schedule(self.config.ack_timeout_s, Tick("ack", order_id), key=f"ack:{order_id}")

@@ -19,7 +19,7 @@ from loguru import logger
 from actors.persistence import JournalRecovery
 from actors.tree import DISK, TICK, child_specs, enabled_venues
 from adapters.adapter import VenueAdapter
-from adapters.registry import Secret, VenueConfig
+from adapters.registry import ADAPTERS, Secret, VenueConfig
 from engine.alarms import Alarms
 from engine.clock import NS_PER_S, SystemClock
 from engine.config import config_hash, default_path, load
@@ -68,7 +68,7 @@ class Core:
         self.rng = SystemRandom()
         self.ids = UlidIds()
         self.threads = DaemonThreads()
-        self.alarms = Alarms(self.ids, self.threads.background)
+        self.alarms = Alarms(self.ids, self.clock, self.threads.background)
         self.faults = FaultPoints.from_environment(os.environ, config.mode)
         self.ended = Event()
         self.exit_code = EXIT_OK
@@ -132,6 +132,7 @@ class Core:
             run=f"demo-{journal.epoch}",
             fail_stop=self._fail_stop,
             fault_point=self.faults,
+            enforce_expiry={a for a, known in ADAPTERS.items() if known.enforces_expiry},
             background=self.threads.background,
         )
         return Supervisor(

@@ -14,6 +14,8 @@ from actors.exchange_state import (
     cancel_of,
     external_spec,
     fill_event,
+    is_question_due,
+    owner,
     query_about,
     query_for,
     report_events,
@@ -21,7 +23,6 @@ from actors.exchange_state import (
 )
 from engine.actor import Actor
 from engine.clock import NS_PER_S
-from engine.ids import is_ours, is_sibling
 from engine.messages.base import Event
 from engine.messages.commands import (
     ApprovedOrder,
@@ -58,6 +59,7 @@ CANCEL_GRACE_S: Final = 1.0
 CANCEL_ATTEMPTS_MAX: Final = 5
 QUIET_NS: Final = NS_PER_S // 2
 EARLY_CANCELS_MAX: Final = 1000
+EARLY_CANCEL_NS: Final = 60 * NS_PER_S
 
 
 class VenueOrders(Actor):
@@ -80,7 +82,7 @@ class VenueOrders(Actor):
         self.attempts: dict[str, int] = {}
         self.cancel_attempts: dict[str, int] = {}
         self.cancel_due_ns: dict[str, int] = {}
-        self.early_cancels: dict[str, str] = {}
+        self.early_cancels: dict[str, tuple[str, int]] = {}
         self.orphans: dict[str, list[FillReport]] = {}
 
     # --- recovery ---------------------------------------------------------------------------------
@@ -102,7 +104,7 @@ class VenueOrders(Actor):
                 else:
                     self._arm_ack(order.spec.order_id)
             elif order.status == "UNKNOWN":
-                self._query_soon(order)
+                self.call_unknown(order, "")
             elif order.status == "PENDING_CANCEL":
                 self._arm_cancel(order.spec.order_id, CANCEL_GRACE_S)
 
@@ -118,8 +120,8 @@ class VenueOrders(Actor):
         order = self.state.orders.order(spec.order_id)
         if order is None or order.status != "PENDING_NEW":
             return
-        why_canceled = self.early_cancels.pop(spec.order_id, None)
-        if why_canceled is not None:
+        why_canceled, _ = self.early_cancels.pop(spec.order_id, ("", 0))
+        if why_canceled:
             self.emit(
                 OrderCanceled(spec.order_id, order.filled_quantity, why_canceled, "not sent", 0)
             )
@@ -195,9 +197,9 @@ class VenueOrders(Actor):
         if order.status != before:
             self.last_activity_ns = self.clock.mono_ns()
         if order.missing_fills:
-            key = f"missing:{order.spec.order_id}"
-            self.schedule(MISSING_FILL_GRACE_S, Tick("missing", order.spec.order_id), key=key)
-        self._settle(order.spec.order_id)
+            tick = Tick("missing", order.order_id)
+            self.schedule(MISSING_FILL_GRACE_S, tick, key=f"missing:{order.order_id}")
+        self._settle(order.order_id)
 
     def take_fill(self, fill: FillReport) -> None:
         """Turn one execution into its event, once."""
@@ -226,18 +228,12 @@ class VenueOrders(Actor):
             self.send(self.adapter, query_for(held[0]))
 
     def _find(self, report: OrderReport | FillReport) -> Order | None:
-        order = self.state.orders.order(report.client_order_id)
-        return order or self.state.orders.by_venue_order_id(
-            report.account, report.symbol, report.venue_order_id
-        )
+        known, key = self.state.orders, (report.account, report.symbol, report.venue_order_id)
+        return known.order(report.client_order_id) or known.by_venue_order_id(*key)
 
     def _adopt(self, report: OrderReport) -> Order | None:
         """Take a foreign order into the books: shown and counted, never touched."""
-        who = "venue"
-        if is_sibling(report.client_order_id, self.config.instance):
-            who = f"sibling:{report.client_order_id[2:8]}"
-        elif is_ours(report.client_order_id, self.config.instance):
-            who = "this instance, not in this journal"
+        who = owner(report.client_order_id, self.config.instance)
         first_contact = report.account not in self.state.cursors
         now_ns = self.clock.wall_ns()
         spec = external_spec(report, self.config.venue, who, now_ns, first_contact=first_contact)
@@ -253,12 +249,23 @@ class VenueOrders(Actor):
         """Cancel an order. Needs no approval; safe to repeat."""
         order = self.state.orders.order(message.order_id)
         if order is None:
-            if len(self.early_cancels) < EARLY_CANCELS_MAX:
-                self.early_cancels[message.order_id] = message.reason
+            self._cancel_early(message)
             return
         if order.is_closed or order.spec.who.startswith("sibling:"):
             return
         self.cancel(order, message.reason)
+
+    # A cancel that overtook its order's approval. One that never comes is forgotten after a while.
+    def _cancel_early(self, message: CancelRequest) -> None:
+        now_ns = self.clock.mono_ns()
+        old = [
+            i for i, (_, at_ns) in self.early_cancels.items() if now_ns - at_ns > EARLY_CANCEL_NS
+        ]
+        for order_id in (
+            old or list(self.early_cancels)[: len(self.early_cancels) - EARLY_CANCELS_MAX]
+        ):
+            del self.early_cancels[order_id]
+        self.early_cancels[message.order_id] = (message.reason or "canceled", now_ns)
 
     def cancel(self, order: Order, reason: str) -> None:
         """Send a cancel, journaled as requested the first time."""
@@ -288,15 +295,13 @@ class VenueOrders(Actor):
         """Say that a submit is not proven, and begin to ask."""
         if order.status == "PENDING_NEW":
             self.emit(OrderUnknown(order.spec.order_id, cause))
-        self.unknown_since_ns.setdefault(order.spec.order_id, self.clock.mono_ns())
+        self.unknown_since_ns[order.spec.order_id] = self.clock.mono_ns()
         self._query_soon(order)
 
     def _query_soon(self, order: Order) -> None:
         order_id = order.spec.order_id
-        self.unknown_since_ns.setdefault(order_id, self.clock.mono_ns())
-        attempt = self.attempts.get(order_id, 0)
-        self.attempts[order_id] = attempt + 1
-        delay_s = min(QUERY_MAX_S, QUERY_FIRST_S * 2 ** min(attempt, 10))
+        self.attempts[order_id] = attempts = self.attempts.get(order_id, -1) + 1
+        delay_s = min(QUERY_MAX_S, QUERY_FIRST_S * 2 ** min(attempts, 10))
         self.schedule(delay_s, Tick("query", order_id), key=f"query:{order_id}")
 
     def query(self, order: Order) -> None:
@@ -314,9 +319,9 @@ class VenueOrders(Actor):
         order = self.state.orders.order(message.order_id)
         if order is None or order.status != "UNKNOWN":
             return
-        canceled = message.status == "CANCELED"
-        status: Literal["REJECTED", "CANCELED"] = "CANCELED" if canceled else "REJECTED"
-        self.emit(OrderResolved(message.order_id, status, message.who, message.reason))
+        ended: Literal["REJECTED", "CANCELED"]
+        ended = "CANCELED" if message.status == "CANCELED" else "REJECTED"
+        self.emit(OrderResolved(message.order_id, ended, message.who, message.reason))
         self._settle(message.order_id)
 
     def on_query_result(self, message: QueryResult) -> None:
@@ -341,12 +346,10 @@ class VenueOrders(Actor):
     def _not_found(self, order: Order, message: QueryResult) -> None:
         order_id = order.spec.order_id
         since_ns = self.unknown_since_ns.setdefault(order_id, self.clock.mono_ns())
-        # Absence counts as of the question: the answer may have waited while the order arrived.
-        age_ns = max(0, self.clock.wall_ns() - message.asked_wall_ns)
-        waited_s = (self.clock.mono_ns() - age_ns - since_ns) / NS_PER_S
-        if waited_s < self.config.settle_window_s:
-            return
-        evidence = f"absent {waited_s:.0f} s after the request expired: {message.evidence}"
+        waited_s = (message.asked_mono_ns - since_ns) / NS_PER_S
+        if waited_s < self.config.settle_window_s or not self.config.enforces_expiry:
+            return  # without an expiry that the venue enforces it may still arrive: a person decides
+        evidence = f"absent {waited_s:.0f} s after it was last unproven: {message.evidence}"
         self.emit(OrderRejected(order_id, "not_received", "it never arrived there", evidence, 0))
         self.log.warning("unknown order settled: not received")
         self._settle(order_id)
@@ -381,11 +384,7 @@ class VenueOrders(Actor):
             return
         if message.name == "ack" and order.status == "PENDING_NEW":
             self.call_unknown(order, f"no answer within {self.config.ack_timeout_s:g} s")
-        elif (
-            (message.name == "query" and (order.status in ("UNKNOWN", "PENDING_CANCEL")))
-            or (message.name in ("missing", "query") and order.missing_fills)
-            or (message.name == "cancel" and order.status == "PENDING_CANCEL")
-        ):
+        elif is_question_due(order, message.name):
             self.query(order)
             self._query_soon(order)  # should the answer be lost
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from msgspec.structs import replace
+
 from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Fold, Folds, concerns
 from engine.actor import Actor
 from engine.envelope import Envelope, decode_event, encode_body
@@ -130,7 +132,10 @@ class PersistenceActor(Actor):
         kept = [i for i in items if not isinstance(i.event, OrderApproved | ParentAccepted)]
         now_ns = self.clock.wall_ns()
         halt = TradingHalted("all", f"journal full: {problem}"[:2000], self.name, True, now_ns)
-        mark = _Item(items[0].envelope, -1, halt)
+        own = replace(
+            items[0].envelope, sender=self.name
+        )  # everybody is told, whose batch it was too
+        mark = _Item(own, -1, halt)
         try:
             results = self.journal.append([self._record(item) for item in (*kept, mark)])
         except JournalFull as error:

@@ -143,8 +143,7 @@ class RiskPnLActor(Actor):
         mid = mid_price(book) if book is not None else None
         if book is None or mid is None:
             return None
-        newest_ns = max(q.mono_received_ns for q in book.venues if q.state == "LIVE")
-        return mid, max(0, self.clock.mono_ns() - max(newest_ns, book.mono_published_ns))
+        return mid, max(0, self.clock.mono_ns() - book.mono_published_ns)
 
     def instrument(self, venue: str, symbol: str) -> Instrument | None:
         """Return the venue's rules of a symbol."""

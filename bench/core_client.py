@@ -131,6 +131,9 @@ class Port:
         self._deliver(LinkChanged(VENUE, "private", True, "bench", self._clock.mono_ns()))
         Thread(target=self._link.run, name="ws-public", daemon=True).start()
 
+    def shut(self) -> None:
+        """Nothing waits in this port."""
+
     def stop(self, deadline_s: float) -> None:
         """End the link."""
         self._stopping.set()
@@ -244,6 +247,7 @@ class Core:
             run="bench-1",
             fail_stop=sys.exit,
             fault_point=lambda _: None,
+            enforce_expiry=(),
             background=self.threads.background,
         )
         ring = CallerRunsDispatcher(TICK)

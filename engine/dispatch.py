@@ -146,10 +146,11 @@ class CallerRunsDispatcher:
             try:
                 self._drain(gate)
             finally:
+                outside, self._outside = self._outside, {}
                 gate.holder = None
                 gate.lock.release()
-                if self._outside:
-                    self._wake_outside()
+                for slot in outside.values():
+                    slot.wake()
             if self._gate is not gate:
                 return
 

@@ -51,7 +51,7 @@ class ExchangeActor(VenueOrders):
         self.gate_closed = False
         self.private_up = False
         self.reconciliations = 0
-        self.quiet_looks = 0
+        self.quiet_looks = self.early_looks = 0
         self.taken = 0  # the newest answer that was used
         self.wanted = 0  # the oldest answer that may call the venue READY
         self.first_look: tuple[set[tuple[str, str]], dict[str, Decimal]] | None = None
@@ -182,7 +182,11 @@ class ExchangeActor(VenueOrders):
         balances = [(b.asset, b.free, b.locked) for b in message.balances]
         self.quiet_looks += quiet
         if self.quiet_looks < QUIET_LOOKS:  # nothing can be opened or compared before
-            self.schedule(QUIET_NS / NS_PER_S, Tick("reconcile"), key="reconcile")
+            delay_s = QUIET_NS / NS_PER_S * 2 ** min(self.early_looks, 10)
+            self.early_looks += 1
+            self.schedule(
+                min(delay_s, self.config.reconcile_every_s), Tick("reconcile"), key="reconcile"
+            )
         self.send(
             "persistence",  # behind the fills that it must be compared with
             AccountSnapshot(

@@ -57,7 +57,6 @@ QUERY_MAX_S: Final = 5.0
 MISSING_FILL_GRACE_S: Final = 1.0
 CANCEL_GRACE_S: Final = 1.0
 CANCEL_ATTEMPTS_MAX: Final = 5
-QUIET_NS: Final = NS_PER_S // 2
 EARLY_CANCELS_MAX: Final = 1000
 EARLY_CANCEL_NS: Final = 60 * NS_PER_S
 
@@ -258,14 +257,13 @@ class VenueOrders(Actor):
     # A cancel that overtook its order's approval. One that never comes is forgotten after a while.
     def _cancel_early(self, message: CancelRequest) -> None:
         now_ns = self.clock.mono_ns()
-        old = [
-            i for i, (_, at_ns) in self.early_cancels.items() if now_ns - at_ns > EARLY_CANCEL_NS
-        ]
-        for order_id in (
-            old or list(self.early_cancels)[: len(self.early_cancels) - EARLY_CANCELS_MAX]
+        held = self.early_cancels
+        while held and (
+            len(held) >= EARLY_CANCELS_MAX
+            or now_ns - next(iter(held.values()))[1] > EARLY_CANCEL_NS
         ):
-            del self.early_cancels[order_id]
-        self.early_cancels[message.order_id] = (message.reason or "canceled", now_ns)
+            del held[next(iter(held))]
+        held[message.order_id] = (message.reason or "canceled", now_ns)
 
     def cancel(self, order: Order, reason: str) -> None:
         """Send a cancel, journaled as requested the first time."""
@@ -350,7 +348,7 @@ class VenueOrders(Actor):
         if waited_s < self.config.settle_window_s or not self.config.enforces_expiry:
             return  # without an expiry that the venue enforces it may still arrive: a person decides
         evidence = f"absent {waited_s:.0f} s after it was last unproven: {message.evidence}"
-        self.emit(OrderRejected(order_id, "not_received", "it never arrived there", evidence, 0))
+        self.emit(OrderRejected(order_id, "not_received", "never received", evidence, 0))
         self.log.warning("unknown order settled: not received")
         self._settle(order_id)
 
@@ -360,7 +358,7 @@ class VenueOrders(Actor):
         if self.cancel_attempts.get(order_id, 0) < CANCEL_ATTEMPTS_MAX:
             self.cancel(order, "again")
             return
-        self.emit(OrderCancelRejected(order_id, "cancel_without_effect", "it is still open there"))
+        self.emit(OrderCancelRejected(order_id, "cancel_without_effect", "still open there"))
 
     def _settle(self, order_id: str) -> None:
         """Forget the retry counters of an order that is no longer in doubt."""

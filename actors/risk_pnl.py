@@ -40,7 +40,6 @@ from engine.messages.events import (
 )
 from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import AdapterReady, Instrument
-from engine.trading.money import plain, split_symbol
 from engine.trading.orders import OrderTable
 from engine.trading.pnl import balance_rows, position_rows, symbol_rows, total_row
 from engine.trading.reconcile import (
@@ -50,7 +49,7 @@ from engine.trading.reconcile import (
     totals,
     with_given_cost,
 )
-from engine.trading.risk import RiskGate
+from engine.trading.risk import RiskGate, leg_view
 from engine.trading.risk_limits import RiskLimits
 from engine.trading.routing import mid_price, quantity_before
 from engine.wire import pack
@@ -178,7 +177,7 @@ class RiskPnLActor(Actor):
     def on_dry_run(self, message: DryRun) -> None:
         """Judge without consequence. Legs are judged each by itself."""
         judged = [self._judge(spec) for spec in message.orders]
-        legs = [_leg_view(event) for event in judged]
+        legs = [leg_view(event) for event in judged]
         approved = all(isinstance(event, OrderApproved) for event in judged)
         body = {"dry_run": True, "approved": approved, "plan": message.plan, "orders": legs}
         self.send(message.reply_to, Reply(message.correlation_id, True, "", "", pack(body)))
@@ -382,18 +381,3 @@ def new_gate(snapshot: bytes | None, limits: RiskLimits, closed_kept_max: int) -
     if snapshot is not None:
         return RiskGate.from_bytes(snapshot, limits, closed_kept_max)
     return RiskGate(limits, OrderTable(closed_kept_max))
-
-
-def _leg_view(event: OrderApproved | OrderDenied) -> dict[str, Any]:
-    spec = event.order
-    approved = isinstance(event, OrderApproved)
-    return {
-        "venue": spec.venue,
-        "symbol": spec.symbol,
-        "side": spec.side,
-        "quantity": plain(spec.quantity),
-        "price": None if spec.price is None else plain(spec.price),
-        "base": split_symbol(spec.symbol)[0],
-        "approved": approved,
-        "verdict": event.verdict if isinstance(event, OrderApproved) else event.text,
-    }

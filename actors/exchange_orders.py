@@ -14,6 +14,8 @@ from actors.exchange_state import (
     cancel_of,
     external_spec,
     fill_event,
+    is_question_due,
+    owner,
     query_about,
     query_for,
     report_events,
@@ -21,7 +23,6 @@ from actors.exchange_state import (
 )
 from engine.actor import Actor
 from engine.clock import NS_PER_S
-from engine.ids import is_ours, is_sibling
 from engine.messages.base import Event
 from engine.messages.commands import (
     ApprovedOrder,
@@ -79,6 +80,7 @@ class VenueOrders(Actor):
         self.unknown_since_ns: dict[str, int] = {}
         self.attempts: dict[str, int] = {}
         self.cancel_attempts: dict[str, int] = {}
+        self.cancel_due_ns: dict[str, int] = {}
         self.early_cancels: dict[str, tuple[str, int]] = {}
         self.orphans: dict[str, list[FillReport]] = {}
 
@@ -181,7 +183,9 @@ class VenueOrders(Actor):
         """Turn what the venue says of an order into the events that it proves."""
         order = self._find(report)
         if order is None:
-            if not first_look and report.account not in self.state.cursors:
+            stale = report.ts_event_ns < self.state.opened_ns(report.account)
+            known = report.source != "stream" and report.account in self.state.cursors
+            if stale and not first_look and not known:
                 return  # the first look at the account tells what is open, and from when it counts
             order = self._adopt(report)
         if order is None:
@@ -192,9 +196,9 @@ class VenueOrders(Actor):
         if order.status != before:
             self.last_activity_ns = self.clock.mono_ns()
         if order.missing_fills:
-            key = f"missing:{order.spec.order_id}"
-            self.schedule(MISSING_FILL_GRACE_S, Tick("missing", order.spec.order_id), key=key)
-        self._settle(order.spec.order_id)
+            tick = Tick("missing", order.order_id)
+            self.schedule(MISSING_FILL_GRACE_S, tick, key=f"missing:{order.order_id}")
+        self._settle(order.order_id)
 
     def take_fill(self, fill: FillReport) -> None:
         """Turn one execution into its event, once."""
@@ -223,18 +227,12 @@ class VenueOrders(Actor):
             self.send(self.adapter, query_for(held[0]))
 
     def _find(self, report: OrderReport | FillReport) -> Order | None:
-        order = self.state.orders.order(report.client_order_id)
-        return order or self.state.orders.by_venue_order_id(
-            report.account, report.symbol, report.venue_order_id
-        )
+        known, key = self.state.orders, (report.account, report.symbol, report.venue_order_id)
+        return known.order(report.client_order_id) or known.by_venue_order_id(*key)
 
     def _adopt(self, report: OrderReport) -> Order | None:
         """Take a foreign order into the books: shown and counted, never touched."""
-        who = "venue"
-        if is_sibling(report.client_order_id, self.config.instance):
-            who = f"sibling:{report.client_order_id[2:8]}"
-        elif is_ours(report.client_order_id, self.config.instance):
-            who = "this instance, not in this journal"
+        who = owner(report.client_order_id, self.config.instance)
         first_contact = report.account not in self.state.cursors
         now_ns = self.clock.wall_ns()
         spec = external_spec(report, self.config.venue, who, now_ns, first_contact=first_contact)
@@ -300,9 +298,8 @@ class VenueOrders(Actor):
 
     def _query_soon(self, order: Order) -> None:
         order_id = order.spec.order_id
-        attempt = self.attempts.get(order_id, 0)
-        self.attempts[order_id] = attempt + 1
-        delay_s = min(QUERY_MAX_S, QUERY_FIRST_S * 2 ** min(attempt, 10))
+        self.attempts[order_id] = attempts = self.attempts.get(order_id, -1) + 1
+        delay_s = min(QUERY_MAX_S, QUERY_FIRST_S * 2 ** min(attempts, 10))
         self.schedule(delay_s, Tick("query", order_id), key=f"query:{order_id}")
 
     def query(self, order: Order) -> None:
@@ -320,9 +317,9 @@ class VenueOrders(Actor):
         order = self.state.orders.order(message.order_id)
         if order is None or order.status != "UNKNOWN":
             return
-        canceled = message.status == "CANCELED"
-        status: Literal["REJECTED", "CANCELED"] = "CANCELED" if canceled else "REJECTED"
-        self.emit(OrderResolved(message.order_id, status, message.who, message.reason))
+        ended: Literal["REJECTED", "CANCELED"]
+        ended = "CANCELED" if message.status == "CANCELED" else "REJECTED"
+        self.emit(OrderResolved(message.order_id, ended, message.who, message.reason))
         self._settle(message.order_id)
 
     def on_query_result(self, message: QueryResult) -> None:
@@ -368,13 +365,13 @@ class VenueOrders(Actor):
         order = self.state.orders.order(order_id)
         if order is not None and order.status == "PENDING_CANCEL":
             self._arm_cancel(order_id, CANCEL_GRACE_S)  # its cancel may have come too early
-            return
-        if order is not None and order.status == "UNKNOWN":
+        if order is not None and order.status in ("UNKNOWN", "PENDING_CANCEL"):
             return
         if order is None or not order.missing_fills:
             self.unknown_since_ns.pop(order_id, None)
             self.attempts.pop(order_id, None)
         self.cancel_attempts.pop(order_id, None)
+        self.cancel_due_ns.pop(order_id, None)
 
     # --- timers -----------------------------------------------------------------------------------
 
@@ -385,16 +382,16 @@ class VenueOrders(Actor):
             return
         if message.name == "ack" and order.status == "PENDING_NEW":
             self.call_unknown(order, f"no answer within {self.config.ack_timeout_s:g} s")
-        elif (
-            (message.name == "query" and (order.status in ("UNKNOWN", "PENDING_CANCEL")))
-            or (message.name in ("missing", "query") and order.missing_fills)
-            or (message.name == "cancel" and order.status == "PENDING_CANCEL")
-        ):
+        elif is_question_due(order, message.name):
             self.query(order)
             self._query_soon(order)  # should the answer be lost
 
+    # Never later than it was armed for: reports that keep coming must not put the question off.
     def _arm_cancel(self, order_id: str, after_s: float) -> None:
-        self.schedule(after_s, Tick("cancel", order_id), key=f"cancel:{order_id}")
+        now_ns, armed_ns = self.clock.mono_ns(), self.cancel_due_ns.get(order_id, 0)
+        if not now_ns < armed_ns <= now_ns + int(after_s * NS_PER_S):
+            self.cancel_due_ns[order_id] = now_ns + int(after_s * NS_PER_S)
+            self.schedule(after_s, Tick("cancel", order_id), key=f"cancel:{order_id}")
 
     def _arm_ack(self, order_id: str) -> None:
         self.schedule(self.config.ack_timeout_s, Tick("ack", order_id), key=f"ack:{order_id}")

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Final
 
 from engine.clock import NS_PER_S
+from engine.ids import is_ours, is_sibling
 from engine.messages import base
 from engine.messages.base import Event, Part
 from engine.messages.events import (
@@ -214,6 +215,21 @@ def external_spec(
         who=who,
         ts_created_ns=report.ts_event_ns or now_wall_ns,
     )
+
+
+def owner(client_order_id: str, instance: str) -> str:
+    """Return who placed an order that this journal does not know."""
+    if is_sibling(client_order_id, instance):
+        return f"sibling:{client_order_id[2:8]}"
+    return "this instance, not in this journal" if is_ours(client_order_id, instance) else "venue"
+
+
+def is_question_due(order: Order, tick: str) -> bool:
+    """Tell whether a timer that went off still has something to ask the venue."""
+    if tick in ("query", "missing") and order.missing_fills:
+        return True
+    doubtful = {"query": ("UNKNOWN", "PENDING_CANCEL"), "cancel": ("PENDING_CANCEL",)}
+    return order.status in doubtful.get(tick, ())
 
 
 def wire_order(spec: OrderSpec, expires_mono_ns: int) -> SubmitOrder:

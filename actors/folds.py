@@ -28,6 +28,9 @@ MONEY: Final = (
     BalanceDifferenceCleared,
     BalanceDifferenceAccepted,
 )
+# What moves money beside fills. Its author too folds it only in the journal's place among the fills:
+# what a lot cost depends on which came first.
+IN_PLACE: Final = (OpeningBalance, AccountOpened, BalanceDifferenceAccepted)
 ROUTER: Final = "order_router"
 RISK: Final = "risk_pnl"
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 from msgspec.structs import replace
 
-from actors.folds import HALTS, RISK, ROUTER, Fold, Folds, concerns
+from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Fold, Folds, concerns
 from engine.actor import Actor
 from engine.envelope import Envelope, decode_event, encode_body
 from engine.journal import AppendResult, Journal, JournalFailed, JournalFull, NewRecord
@@ -187,7 +187,8 @@ class PersistenceActor(Actor):
         origin = item.envelope.sender
         for actor in self.folds:
             as_approval = isinstance(event, OrderApproved) and actor.startswith("exchange.")
-            if actor != origin and not as_approval and concerns(actor, origin, event):
+            decided = actor == origin and not isinstance(event, IN_PLACE)
+            if not decided and not as_approval and concerns(actor, origin, event):
                 self.send(actor, message)
         self.send(EDGE, message)
 

@@ -26,6 +26,7 @@ from engine.messages.commands import (
     Introduce,
     Proposal,
     Query,
+    QueryRequest,
     Reply,
     Resume,
     Tick,
@@ -39,7 +40,6 @@ from engine.messages.events import (
 )
 from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import AdapterReady, Instrument
-from engine.trading.money import ZERO, exact
 from engine.trading.orders import OrderTable
 from engine.trading.pnl import balance_rows, position_rows, symbol_rows, total_row
 from engine.trading.reconcile import (
@@ -95,7 +95,6 @@ class RiskPnLActor(Actor):
         self.instruments: dict[tuple[str, str], Instrument] = {}
         self.books: dict[str, ConsolidatedBook] = {}
         self.waiting: dict[str, _Waiting] = {}
-        self.opening_looks: dict[str, dict[str, Decimal]] = {}
         self.unopened: dict[str, tuple[dict[str, Decimal], AccountSnapshot, int]] = {}
         self._use(new_gate(None, limits, closed_kept_max))
 
@@ -113,6 +112,7 @@ class RiskPnLActor(Actor):
 
     def recovered(self) -> None:
         """Ask every venue what it is and what it trades."""
+        self.tracker.since_mono_ns = self.clock.mono_ns()
         for venue in self.venues:
             self.send(f"exchange.{venue}", Introduce(self.name, False))
 
@@ -259,52 +259,40 @@ class RiskPnLActor(Actor):
 
     def on_account_snapshot(self, message: AccountSnapshot) -> None:
         """Open an account at first contact; compare it ever after."""
-        if not self.state.ledger.is_opened(message.account):
-            self._look_for_opening(message)
+        if not self.tracker.is_newer(message):
             return
-        events = self.tracker.sample(
+        if not self.state.ledger.is_opened(message.account):
+            if message.account not in self.unopened:
+                self._look_at_opening(message)
+            return
+        for event in self.tracker.sample(
             message.account, totals(message), quiet=message.quiet, ts_ns=message.asked_wall_ns
-        )
-        for event in events:
+        ):
             self.log.bind(event=type(event).__name__).warning("balance difference")
             self.emit(event)
 
-    # Fills and balances are asked one after the other: a fill in between is in the balances and not
-    # counted yet, so one look could open with it and count it again. Two looks that agree cannot.
-    def _look_for_opening(self, message: AccountSnapshot) -> None:
-        account = message.account
-        if account in self.unopened or not message.quiet:
-            return
-        unexplained = self._unexplained(message)
-        before = self.opening_looks.get(account)
-        self.opening_looks[account] = unexplained
-        if before == unexplained:
-            self.unopened[account] = (unexplained, message, 0)
-            self._try_opening(account)
-
-    # What the account held before the first fill that is counted: a restart may open it late.
-    @exact
-    def _unexplained(self, message: AccountSnapshot) -> dict[str, Decimal]:
-        counted = self.state.ledger.balances(message.account)
-        reported = totals(message)
-        assets = sorted(reported.keys() | counted.keys())
-        return {a: reported.get(a, ZERO) - counted.get(a, ZERO) for a in assets}
+    def _look_at_opening(self, message: AccountSnapshot) -> None:
+        held = self.tracker.opening(message.account, totals(message), quiet=message.quiet)
+        if held is not None:
+            self.unopened[message.account] = (held, message, 0)
+            self._try_opening(message.account)
+        else:
+            self.schedule(OPENING_LOOK_S, Tick("look", message.account), key="look")
 
     def _try_opening(self, account: str) -> None:
         """Journal the opening balances, marked; wait a while for prices before calling it unknown."""
         reported, snapshot, looks = self.unopened[account]
         costs = self.opening_costs.get(account, {})
-        unpriced = [
-            a for a, held in reported.items() if held and a not in costs and self.price(a) is None
-        ]
+        missing = (a for a, n in reported.items() if n and a not in costs)
+        unpriced = any(self.price(asset) is None for asset in missing)
         if unpriced and looks < OPENING_LOOKS_MAX:
             self.unopened[account] = (reported, snapshot, looks + 1)
             self.schedule(OPENING_LOOK_S, Tick("opening", account), key=f"opening:{account}")
             return
         del self.unopened[account]
         currency, at_ns = self.limits.report_currency, snapshot.asked_wall_ns
-        for event in opening_events(account, reported, self.price, currency, at_ns):
-            self.emit(with_given_cost(event, costs, currency))
+        found = opening_events(account, reported, self.price, currency, at_ns)
+        self.send(self.road[0], Append([with_given_cost(e, costs, currency) for e in found]))
 
     def on_accept_difference(self, command: AcceptDifference) -> None:
         """Adjust the ledger by a difference that a person accepts, with who and why."""
@@ -316,7 +304,7 @@ class RiskPnLActor(Actor):
             text = f"no difference stands for {command.asset} of {command.account}"
             self._refuse(command.reply_to, command.command_id, Refused("NOT_FOUND", text))
             return
-        self.emit(event)
+        self.send(self.road[0], Append([event]))
         body = {"account": command.account, "asset": command.asset, "quantity": event.quantity}
         self.send(command.reply_to, Reply(command.command_id, True, "", "", pack(body)))
 
@@ -326,6 +314,9 @@ class RiskPnLActor(Actor):
         """A gate did not answer in time, or prices may be there now."""
         if message.name == "opening" and message.argument in self.unopened:
             self._try_opening(message.argument)
+        elif message.name == "look":
+            for venue in self.venues:
+                self.send(f"exchange.{venue}", QueryRequest("", "opening balances"))
         elif message.name == "gates" and message.argument in self.waiting:
             waiting = self.waiting.pop(message.argument)
             text = f"no word from the gate of {', '.join(sorted(waiting.venues))}; the halt stands"

@@ -80,6 +80,34 @@ class DifferenceTracker:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._seen: dict[str, dict[str, Decimal]] = {}
+        self._asked: dict[str, int] = {}
+        self.since_mono_ns = 0
+
+    def is_newer(self, snapshot: AccountSnapshot) -> bool:
+        """Note a sample; False if it was asked for before the last one, or before we began.
+
+        After a restart the ledger knows fills that samples waiting in the mailbox cannot show.
+        """
+        newer = snapshot.asked_mono_ns > self._asked.get(snapshot.account, self.since_mono_ns)
+        if newer:
+            self._asked[snapshot.account] = snapshot.asked_mono_ns
+        return newer
+
+    @exact
+    def opening(
+        self, account: str, reported: Mapping[str, Decimal], *, quiet: bool
+    ) -> dict[str, Decimal] | None:
+        """Return what an unopened account held before the fills that count, once two looks agree."""
+        if not quiet:
+            self._seen.pop(account, None)
+            return None
+        counted = self._ledger.balances(account)
+        assets = sorted(reported.keys() | counted.keys())
+        held = {a: reported.get(a, ZERO) - counted.get(a, ZERO) for a in assets}
+        if self._seen.pop(account, None) == held:
+            return held
+        self._seen[account] = held
+        return None
 
     @exact
     def sample(

@@ -4,6 +4,7 @@ It places, repeats, cancels, halts and reconciles at seeded moments and remember
 what was acknowledged to it is a promise that the judge holds the core to.
 """
 
+from random import Random
 from typing import TYPE_CHECKING
 
 from dst_venue import LOT, TICK, SimVenue
@@ -91,6 +92,13 @@ class User:
         for _ in range(rng.randint(0, 4)):
             venue = rng.choice(list(self.world.venues.values()))
             after(rng.uniform(0, for_s), lambda v=venue: self.act_outside(v))
+        if self.world.seed % 4 == 3:  # a storm of halts over crashing venues
+            storm = Random(f"{self.world.seed}|storm")
+            for _ in range(8):
+                at_s = storm.uniform(0, for_s)
+                after(at_s - storm.uniform(0, 0.02), self.place)
+                after(at_s, self.halt)
+                after(at_s + storm.uniform(-0.1, 0.05), self.kill_one)
         after(for_s, self.rest)
 
     def rest(self) -> None:

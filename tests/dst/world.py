@@ -7,7 +7,7 @@ process leaves behind its journal, what is on the wire, and the venues. dst_chec
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
@@ -26,7 +26,7 @@ from engine.dispatch import CrashInjector, SeededDispatcher
 from engine.errors import MessageError
 from engine.journal import Identity, Journal
 from engine.messages.base import Message
-from engine.specs import ChildSpec, RestartPolicy, RuntimeEvent
+from engine.specs import ChildSpec, RestartPolicy
 from engine.supervision import Supervisor
 from engine.timers import Timers
 
@@ -107,8 +107,13 @@ class World:
     """Everything of one seed. `run` returns it with what the judge found in `judge.found`."""
 
     def __init__(
-        self, seed: int, *, change: Callable[[ChildSpec], ChildSpec] = lambda spec: spec
+        self,
+        seed: int,
+        *,
+        change: Callable[[ChildSpec], ChildSpec] = lambda spec: spec,
+        bias: Mapping[str, float] | None = None,
     ) -> None:
+        self.bias = bias or {}  # makes single kinds of fault more frequent
         self.seed = seed
         self.change = change
         self.rng = Random(f"{seed}|world")
@@ -154,7 +159,8 @@ class World:
 
     def strike(self, kind: str, chance: float) -> bool:
         """Draw whether a fault happens now, and count it."""
-        hit = self.faulty and self.rng.random() < chance * self.fault_share
+        share = self.fault_share * self.bias.get(kind, 1.0)
+        hit = self.faulty and self.rng.random() < chance * share
         if hit:
             self.count(kind)
         return hit
@@ -282,7 +288,3 @@ class World:
         self.process.die()
         self.process = None
         self.after(self.rng.uniform(0.1, 4.0), lambda: self.process is None and self.boot())
-
-
-def observed(event: RuntimeEvent) -> str:
-    return f"{event.what} {event.actor} {event.detail} {event.kind}"

@@ -13,7 +13,7 @@ import typer
 
 from engine.cli_base import Options, ask, group, options, run, show, usage
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
-from engine.errors import EXIT_DEGRADED
+from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
 from engine.views import COLORS, FORMATS, Screen
 
 REPLAY_FIELDS: Final = (
@@ -290,15 +290,21 @@ def risk_accept(
 def codec_replay(context: typer.Context, venue: str, files: list[Path]) -> None:
     """Replay recorded frames through a venue's real codec and book keeper."""
     for file in files:
-        if not file.is_file():
+        if file.is_dir():
+            raise usage(f"{file} is a folder, not a recording")
+        if not file.exists():
             raise usage(f"there is no file {file}")
     replay: Any = import_module("adapters.replay").replay  # the adapters' libraries, only here
     try:
         report = replay(venue, files)
-    except (KeyError, ValueError) as error:
-        raise usage(f"{venue}: {error.args[0] if error.args else error}") from None
+    except (ConfigError, MessageError) as error:
+        raise usage(str(error)) from None
     found = {name: getattr(report, name) for name in REPLAY_FIELDS if hasattr(report, name)}
     show(context, {"schema": 1, "venue": venue, **found})
+    if not report.understood:
+        names = ", ".join(str(file) for file in files)
+        sys.stderr.write(f"xcore: no frame of {venue} in {names}\n")
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()

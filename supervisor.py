@@ -19,7 +19,8 @@ from loguru import logger
 from actors.persistence import JournalRecovery
 from actors.tree import DISK, TICK, child_specs, enabled_venues
 from adapters.adapter import VenueAdapter
-from adapters.registry import Secret, VenueConfig
+from adapters.registry import ADAPTERS, Secret, VenueConfig
+from engine import collector
 from engine.alarms import Alarms
 from engine.clock import NS_PER_S, SystemClock
 from engine.config import config_hash, default_path, load
@@ -37,6 +38,7 @@ from engine.errors import (
     CoreError,
 )
 from engine.faultpoints import ActorCrashes, FaultPoints
+from engine.greeting import greet, say
 from engine.ids import UlidIds
 from engine.inlet import Inlet
 from engine.journal import Identity, Journal
@@ -51,12 +53,8 @@ SWITCH_INTERVAL_S: Final = 5e-5  # a CPU-bound thread costs the tick path 0.1 ms
 READY_WITHIN_S: Final = 30.0
 DRILL_AFTER_S: Final = 20.0
 LOOK_EVERY_S: Final = 0.05
-
-
-def say(text: str) -> None:
-    """Write a line for the person at the terminal."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+SIMULATOR_LOOK_S: Final = 0.5
+SAME_SIGNAL_NS: Final = NS_PER_S  # `timeout` and terminals signal a process and its group
 
 
 class Core:
@@ -68,9 +66,10 @@ class Core:
         self.rng = SystemRandom()
         self.ids = UlidIds()
         self.threads = DaemonThreads()
-        self.alarms = Alarms(self.ids, self.threads.background)
+        self.alarms = Alarms(self.ids, self.clock, self.threads.background)
         self.faults = FaultPoints.from_environment(os.environ, config.mode)
         self.ended = Event()
+        self.signaled_ns = 0
         self.exit_code = EXIT_OK
         self.why = ""
         self.simulator: Simulator | None = None
@@ -85,7 +84,6 @@ class Core:
     def start(self) -> None:
         """Bring everything up. Raises CoreError with what is wrong and what to do."""
         config, venues = self.config, enabled_venues(self.config)
-        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.journal = Journal.open(
             config.state_dir / "journal",
             identity=Identity(config.mode, config.name, {v.account: n for n, v in venues.items()}),
@@ -132,6 +130,7 @@ class Core:
             run=f"demo-{journal.epoch}",
             fail_stop=self._fail_stop,
             fault_point=self.faults,
+            enforce_expiry={a for a, known in ADAPTERS.items() if known.enforces_expiry},
             background=self.threads.background,
         )
         return Supervisor(
@@ -218,27 +217,20 @@ class Core:
 
     def run(self) -> None:
         """Say what there is, wait for a reason to stop, and drill once in demo mode."""
-        self._banner()
+        greet(self.config, VERSION, list(enabled_venues(self.config)))
         if self._until(self._is_ready, READY_WITHIN_S):
             say("ready: every venue is reconciled and may trade")
             self._sweep_old_quotes()
         elif not self.ended.is_set():
             say("not every venue is ready yet; `xcore status` says why")
-        if self.config.mode == "demo" and self.config.demo.drill:
-            self._drill()
-        self.ended.wait()
-
-    def _banner(self) -> None:
-        config = self.config
-        folder = config.state_dir
-        say(f"xcore {VERSION}  {config.mode.upper()} {config.name}  no real orders")
-        say(f"venues   {', '.join(enabled_venues(config))} (simulated, on loopback)")
-        say(f"state    {folder}")
-        at = "" if os.environ.get("XCORE_STATE_DIR") else f" --state-dir {folder}"
-        say("try      in a second terminal:")
-        for what in ("status", "bbo", "order place best BTC/USDT buy 0.01 --market"):
-            say(f"           .venv/bin/xcore{at} {what}")
-        say("stop     Ctrl-C")
+        drill_ns = self.clock.mono_ns() + int(DRILL_AFTER_S * NS_PER_S)
+        wants_drill = self.config.mode == "demo" and self.config.demo.drill
+        while not self.ended.wait(SIMULATOR_LOOK_S):
+            if self.simulator is not None and self.simulator.revive():
+                say("the simulator was gone; it runs again, with the orders it had")
+            if wants_drill and self.clock.mono_ns() >= drill_ns:
+                wants_drill = False
+                self._drill()
 
     def _is_ready(self) -> bool:
         assert self.edge is not None
@@ -266,8 +258,7 @@ class Core:
 
     def _drill(self) -> None:
         """Kill one ExchangeActor, so that a newcomer sees what happens then."""
-        if self.ended.wait(DRILL_AFTER_S) or self.edge is None:
-            return
+        assert self.edge is not None
         name = f"exchange.{next(iter(enabled_venues(self.config)))}"
         say(f"drill    killing {name}; it restarts from the journal, the others trade on")
         self.edge.kill_actor(name, "demo drill")
@@ -367,8 +358,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         path = given.config if given.config is not None else default_path()
         config = load(path, mode_flag=given.mode, state_dir=given.state_dir)
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
+        return EXIT_CONFIG
+    except OSError as error:
+        sys.stderr.write(f"the state folder cannot be used: {error}; name another (--state-dir)\n")
         return EXIT_CONFIG
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     configure(config.log, config.state_dir, secrets_of(config))
@@ -377,6 +372,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda n, _: _on_signal(core, n))
     try:
         core.start()
+        collector.settle()
         core.run()
     except CoreError as error:
         sys.stderr.write(f"{error}\n")
@@ -385,9 +381,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _on_signal(core: Core, number: int) -> None:
-    if core.ended.is_set():  # the second one: stop now; what is acknowledged is in the journal
-        os._exit(core.exit_code or EXIT_FAILED)
-    core.end(signal.Signals(number).name)
+    """Stop in order; a second signal, not one of the same burst, stops at once."""
+    now_ns = core.clock.mono_ns()
+    if not core.ended.is_set():
+        core.signaled_ns = now_ns
+        core.end(signal.Signals(number).name)
+    elif now_ns - core.signaled_ns > SAME_SIGNAL_NS:
+        if core.simulator is not None and core.config.demo.simulator == "embedded":
+            core.simulator.stop()
+        os._exit(core.exit_code or EXIT_FAILED)  # what was acknowledged is in the journal
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from engine.messages.commands import Tick
 from engine.messages.port import (
     AdapterFailed,
     CancelOrder,
+    GateChanged,
     QueryOrder,
     Reconcile,
     Resubscribe,
@@ -37,6 +38,10 @@ class VenuePort(Protocol):
 
     def stop(self, deadline_s: float) -> object:
         """End the session: no thread and no socket is left."""
+        ...
+
+    def shut(self) -> None:
+        """Let no order leave any more, from this moment on. Never blocks."""
         ...
 
     def handle(self, message: Message) -> None:
@@ -103,6 +108,7 @@ class AdapterActor(Actor):
     def _abandon(self) -> None:
         port, self._port = self._port, None
         if port is not None:
+            port.shut()  # at once: a halt may be confirmed before the session's threads have ended
             self._background(lambda: port.stop(STOP_WITHIN_S))
 
     def on_adapter_failed(self, message: AdapterFailed) -> None:
@@ -156,7 +162,14 @@ class AdapterActor(Actor):
     def on_set_gate(self, message: SetGate) -> None:
         """Hand over, and keep for the next session."""
         self._handed.gate = message
-        self._hand_over(message)
+        if self._port is not None:
+            self._port.handle(message)
+            return
+        venue = self.name.partition(".")[2]
+        changed = GateChanged(message.request_id, venue, message.closed)
+        self.send(
+            f"exchange.{venue}", changed
+        )  # nothing runs, and the next session begins behind it
 
     def on_resubscribe(self, message: Resubscribe) -> None:
         """Hand over."""

@@ -34,6 +34,8 @@ from engine.messages.port import (
 )
 
 QUIET_NS = NS_PER_S // 2
+QUIET_LOOKS = 2  # risk opens an account, or finds a difference, on two that agree
+CURSOR_AGE_NS = 12 * 3600 * NS_PER_S
 FIRST_LOOK_S = 0.1
 
 __all__ = ["ExchangeActor", "ExchangeConfig"]
@@ -49,7 +51,7 @@ class ExchangeActor(VenueOrders):
         self.gate_closed = False
         self.private_up = False
         self.reconciliations = 0
-        self.quiet_seen = False
+        self.quiet_looks = self.early_looks = 0
         self.taken = 0  # the newest answer that was used
         self.wanted = 0  # the oldest answer that may call the venue READY
         self.first_look: tuple[set[tuple[str, str]], dict[str, Decimal]] | None = None
@@ -153,7 +155,9 @@ class ExchangeActor(VenueOrders):
             told = order.venue_order_id is not None and order.venue_order_id not in seen
             if order.status == "UNKNOWN" or (told and order.ts_last_ns < message.asked_wall_ns):
                 self.query(order)
-        if not account_is_known or (self.state.fills_since_cursor and not self.orphans):
+        known_ns = self.state.cursors.get(message.account, 0)
+        is_old = message.asked_wall_ns - known_ns > CURSOR_AGE_NS  # else quiet months are read anew
+        if not account_is_known or ((self.state.fills_since_cursor or is_old) and not self.orphans):
             self.emit(VenueReconciled(self.config.venue, message.account, message.asked_wall_ns))
         self._report_balances(message)
         waits = self.venue_state in ("RECONCILING", "DEGRADED", "DOWN")
@@ -176,9 +180,13 @@ class ExchangeActor(VenueOrders):
         calm = self.last_activity_ns < message.asked_mono_ns - QUIET_NS
         quiet = calm and not busy and not self.orphans
         balances = [(b.asset, b.free, b.locked) for b in message.balances]
-        if not quiet and not self.quiet_seen:  # nothing can be opened or compared before one is
-            self.schedule(QUIET_NS / NS_PER_S, Tick("reconcile"), key="reconcile")
-        self.quiet_seen = self.quiet_seen or quiet
+        self.quiet_looks += quiet
+        if self.quiet_looks < QUIET_LOOKS:  # nothing can be opened or compared before
+            delay_s = QUIET_NS / NS_PER_S * 2 ** min(self.early_looks, 10)
+            self.early_looks += 1
+            self.schedule(
+                min(delay_s, self.config.reconcile_every_s), Tick("reconcile"), key="reconcile"
+            )
         self.send(
             "persistence",  # behind the fills that it must be compared with
             AccountSnapshot(
@@ -236,9 +244,6 @@ class ExchangeActor(VenueOrders):
 
     def _set_gate(self, request_id: str) -> None:
         closed, symbols = self.state.gate(self.config.venue)
-        if self.venue_state in ("STARTING", "CONNECTING", "DOWN", "DISABLED", "RETIRED"):
-            # No adapter runs, so nothing can leave; a new session is given the gate before READY.
-            self.send("risk_pnl", GateReport(self.config.venue, request_id, closed))
         self.send(self.adapter, SetGate(request_id, closed, symbols))
 
     def _sweep(self, halt: TradingHalted) -> None:

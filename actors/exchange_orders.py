@@ -56,8 +56,8 @@ QUERY_MAX_S: Final = 5.0
 MISSING_FILL_GRACE_S: Final = 1.0
 CANCEL_GRACE_S: Final = 1.0
 CANCEL_ATTEMPTS_MAX: Final = 5
-QUIET_NS: Final = NS_PER_S // 2
 EARLY_CANCELS_MAX: Final = 1000
+EARLY_CANCEL_NS: Final = 60 * NS_PER_S
 
 
 class VenueOrders(Actor):
@@ -79,7 +79,7 @@ class VenueOrders(Actor):
         self.unknown_since_ns: dict[str, int] = {}
         self.attempts: dict[str, int] = {}
         self.cancel_attempts: dict[str, int] = {}
-        self.early_cancels: dict[str, str] = {}
+        self.early_cancels: dict[str, tuple[str, int]] = {}
         self.orphans: dict[str, list[FillReport]] = {}
 
     # --- recovery ---------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class VenueOrders(Actor):
                 else:
                     self._arm_ack(order.spec.order_id)
             elif order.status == "UNKNOWN":
-                self._query_soon(order)
+                self.call_unknown(order, "")
             elif order.status == "PENDING_CANCEL":
                 self._arm_cancel(order.spec.order_id, CANCEL_GRACE_S)
 
@@ -117,8 +117,8 @@ class VenueOrders(Actor):
         order = self.state.orders.order(spec.order_id)
         if order is None or order.status != "PENDING_NEW":
             return
-        why_canceled = self.early_cancels.pop(spec.order_id, None)
-        if why_canceled is not None:
+        why_canceled, _ = self.early_cancels.pop(spec.order_id, ("", 0))
+        if why_canceled:
             self.emit(
                 OrderCanceled(spec.order_id, order.filled_quantity, why_canceled, "not sent", 0)
             )
@@ -250,12 +250,22 @@ class VenueOrders(Actor):
         """Cancel an order. Needs no approval; safe to repeat."""
         order = self.state.orders.order(message.order_id)
         if order is None:
-            if len(self.early_cancels) < EARLY_CANCELS_MAX:
-                self.early_cancels[message.order_id] = message.reason
+            self._cancel_early(message)
             return
         if order.is_closed or order.spec.who.startswith("sibling:"):
             return
         self.cancel(order, message.reason)
+
+    # A cancel that overtook its order's approval. One that never comes is forgotten after a while.
+    def _cancel_early(self, message: CancelRequest) -> None:
+        now_ns = self.clock.mono_ns()
+        held = self.early_cancels
+        while held and (
+            len(held) >= EARLY_CANCELS_MAX
+            or now_ns - next(iter(held.values()))[1] > EARLY_CANCEL_NS
+        ):
+            del held[next(iter(held))]
+        held[message.order_id] = (message.reason or "canceled", now_ns)
 
     def cancel(self, order: Order, reason: str) -> None:
         """Send a cancel, journaled as requested the first time."""
@@ -285,12 +295,11 @@ class VenueOrders(Actor):
         """Say that a submit is not proven, and begin to ask."""
         if order.status == "PENDING_NEW":
             self.emit(OrderUnknown(order.spec.order_id, cause))
-        self.unknown_since_ns.setdefault(order.spec.order_id, self.clock.mono_ns())
+        self.unknown_since_ns[order.spec.order_id] = self.clock.mono_ns()
         self._query_soon(order)
 
     def _query_soon(self, order: Order) -> None:
         order_id = order.spec.order_id
-        self.unknown_since_ns.setdefault(order_id, self.clock.mono_ns())
         attempt = self.attempts.get(order_id, 0)
         self.attempts[order_id] = attempt + 1
         delay_s = min(QUERY_MAX_S, QUERY_FIRST_S * 2 ** min(attempt, 10))
@@ -338,12 +347,11 @@ class VenueOrders(Actor):
     def _not_found(self, order: Order, message: QueryResult) -> None:
         order_id = order.spec.order_id
         since_ns = self.unknown_since_ns.setdefault(order_id, self.clock.mono_ns())
-        waited_s = (self.clock.mono_ns() - since_ns) / NS_PER_S
-        if waited_s < self.config.settle_window_s:
-            return
-        evidence = f"absent {waited_s:.0f} s after the request expired: {message.evidence}"
-        text = "the venue never received the order"
-        self.emit(OrderRejected(order_id, "not_received", text, evidence, 0))
+        waited_s = (message.asked_mono_ns - since_ns) / NS_PER_S
+        if waited_s < self.config.settle_window_s or not self.config.enforces_expiry:
+            return  # without an expiry that the venue enforces it may still arrive: a person decides
+        evidence = f"absent {waited_s:.0f} s after it was last unproven: {message.evidence}"
+        self.emit(OrderRejected(order_id, "not_received", "never received", evidence, 0))
         self.log.warning("unknown order settled: not received")
         self._settle(order_id)
 
@@ -353,8 +361,7 @@ class VenueOrders(Actor):
         if self.cancel_attempts.get(order_id, 0) < CANCEL_ATTEMPTS_MAX:
             self.cancel(order, "again")
             return
-        text = "the venue still shows it open"
-        self.emit(OrderCancelRejected(order_id, "cancel_without_effect", text))
+        self.emit(OrderCancelRejected(order_id, "cancel_without_effect", "still open there"))
 
     def _settle(self, order_id: str) -> None:
         """Forget the retry counters of an order that is no longer in doubt."""

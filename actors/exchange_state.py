@@ -39,6 +39,7 @@ class ExchangeConfig:
     account: str
     ack_timeout_s: float
     settle_window_s: float
+    enforces_expiry: bool
     reconcile_every_s: float
     closed_kept_max: int
 

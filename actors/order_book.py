@@ -17,6 +17,7 @@ from engine.trading.consolidated import Consolidator
 from engine.wire import pack
 
 CHECK_EVERY_S: Final = 0.1
+PUBLISH_EVERY_LOOKS: Final = 10
 READERS: Final = ("order_router", "risk_pnl", "edge")
 
 
@@ -37,6 +38,7 @@ class OrderBookActor(Actor):
         self.books = Consolidator(stale_after_ns=stale_after_ns, depth=depth)
         self.venues = list(venues)
         self.readers = tuple(readers)
+        self.looks = 0
 
     def ready(self) -> None:
         """Ask for every book, and look for silence ten times a second."""
@@ -65,7 +67,10 @@ class OrderBookActor(Actor):
     def on_tick(self, message: Tick) -> None:
         """Withdraw whoever has fallen silent since the last look."""
         self.schedule(CHECK_EVERY_S, Tick("check"), key="check")
-        for symbol in self.books.stale_symbols(self.clock.mono_ns()):
+        self.looks += 1
+        every = self.looks % PUBLISH_EVERY_LOOKS == 0  # quiet symbols, so that their age stays true
+        now_ns = self.clock.mono_ns()
+        for symbol in self.books.symbols() if every else self.books.stale_symbols(now_ns):
             self._publish(symbol)
 
     def _publish(self, symbol: str) -> None:

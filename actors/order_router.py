@@ -12,6 +12,7 @@ from engine.actor import Actor
 from engine.errors import Refused
 from engine.messages.base import Event
 from engine.messages.commands import (
+    AppendRefused,
     CancelOrders,
     CancelRequest,
     DryRun,
@@ -81,6 +82,20 @@ class OrderRouterActor(Actor):
         """A proposal that came back from the journal is no longer on its way."""
         spec = getattr(event, "order", None)
         if isinstance(spec, OrderSpec):
+            self._no_longer_proposed(spec)
+
+    def on_append_refused(self, message: AppendRefused) -> None:
+        """The journal did not take these orders: they never were."""
+        for event in message.events:
+            spec = getattr(event, "order", None)
+            if isinstance(spec, OrderSpec):
+                self._no_longer_proposed(spec)
+
+    def _no_longer_proposed(self, spec: OrderSpec) -> None:
+        left = [s for s in self.proposed.get(spec.command_id, ()) if s.order_id != spec.order_id]
+        if left:
+            self.proposed[spec.command_id] = left
+        else:
             self.proposed.pop(spec.command_id, None)
 
     def recovered(self) -> None:
@@ -109,7 +124,9 @@ class OrderRouterActor(Actor):
         if self._repeated(command):
             return
         try:
-            events, orders, plan = self.planner.decide(command, self.clock.wall_ns())
+            events, orders, plan = self.planner.decide(
+                command, self.clock.wall_ns(), self.clock.mono_ns()
+            )
         except Refused as refusal:
             self._reply(command.reply_to, command.command_id, refusal)
             return

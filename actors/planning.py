@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from engine.clock import NS_PER_S
 from engine.errors import Refused
 from engine.ids import client_order_id, parent_order_id
 from engine.messages.commands import PlaceOrder
@@ -24,6 +25,7 @@ from engine.trading.routing import (
 )
 
 BEST: Final = "best"
+BOOK_AGE_NS_MAX: Final = 5 * NS_PER_S
 Decision = tuple[list[AnyEvent], list[OrderSpec], Plan | None]
 
 
@@ -45,7 +47,7 @@ class Planner:
         self.instruments: dict[str, dict[str, Instrument]] = {}
         self.venues: dict[str, VenueState] = {}
         self.books: dict[str, ConsolidatedBook] = {}
-        self.now_ns = 0
+        self.now_ns = self.now_mono_ns = 0
 
     def order_id(self, command: PlaceOrder) -> str:
         """Return the id that the command's order has, now and for ever."""
@@ -53,13 +55,13 @@ class Planner:
             return parent_order_id(self.config.instance, command.command_id)
         return client_order_id(self.config.instance, command.command_id)
 
-    def decide(self, command: PlaceOrder, now_ns: int) -> Decision:
+    def decide(self, command: PlaceOrder, now_ns: int, now_mono_ns: int) -> Decision:
         """Return events that need no judgement, orders for risk to judge, and the plan of a split.
 
         Raises:
             Refused: nothing can be planned; the text says why and what there is.
         """
-        self.now_ns = now_ns
+        self.now_ns, self.now_mono_ns = now_ns, now_mono_ns
         if command.venue == BEST:
             return self._decide_best(command)
         rule = self._instrument(command.venue, command.symbol)
@@ -135,6 +137,8 @@ class Planner:
             return command.price
         book = self.books.get(command.symbol)
         mid = mid_price(book) if book is not None else None
+        if book is not None and self.now_mono_ns - book.mono_published_ns > BOOK_AGE_NS_MAX:
+            mid = None
         if mid is None:
             text = f"no live consolidated price of {command.symbol} to bound a market order with"
             raise Refused("no_market", text)

@@ -39,7 +39,7 @@ from engine.messages.events import (
 )
 from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import AdapterReady, Instrument
-from engine.trading.money import ZERO, exact, plain, split_symbol
+from engine.trading.money import ZERO, exact
 from engine.trading.orders import OrderTable
 from engine.trading.pnl import balance_rows, position_rows, symbol_rows, total_row
 from engine.trading.reconcile import (
@@ -49,7 +49,7 @@ from engine.trading.reconcile import (
     totals,
     with_given_cost,
 )
-from engine.trading.risk import RiskGate
+from engine.trading.risk import RiskGate, leg_view
 from engine.trading.risk_limits import RiskLimits
 from engine.trading.routing import mid_price, quantity_before
 from engine.wire import pack
@@ -95,6 +95,7 @@ class RiskPnLActor(Actor):
         self.instruments: dict[tuple[str, str], Instrument] = {}
         self.books: dict[str, ConsolidatedBook] = {}
         self.waiting: dict[str, _Waiting] = {}
+        self.opening_looks: dict[str, dict[str, Decimal]] = {}
         self.unopened: dict[str, tuple[dict[str, Decimal], AccountSnapshot, int]] = {}
         self._use(new_gate(None, limits, closed_kept_max))
 
@@ -141,8 +142,7 @@ class RiskPnLActor(Actor):
         mid = mid_price(book) if book is not None else None
         if book is None or mid is None:
             return None
-        newest_ns = max(q.mono_received_ns for q in book.venues if q.state == "LIVE")
-        return mid, max(0, self.clock.mono_ns() - max(newest_ns, book.mono_published_ns))
+        return mid, max(0, self.clock.mono_ns() - book.mono_published_ns)
 
     def instrument(self, venue: str, symbol: str) -> Instrument | None:
         """Return the venue's rules of a symbol."""
@@ -177,7 +177,7 @@ class RiskPnLActor(Actor):
     def on_dry_run(self, message: DryRun) -> None:
         """Judge without consequence. Legs are judged each by itself."""
         judged = [self._judge(spec) for spec in message.orders]
-        legs = [_leg_view(event) for event in judged]
+        legs = [leg_view(event) for event in judged]
         approved = all(isinstance(event, OrderApproved) for event in judged)
         body = {"dry_run": True, "approved": approved, "plan": message.plan, "orders": legs}
         self.send(message.reply_to, Reply(message.correlation_id, True, "", "", pack(body)))
@@ -260,9 +260,7 @@ class RiskPnLActor(Actor):
     def on_account_snapshot(self, message: AccountSnapshot) -> None:
         """Open an account at first contact; compare it ever after."""
         if not self.state.ledger.is_opened(message.account):
-            if message.account not in self.unopened and message.quiet:
-                self.unopened[message.account] = (self._unexplained(message), message, 0)
-                self._try_opening(message.account)
+            self._look_for_opening(message)
             return
         events = self.tracker.sample(
             message.account, totals(message), quiet=message.quiet, ts_ns=message.asked_wall_ns
@@ -270,6 +268,19 @@ class RiskPnLActor(Actor):
         for event in events:
             self.log.bind(event=type(event).__name__).warning("balance difference")
             self.emit(event)
+
+    # Fills and balances are asked one after the other: a fill in between is in the balances and not
+    # counted yet, so one look could open with it and count it again. Two looks that agree cannot.
+    def _look_for_opening(self, message: AccountSnapshot) -> None:
+        account = message.account
+        if account in self.unopened or not message.quiet:
+            return
+        unexplained = self._unexplained(message)
+        before = self.opening_looks.get(account)
+        self.opening_looks[account] = unexplained
+        if before == unexplained:
+            self.unopened[account] = (unexplained, message, 0)
+            self._try_opening(account)
 
     # What the account held before the first fill that is counted: a restart may open it late.
     @exact
@@ -379,18 +390,3 @@ def new_gate(snapshot: bytes | None, limits: RiskLimits, closed_kept_max: int) -
     if snapshot is not None:
         return RiskGate.from_bytes(snapshot, limits, closed_kept_max)
     return RiskGate(limits, OrderTable(closed_kept_max))
-
-
-def _leg_view(event: OrderApproved | OrderDenied) -> dict[str, Any]:
-    spec = event.order
-    approved = isinstance(event, OrderApproved)
-    return {
-        "venue": spec.venue,
-        "symbol": spec.symbol,
-        "side": spec.side,
-        "quantity": plain(spec.quantity),
-        "price": None if spec.price is None else plain(spec.price),
-        "base": split_symbol(spec.symbol)[0],
-        "approved": approved,
-        "verdict": event.verdict if isinstance(event, OrderApproved) else event.text,
-    }

@@ -4,7 +4,7 @@ The one place that knows all actors. supervisor.py builds the real tree from it,
 the benchmarks build the same tree on other dispatchers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -79,6 +79,7 @@ def child_specs(
     run: str,
     fail_stop: Callable[[str], None],
     fault_point: Callable[[str], None],
+    enforce_expiry: Collection[str],
     background: Callable[[Callable[[], object]], object],
 ) -> list[ChildSpec]:
     """Return all actors in start order: the journal first, the venues' links last.
@@ -90,6 +91,7 @@ def child_specs(
         run: names this run; the demo maker's command ids begin with it.
         fail_stop: called when the journal cannot be trusted any more; does not return.
         fault_point: called at labelled points, for drills.
+        enforce_expiry: the adapters whose venue drops a request that arrives too late.
         background: runs what may block (closing a session) off the actors' threads.
     """
     venues = enabled_venues(settings)
@@ -120,7 +122,8 @@ def child_specs(
         _essential(settings, "order_book", order_book, TICK, EXIT_GAVE_UP),
     ]
     for name in venues:
-        specs += _venue(settings, name, adapters[name], background)
+        expiry = venues[name].adapter in enforce_expiry
+        specs += _venue(settings, name, adapters[name], background, enforces_expiry=expiry)
     if maker:
         specs.append(_maker(settings, run))
     return specs
@@ -157,6 +160,8 @@ def _venue(
     name: str,
     adapter: AdapterFactory,
     background: Callable[[Callable[[], object]], object],
+    *,
+    enforces_expiry: bool,
 ) -> list[ChildSpec]:
     """Return a venue's group: a crash of the actor leaves its adapter's session alone."""
     config = ExchangeConfig(
@@ -165,6 +170,7 @@ def _venue(
         account=settings.venues[name].account,
         ack_timeout_s=settings.orders.ack_timeout_s,
         settle_window_s=settings.orders.settle_window_s,
+        enforces_expiry=enforces_expiry,
         reconcile_every_s=settings.orders.reconcile_every_s,
         closed_kept_max=settings.orders.closed_kept_max,
     )

@@ -65,6 +65,7 @@ class VenueAdapter:
     def start(self) -> None:
         """Open a new session: instruments, clock, links. Returns at once; tells AdapterReady."""
         assert self._session is None, "stop it first"
+        self._gate = self._gate.successor()
         session = Session(
             self._config, clock=self._clock, rng=self._rng, gate=self._gate,
             deliver=self._from_session, threads=self._threads,
@@ -80,6 +81,7 @@ class VenueAdapter:
 
         Submits not begun are answered NOT_SENT; one still in flight at the deadline UNKNOWN.
         """
+        self._gate.shut()
         session, self._session = self._session, None
         if session is None:
             return True
@@ -90,6 +92,10 @@ class VenueAdapter:
         session.silence()
         self._pending.end_all("stopped", "the adapter was stopped before the answer came")
         return not any(thread.is_alive() for thread in session.running)
+
+    def shut(self) -> None:
+        """Let nothing leave any more, from this moment on; never blocks. `stop` does the rest."""
+        self._gate.shut()
 
     def handle(self, message: Message) -> None:
         """Take one command. Never blocks; a command no session can serve is answered at once."""
@@ -123,6 +129,7 @@ class VenueAdapter:
     # A crashed session answers what it owes before it tells that it crashed.
     def _from_session(self, message: Message) -> None:
         if isinstance(message, AdapterFailed) and message.code == "crashed":
+            self._gate.shut()
             self._pending.end_all("crashed", message.text)
         self._deliver(message)
 
@@ -167,9 +174,9 @@ class VenueAdapter:
             session.deliver(session.inquiry.query(rest, query))
 
         if session is None or session.stopping.is_set() or not session.reads.put(job):
-            now_ns = self._clock.wall_ns()
+            now_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
             self._deliver(
-                QueryResult(query.account, query.client_order_id, None, None, [], now_ns,
+                QueryResult(query.account, query.client_order_id, None, None, [], now_ns, mono_ns,
                             "the adapter has no open session or too much to do")
             )  # fmt: skip
 

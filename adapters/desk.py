@@ -249,6 +249,10 @@ class Desk:
             return False
         return True
 
+    def venue_ns(self, mono_ns: int) -> int | None:
+        """Return what the venue's clock showed at `mono_ns`, or None while it is not known."""
+        return self._offset.venue_ns(mono_ns)
+
     def sync_clock(self, rest: CcxtRest) -> None:
         """Estimate the venue's clock anew; CallFailed or BadReply when it does not tell."""
         call = self.codec.server_time()

@@ -32,6 +32,7 @@ class Gate:
         self._clock = clock
         self._lock = threading.Lock()
         self._all_closed = False
+        self._shut = False
         self._closed: set[str] = set()
 
     def set(self, symbols: Sequence[str], *, closed: bool) -> None:
@@ -40,10 +41,25 @@ class Gate:
             self._all_closed = closed
             self._closed = set(symbols)
 
+    def shut(self) -> None:
+        """Close for good: its session has ended, and nothing that still waits in it may leave."""
+        with self._lock:
+            self._shut = True
+
+    def successor(self) -> "Gate":
+        """Return the gate of the next session, as far closed as this one, and shut this one."""
+        after = Gate(self._clock)
+        with self._lock:
+            self._shut = True
+            after._all_closed, after._closed = self._all_closed, set(self._closed)
+        return after
+
     @contextmanager
     def passing(self, symbol: str, expires_mono_ns: int) -> Iterator[None]:
         """Hold the gate open for one write, or raise GateShut."""
         with self._lock:
+            if self._shut:
+                raise GateShut("session_ended", "the session that had this order has ended")
             if self._all_closed or symbol in self._closed:
                 raise GateShut("gate_closed", f"the gate is closed for {symbol}")
             if self._clock.mono_ns() >= expires_mono_ns:

@@ -40,9 +40,14 @@ class Inquiry:
         self._symbols = symbols
         self._clock = clock
 
+    # The venue's clock where it is known: a step of ours must not move the cursor.
+    def _now(self) -> tuple[int, int]:
+        mono_ns = self._clock.mono_ns()
+        return self._desk.venue_ns(mono_ns) or self._clock.wall_ns(), mono_ns
+
     def query(self, rest: CcxtRest, query: QueryOrder) -> QueryResult:
         """Ask for the order, the open orders and the fills; `found` None if one did not answer."""
-        asked_wall_ns = self._clock.wall_ns()
+        asked_wall_ns, asked_mono_ns = self._now()
         try:
             found, order, fills, evidence = self._look_for(rest, query)
         except (CallFailed, ValueError, Refused) as failed:
@@ -54,6 +59,7 @@ class Inquiry:
             order=order,
             fills=fills,
             asked_wall_ns=asked_wall_ns,
+            asked_mono_ns=asked_mono_ns,
             evidence=evidence,
         )
 
@@ -79,7 +85,7 @@ class Inquiry:
 
     def reconcile(self, rest: CcxtRest, ask: Reconcile) -> ReconcileResult:
         """Ask for open orders and fills of all symbols, then balances."""
-        asked_wall_ns, asked_mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
+        asked_wall_ns, asked_mono_ns = self._now()
         open_orders: list[OrderReport] = []
         fills: list[FillReport] = []
         balances = []

@@ -53,26 +53,37 @@ class Pending:
         with self._lock:
             if self._open.pop(result.client_order_id, None) is None:
                 return
-            self._answered[result.client_order_id] = result
-            while len(self._answered) > REMEMBERED_MAX:
-                self._answered.popitem(last=False)
+            self._remember(result)
         self._deliver(result)
+
+    def _remember(self, result: SubmitResult) -> None:
+        self._answered[result.client_order_id] = result
+        while len(self._answered) > REMEMBERED_MAX:
+            self._answered.popitem(last=False)
 
     def refuse(self, order: SubmitOrder, code: str, text: str) -> None:
         """Answer an order that was provably not sent."""
-        with self._lock:
+        with self._lock:  # looked at and taken in one: nobody can begin to send it in between
             entry = self._open.get(order.client_order_id)
-        if entry is not None and not entry[1]:
-            self.answer(self._result(order, "NOT_SENT", code, text, 0))
+            if entry is None or entry[1]:
+                return
+            del self._open[order.client_order_id]
+            result = self._result(order, "NOT_SENT", code, text, 0)
+            self._remember(result)
+        self._deliver(result)
 
     def end_all(self, code: str, text: str) -> None:
         """Answer what is left: NOT_SENT what was waiting, UNKNOWN what was being sent."""
+        results: list[SubmitResult] = []
         with self._lock:
-            left = list(self._open.values())
-        for order, was_sending in left:
-            outcome: Outcome = "UNKNOWN" if was_sending else "NOT_SENT"
-            sent_wall_ns = self._clock.wall_ns() if was_sending else 0
-            self.answer(self._result(order, outcome, code, text, sent_wall_ns))
+            for order, was_sending in self._open.values():
+                outcome: Outcome = "UNKNOWN" if was_sending else "NOT_SENT"
+                sent_wall_ns = self._clock.wall_ns() if was_sending else 0
+                results.append(self._result(order, outcome, code, text, sent_wall_ns))
+                self._remember(results[-1])
+            self._open.clear()
+        for result in results:
+            self._deliver(result)
 
     def _result(
         self, order: SubmitOrder, outcome: Outcome, code: str, text: str, sent_wall_ns: int

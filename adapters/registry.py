@@ -65,6 +65,7 @@ class Adapter(NamedTuple):
     codec: Callable[[str, str, Mapping[str, str], Credentials | None], Codec]
     rest: Callable[[str, str, Mapping[str, str]], RestCodec]
     send_every_s: float
+    enforces_expiry: bool  # drops a request that arrives later than it allows (recvWindow, expTime)
 
 
 class Venue(NamedTuple):
@@ -87,6 +88,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         codec=BinanceCodec,
         rest=BinanceRest,
         send_every_s=0.25,  # five messages a second, pings and pongs included
+        enforces_expiry=True,
     ),
     "okx": Adapter(
         urls={
@@ -99,6 +101,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         codec=OkxCodec,
         rest=OkxRest,
         send_every_s=0.05,
+        enforces_expiry=True,
     ),
 }
 

@@ -7,6 +7,7 @@ in order itself. A recording that another continues (the second has no snapshot)
 
 import gzip
 import heapq
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final, NamedTuple
@@ -14,13 +15,14 @@ from typing import IO, Final, NamedTuple
 import msgspec
 
 from adapters.binance import BinanceCodec
-from adapters.codec import BookTop, Codec, Problem
+from adapters.codec import Acked, BookTop, Codec, Heartbeat, Problem, Reconnect
 from adapters.okx import OkxCodec
 from engine.errors import ConfigError, MessageError
 from engine.trading.book import BookDelta, BookKeeper
 
 # Recordings name no tick size, so units fine enough for every venue's texts.
 EXPONENT: Final = 18
+SILENT: Final = (Acked, Heartbeat, Problem, Reconnect)
 CODECS: Final[dict[str, type[BinanceCodec] | type[OkxCodec]]] = {
     "binance": BinanceCodec,
     "binance_us": BinanceCodec,
@@ -43,6 +45,7 @@ class ReplayReport(NamedTuple):
     bookticker_checked: int
     bookticker_agreed: int
     malformed: int
+    understood: int  # frames that say something of this venue's market
 
 
 class _Frame(NamedTuple):
@@ -76,7 +79,7 @@ class _Replay:
         self.keepers: dict[str, BookKeeper] = {}
         self.synced: set[str] = set()
         self.tops: dict[str, list[BookTop]] = {}
-        self.frames = self.malformed = self.checked = self.agreed = 0
+        self.frames = self.malformed = self.understood = self.checked = self.agreed = 0
         self.decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
 
     def take(self, frame: _Frame) -> None:
@@ -90,7 +93,9 @@ class _Replay:
             for symbol in self.keepers:
                 self.on_rest(frame, symbol)
             return
-        for event in self.codec.on_public(frame.raw, frame.recv_ns):
+        events = self.codec.on_public(frame.raw, frame.recv_ns)
+        self.understood += any(not isinstance(event, SILENT) for event in events)
+        for event in events:
             if isinstance(event, BookDelta):
                 self.on_delta(event)
             elif isinstance(event, BookTop):
@@ -112,6 +117,7 @@ class _Replay:
         except msgspec.DecodeError:
             self.malformed += 1
             return
+        self.understood += 1
         last = body.lastUpdateId
         keeper = self.keeper(symbol)
         keeper.on_snapshot(
@@ -164,6 +170,7 @@ class _Replay:
             bookticker_checked=self.checked,
             bookticker_agreed=self.agreed,
             malformed=self.malformed,
+            understood=self.understood,
         )
 
 
@@ -188,15 +195,29 @@ def frames(venue_file: Path | str) -> Iterator[tuple[int, bytes]]:
 
 def _frames(path: Path, order: int) -> Iterator[_Frame]:
     recv_ns = 0
-    with _open(path) as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                frame = _parse(line.rstrip(b"\r\n"), order, recv_ns)
-            except ValueError as error:
-                raise MessageError(f"{path.name} line {number}: {error}") from error
-            if frame is not None:
-                recv_ns = frame.recv_ns
-                yield frame
+    for number, line in _lines(path):
+        try:
+            frame = _parse(line.rstrip(b"\r\n"), order, recv_ns)
+        except ValueError as error:
+            raise MessageError(f"{path.name} line {number}: {error}") from error
+        if frame is not None:
+            recv_ns = frame.recv_ns
+            yield frame
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    try:
+        with _open(path) as lines:
+            for number, line in enumerate(lines, 1):
+                yield number, line
+    except EOFError:
+        text = f"{path.name} is cut off: the compressed data ends behind line {number}"
+        raise MessageError(text) from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise MessageError(f"{path.name} is no whole gzip file: {error}") from None
+    except OSError as error:
+        raise MessageError(f"{path.name} cannot be read: {error.strerror or error}") from None
 
 
 def _open(path: Path) -> IO[bytes] | gzip.GzipFile:

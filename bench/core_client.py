@@ -20,11 +20,13 @@ import websocket
 from actors.persistence import JournalRecovery
 from actors.tree import DISK, TICK, child_specs
 from adapters.feed import PublicFeed
+from adapters.offset import ClockOffset
 from adapters.okx import OkxCodec
 from adapters.registry import VenueConfig
 from adapters.stream import Watch, WsLink
 from bench.loopback import HOST, SIZE0, SYMBOL, T0_MS, VENUE_SYMBOL, order_json
 from bench.memory_journal import MemoryJournal
+from engine import collector
 from engine.actor import Actor
 from engine.clock import NS_PER_MS, SystemClock
 from engine.config_models import Settings
@@ -53,6 +55,9 @@ from engine.threads import DaemonThreads
 VENUE: Final = "okx"
 ACCOUNT: Final = "okx.main"
 SWITCH_INTERVAL_S: Final = 5e-5
+STALE_AFTER_MS: Final = 600_000
+# As long as a real session takes at least: balances seen earlier are not trusted by the core.
+LOADING_S: Final = 0.7
 MILLIONTH: Final = Decimal("0.000001")
 
 
@@ -96,7 +101,12 @@ class Port:
         self._deliver = deliver
         self._stopping = Event()
         self._sent: list[SubmitOrder] = []
-        config = VenueConfig(VENUE, "okx", ACCOUNT, (SYMBOL,), depth=20)
+        config = VenueConfig(
+            VENUE, "okx", ACCOUNT, (SYMBOL,), depth=20, stale_after_ms=STALE_AFTER_MS
+        )
+        offset = ClockOffset(clock)
+        now_ns = clock.mono_ns()
+        offset.update([(now_ns, now_ns, T0_MS)])
         self._feed = PublicFeed(
             config,
             OkxCodec(VENUE, ACCOUNT, {VENUE_SYMBOL: SYMBOL}),
@@ -104,6 +114,8 @@ class Port:
             rng=random.Random(1),
             deliver=deliver,
             ask_snapshot=lambda _: None,
+            ask_clock=lambda: None,
+            offset=offset,
         )
         self._instrument = Instrument(
             VENUE, SYMBOL, VENUE_SYMBOL, "BTC", "USDT", Decimal("0.1"), MILLIONTH,
@@ -126,10 +138,17 @@ class Port:
     # --- VenuePort
 
     def start(self) -> None:
-        """Begin: the session is ready at once, the market link runs in its thread."""
+        """Begin a session on the market link's thread."""
+        Thread(target=self._run, name="ws-public", daemon=True).start()
+
+    def _run(self) -> None:
+        self._stopping.wait(LOADING_S)
         self._deliver(AdapterReady(VENUE, "s1", [self._instrument], [ACCOUNT]))
         self._deliver(LinkChanged(VENUE, "private", True, "bench", self._clock.mono_ns()))
-        Thread(target=self._link.run, name="ws-public", daemon=True).start()
+        self._link.run()
+
+    def shut(self) -> None:
+        """Nothing waits in this port."""
 
     def stop(self, deadline_s: float) -> None:
         """End the link."""
@@ -212,7 +231,7 @@ def settings() -> Settings:
     return Settings.model_validate(
         {
             "name": "bench",
-            "venues": {VENUE: {"symbols": [SYMBOL], "stale_after_ms": 600_000}},
+            "venues": {VENUE: {"symbols": [SYMBOL], "stale_after_ms": STALE_AFTER_MS}},
             "risk": {
                 "max_order_notional": "1000000",
                 "max_open_notional": "100000000",
@@ -244,6 +263,7 @@ class Core:
             run="bench-1",
             fail_stop=sys.exit,
             fault_point=lambda _: None,
+            enforce_expiry=(),
             background=self.threads.background,
         )
         ring = CallerRunsDispatcher(TICK)
@@ -295,5 +315,6 @@ def run(port: int) -> None:
     while not core.is_ready():
         pause.wait(0.05)
     assert core.port is not None, "the adapter's actor has not started"
+    collector.settle()
     core.port.orders.send("ready")
     pause.wait()

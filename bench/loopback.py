@@ -91,6 +91,7 @@ def serve(pipe: Any, ticks: Ticks) -> None:
         pass
     times = [_tick(n, market, orders, ticks) for n in range(1, ticks.warm + ticks.paced + 1)]
     pipe.send(times[ticks.warm :])
+    pipe.recv()  # stay until killed: the client is killed first and sees no closed connection
 
 
 def _tick(number: int, market: "_Link", orders: "_Link", ticks: Ticks) -> int:

@@ -20,10 +20,12 @@ import msgspec
 
 from adapters.binance import BinanceCodec
 from adapters.feed import PublicFeed
+from adapters.offset import ClockOffset
 from adapters.registry import VenueConfig
 from bench import recorded
 from bench.recorded import Session
 from bench.report import Beside, Options, Result, median, spread
+from engine import collector
 from engine.clock import SystemClock
 from engine.envelope import raw_body
 from engine.messages.base import Message
@@ -42,6 +44,7 @@ def run(options: Options) -> dict[str, Result]:
     session = recorded.load()
     if options.quick:
         session = session._replace(frames=session.frames[:200])
+    collector.settle()  # as the core does; all sides run under it
     rounds: dict[str, list[float]] = {"core": [], "floor": [], "floor20": [], "ccxt": []}
     for _ in range(options.repeats):  # in turn, so that all see the same noise
         rounds["core"].append(core(session, complete=not options.quick))
@@ -131,6 +134,9 @@ def _check(session: Session, reader: Reader) -> None:
 def _feed(venue: str, session: Session, reader: Reader) -> PublicFeed:
     symbols = {symbol: symbol for symbol in session.snapshots}
     config = VenueConfig(venue, "binance", f"{venue}.main", tuple(symbols), depth=DEPTH)
+    offset = ClockOffset(reader.clock)
+    now_ns = reader.clock.mono_ns()
+    offset.update([(now_ns, now_ns, session.began_ms)])
     feed = PublicFeed(
         config,
         BinanceCodec(venue, config.account, symbols),
@@ -138,10 +144,11 @@ def _feed(venue: str, session: Session, reader: Reader) -> PublicFeed:
         rng=random.Random(1),
         deliver=reader.deliver,
         ask_snapshot=lambda _: None,
+        ask_clock=lambda: None,
+        offset=offset,
     )
     feed.set_instruments([_instrument(venue, s, *session.decimals[s]) for s in symbols])
     feed.on_open()
-    now_ns = reader.clock.mono_ns()
     feed.on_frame(b'{"result":null,"id":1}', reader.clock.wall_ns(), now_ns)
     for symbol, held in session.snapshots.items():
         last = held.lastUpdateId

@@ -29,6 +29,7 @@ class Diff(msgspec.Struct):
     """The part of a depth diff that prepares a session."""
 
     s: str
+    E: int
     U: int
     u: int
     b: list[tuple[str, str]]
@@ -47,6 +48,7 @@ class Session(NamedTuple):
     decimals: dict[str, tuple[int, int]]
     last_ids: dict[str, int]
     levels: int
+    began_ms: int
 
 
 def load(path: Path = SESSION) -> Session:
@@ -75,6 +77,7 @@ def load(path: Path = SESSION) -> Session:
         decimals={s: _decimals(s, snapshots[s], [d for _, d in diffs]) for s in snapshots},
         last_ids={d.s: d.u for _, d in kept},
         levels=sum(len(d.b) + len(d.a) for _, d in kept),
+        began_ms=kept[0][1].E,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from loguru import logger
 
+from engine.clock import NS_PER_S, Clock
 from engine.ids import Ids
 from engine.messages.commands import Halt
 from engine.specs import RuntimeEvent
@@ -31,16 +32,20 @@ MONEY_KINDS: Final = frozenset(
         "SubmitResult",
     }
 )
+AGAIN_NS: Final = NS_PER_S  # an overflow is told once a message; one halt a second is enough
 TRADING: Final = ("order_router", "risk_pnl", "persistence", "exchange.")
 
 
 class Alarms:
     """Observes the runtime. `observe` may be called by any thread and never blocks."""
 
-    def __init__(self, ids: Ids, background: Callable[[Callable[[], Any]], "Future[Any]"]) -> None:
+    def __init__(
+        self, ids: Ids, clock: Clock, background: Callable[[Callable[[], Any]], "Future[Any]"]
+    ) -> None:
         self._ids = ids
         self._background = background
-        self._halted: set[str] = set()
+        self._halted_ns: dict[str, int] = {}
+        self._clock = clock
         self.runtime: Supervisor | None = None
 
     def observe(self, event: RuntimeEvent) -> None:
@@ -49,8 +54,9 @@ class Alarms:
         scope = self._scope(event)
         level = "CRITICAL" if scope else "WARNING" if event.what in WARNINGS else "INFO"
         bound.log(level, f"actor {event.what}")
-        if scope and scope not in self._halted:
-            self._halted.add(scope)
+        now_ns = self._clock.mono_ns()
+        if scope and now_ns - self._halted_ns.get(scope, -AGAIN_NS) >= AGAIN_NS:
+            self._halted_ns[scope] = now_ns
             self._background(lambda: self.halt(scope, f"{event.actor} {event.what} {event.kind}"))
 
     def halt(self, scope: str, reason: str) -> None:

@@ -6,7 +6,7 @@ incarnation finishes the flush before it does anything else. The cell decides no
 reports every end to the supervisor. Nobody is woken before the step is over.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
 from threading import get_ident
 from typing import Final, Protocol
@@ -122,7 +122,7 @@ class Runner(Protocol):
         """Run the cell soon."""
         ...
 
-    def wake(self, slots: "Iterable[Slot]") -> None:
+    def wake(self, slots: Sequence[Slot]) -> None:
         """Have mailboxes read soon, once a step is over."""
         ...
 

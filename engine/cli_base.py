@@ -37,6 +37,10 @@ class Options:
 _COMMON: Final = {"--json": 0, "-o": 1, "--output": 1, "--state-dir": 1, "--color": 1}
 
 
+NUMBERS: Final = ("--timeout", "--count", "-n", "--depth", "--limit", "--after-seq")
+TEXTS: Final = ("--reason", "--command-id")
+
+
 def group(text: str) -> typer.Typer:
     """Return an empty group of commands."""
     return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None)
@@ -86,9 +90,18 @@ def hoist(arguments: list[str]) -> list[str]:
 
 def check_signs(arguments: list[str]) -> None:
     """Refuse a negative number with a sentence; the parser would take it for an option."""
-    for word in arguments:
-        if re.fullmatch(r"-[\d.][\d.eE+-]*", word):
-            raise usage(f"{word} is negative; quantities and prices are more than zero")
+    before = ""
+    for given in arguments:
+        name, _, value = given.partition("=")
+        option, word = (name, value) if name in NUMBERS else (before, given)
+        before = given
+        if option in NUMBERS and re.fullmatch(r"[+-]?(nan|inf|infinity)", word, re.IGNORECASE):
+            raise usage(f"{option} takes a number, not {word}")
+        if re.fullmatch(r"-[\d.][\d.eE+-]*", word) is None or option in TEXTS:
+            continue
+        if option in NUMBERS:
+            raise usage(f"{option} takes no negative number, not {word}")
+        raise usage(f"{word} is negative; quantities and prices are more than zero")
 
 
 def run(app: typer.Typer, given: list[str]) -> int:
@@ -118,7 +131,7 @@ def _guarded(run: Callable[[], None], screen: Screen) -> int:
         run()
     except (RequestRefused, RequestUnknown) as error:
         if error.result:
-            many = screen.is_table and not isinstance(error.result, list)
+            many = screen.is_table and "order_id" in error.result  # one order, as a row
             screen.show([error.result] if many else error.result, "order")
         return _sorry(error.text, error.exit_code)
     except Unreachable as error:

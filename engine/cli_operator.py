@@ -14,6 +14,7 @@ from engine.errors import EXIT_FAILED, ConfigError, Unreachable
 from engine.views import Screen
 
 FOLLOW_PAUSE_S: Final = 0.3
+PAGE: Final = 1_000
 VERIFY_FIELDS: Final = ("ok", "records", "head_seq", "first_bad_seq", "problem")
 
 actor_app = group("The actors and their supervisor.")
@@ -55,15 +56,34 @@ def journal_tail(
 ) -> None:
     """Show the newest records."""
     with Client(options(context).state_dir) as client:
-        records = client.request("journal.tail", count=count, after_seq=after_seq)
+        records = _tail(client, count, after_seq)
         _show_records(context, records)
         seq = records[-1]["seq"] if records else after_seq or 0
         while follow:
             time.sleep(FOLLOW_PAUSE_S)
-            records = client.request("journal.tail", count=1_000, after_seq=seq)
+            records = client.request("journal.tail", count=PAGE, after_seq=seq)
             if records:
                 _show_records(context, records)
                 seq = records[-1]["seq"]
+
+
+# Page by page, as the core answers at most so many at once.
+def _tail(client: Client, count: int, after_seq: int | None) -> list[dict[str, Any]]:
+    if count <= PAGE:
+        return list(client.request("journal.tail", count=count, after_seq=after_seq))
+    if after_seq is None:
+        newest = client.request("journal.tail", count=1)
+        after_seq = max(0, newest[-1]["seq"] - count) if newest else 0
+    records: list[dict[str, Any]] = []
+    while len(records) < count:
+        page = client.request(
+            "journal.tail", count=min(PAGE, count - len(records)), after_seq=after_seq
+        )
+        if not page:
+            break
+        records += page
+        after_seq = page[-1]["seq"]
+    return records
 
 
 # For people one line a record: what it is, and its fields as words.
@@ -106,7 +126,10 @@ def journal_verify(context: typer.Context) -> None:
 def _verify(folder: Path) -> Mapping[str, Any]:
     if not folder.is_dir():
         raise usage(f"there is no state folder {folder}")
-    report: Any = import_module("engine.journal").verify_folder(folder)
+    journal = folder / "journal"
+    if not journal.is_dir():
+        raise usage(f"there is no journal in {folder}; no core has run on it")
+    report: Any = import_module("engine.journal").verify_folder(journal)
     return {"schema": 1, **{name: getattr(report, name) for name in VERIFY_FIELDS}}
 
 
@@ -124,8 +147,12 @@ def fault_inject(
     context: typer.Context,
     kind: str,
     venue: Annotated[str, typer.Option(help="At which venue.")],
-    on: Annotated[str, typer.Option(help="order, cancel, query or book.")] = "order",
-    count: Annotated[int, typer.Option(help="How many times.")] = 1,
+    on: Annotated[
+        str | None, typer.Option(help="One of the kind's targets; else its first.")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(help="How many times; else as the kind is: mostly once.")
+    ] = None,
 ) -> None:
     """Make a simulated venue misbehave."""
     show(context, ask(context, "fault.inject", kind=kind, venue=venue, on=on, count=count))

@@ -122,7 +122,7 @@ def place_arguments(
 
 def wait_for_answer_s(arguments: Mapping[str, Any]) -> float:
     """Return how long the answer may take: what the server may wait, and some more."""
-    return ANSWER_TIMEOUT_S + float(arguments.get("timeout_s", 0))
+    return ANSWER_TIMEOUT_S + min(max(0.0, float(arguments.get("timeout_s", 0))), 3_600.0)
 
 
 class Client:

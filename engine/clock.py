@@ -11,6 +11,10 @@ NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
 
 
+# After a suspend every age must show it: a book, an approval, a link's last word.
+_MONO: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 class Clock(Protocol):
     """Where every part of the core reads the time."""
 
@@ -31,8 +35,8 @@ class SystemClock:
         return time.time_ns()
 
     def mono_ns(self) -> int:
-        """Return monotonic nanoseconds."""
-        return time.monotonic_ns()
+        """Return monotonic nanoseconds. They go on while the machine is suspended."""
+        return time.clock_gettime_ns(_MONO)
 
 
 class VirtualClock:

@@ -218,7 +218,7 @@ class Orders(Section):
     ack_timeout_s: Seconds = 5.0
     time_in_force: Literal["GTC", "IOC", "FOK"] = "GTC"
     closed_kept_max: Annotated[Whole, Field(ge=100, le=10_000_000)] = 10_000
-    settle_window_s: Seconds = 10.0
+    settle_window_s: Seconds = 60.0
     reconcile_every_s: Seconds = 60.0
 
 

@@ -48,10 +48,14 @@ def bad(text: str) -> Refused:
 
 def not_found(what: str, name: str, known: Iterable[str]) -> Refused:
     """Return the refusal of a name that does not exist, with the nearest that does."""
+    return Refused("NOT_FOUND", _nearest(what, name, known))
+
+
+def _nearest(what: str, name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = get_close_matches(name, names, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(names) or 'none'}"
-    return Refused("NOT_FOUND", f"no {what} '{name[:64]}'; {hint}")
+    return f"no {what} '{name[:64]}'; {hint}"
 
 
 def amount(name: str, value: object) -> Decimal:
@@ -87,7 +91,7 @@ def check_symbol(facts: Facts, symbol: str, venue: str | None) -> str:
     lists = facts.venues.values() if venue is None else [facts.venues[venue]]
     known = {name for names in lists for name in names}
     if symbol not in known:
-        raise not_found("symbol" if venue is None else f"symbol at {venue}", symbol, known)
+        raise bad(_nearest("symbol" if venue is None else f"symbol at {venue}", symbol, known))
     return symbol
 
 

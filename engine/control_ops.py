@@ -4,6 +4,7 @@ Each checks its arguments, tells or asks the core, and returns plain data. Who a
 and goes into every command. Nothing here touches a socket.
 """
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -129,14 +130,17 @@ async def _order_show(peer: Peer, args: Args) -> Any:
 async def _order_place(peer: Peer, args: Args) -> Any:
     placing = read_placing(args, peer.facts, peer.who, peer.ids.command_id())
     command_id = placing.message.command_id
-    if not placing.message.dry_run and len(peer.placed) < PLACED_MAX:
+    if placing.message.dry_run:
+        return await place(peer.hub, placing)
+    if len(peer.placed) < PLACED_MAX:
         peer.placed.setdefault(command_id, "")
-    elif peer.cancel_on_disconnect and not placing.message.dry_run:
+    elif peer.cancel_on_disconnect:
         raise bad(f"a connection with cancel-on-disconnect places at most {PLACED_MAX} orders")
     try:
         view = await place(peer.hub, placing)
     except Refused:
-        peer.placed.pop(command_id, None)
+        if not peer.placed.get(command_id):  # else it is the id of an order placed before
+            peer.placed.pop(command_id, None)
         raise
     except Outcome as outcome:
         if isinstance(outcome.result, dict):
@@ -321,14 +325,31 @@ def _faults(action: str) -> Operation:
         if action == "inject":
             arguments["kind"] = args.text("kind", 64)
             arguments["venue"] = check_venue(peer.facts, args.text("venue", 64))
-            arguments["on"] = args.choice("on", ("order", "cancel", "query", "book"), "order")
-            arguments["count"] = str(args.whole("count", 1, 1_000_000, 1))
+            arguments |= _where_and_how_often(args)
         args.end()
         if peer.facts.mode != "demo":
             raise Refused("NOT_ALLOWED", f"faults are for demo mode, this is {peer.facts.mode}")
-        return await settled(peer.hub, peer.hub.core.faults(action, arguments, peer.who))
+        try:
+            return await settled(peer.hub, peer.hub.core.faults(action, arguments, peer.who))
+        except Refused as error:
+            raise Refused(error.code, _sentence(error.text)) from None
 
     return run
+
+
+# What is not said the simulator decides: each kind has a first target and lasts its own time.
+def _where_and_how_often(args: Args) -> dict[str, str]:
+    on, count = args.optional("on", 64), args.whole("count", 1, 1_000_000, 0)
+    return ({} if on is None else {"on": on}) | ({"count": str(count)} if count else {})
+
+
+# The simulator says what is wrong as {"error": "..."}.
+def _sentence(text: str) -> str:
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return text
+    return str(body["error"]) if isinstance(body, dict) and "error" in body else text
 
 
 OPERATIONS: Final[dict[str, Operation]] = {

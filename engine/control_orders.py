@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 import msgpack
@@ -27,6 +28,8 @@ from engine.errors import (
 from engine.messages.base import Event
 from engine.messages.commands import CancelOrders, PlaceOrder, Reply
 from engine.messages.events import OrderSpec
+from engine.trading.money import plain
+from engine.trading.routing import quantise_price, round_down
 
 ROUTER: Final = "order_router"
 EDGE: Final = "edge"
@@ -34,6 +37,7 @@ POLL_FIRST_S: Final = 0.005
 POLL_S: Final = 0.25  # between looks at an order of which no event speaks
 WAIT_S: Final = 10.0
 WAIT_MAX_S: Final = 3_600.0
+FATE_S: Final = 0.5  # behind the acknowledgement, for the end of an order that may not rest
 ENDED: Final = ("FILLED", "CANCELED", "EXPIRED", "DENIED", "REJECTED")
 ACKNOWLEDGED: Final = ("NEW", "PARTIALLY_FILLED", "PENDING_CANCEL", "PENDING_REPLACE")
 
@@ -113,15 +117,21 @@ async def place(hub: Hub, placing: Placing) -> dict[str, Any]:
     reply = hub.core.command(ROUTER, message, command_id)
     try:
         if message.dry_run:
-            return dict(await reply_body(reply, placing.timeout_s, "the plan"))
+            return _plan(dict(await reply_body(reply, placing.timeout_s, "the plan")))
         view: dict[str, Any] | None = None
         ids, pause_s = {command_id}, POLL_FIRST_S
+        fate_at: float | None = None
         while True:
             view = await look(hub, {"command_id": command_id}) or view
             _check_reply(reply, view)
+            now = _now(hub)
+            left_s = deadline - now
             if view is not None and _reached(view, placing.wait):
-                return _judged(_same(view, message), placing.wait)
-            left_s = deadline - _now(hub)
+                fate_at = fate_at or min(now + FATE_S, deadline)
+                if now >= fate_at or not _ends_soon(view, placing):
+                    await _check_same(hub, view, message, reply)
+                    return _judged(view, placing.wait)
+                left_s = fate_at - now
             if left_s <= 0:
                 break
             ids.update([str(view["order_id"])] if view else [])
@@ -268,8 +278,28 @@ def _reached(view: Mapping[str, Any], wait: str) -> bool:
     return wait == "accepted" and view["status"] in ACKNOWLEDGED
 
 
-def _same(view: dict[str, Any], message: PlaceOrder) -> dict[str, Any]:
-    wanted = {"symbol": message.symbol, "side": message.side, "venue": message.venue}
+# Whether the venue is about to say how an acknowledged order ended: it may not rest, or not take.
+def _ends_soon(view: Mapping[str, Any], placing: Placing) -> bool:
+    message = placing.message
+    may_not_rest = message.order_type == "MARKET" or message.time_in_force != "GTC"
+    waits = placing.wait == "accepted" and view["status"] not in ENDED
+    return waits and (may_not_rest or message.post_only)
+
+
+# A command id that the router knew already stands for that order: the request must be the same.
+async def _check_same(
+    hub: Hub, view: Mapping[str, Any], message: PlaceOrder, reply: Future[Reply]
+) -> None:
+    wanted: dict[str, Any] = {
+        "symbol": message.symbol,
+        "side": message.side,
+        "venue": message.venue,
+    }
+    if await _is_repeated(reply):
+        wanted |= {"order_type": message.order_type, "post_only": message.post_only}
+        if message.order_type == "LIMIT":
+            wanted["time_in_force"] = message.time_in_force
+        wanted |= await _amounts_unless_same(hub, view, message)
     for name, value in wanted.items():
         if view.get(name, value) != value:
             raise Refused(
@@ -277,13 +307,50 @@ def _same(view: dict[str, Any], message: PlaceOrder) -> dict[str, Any]:
                 f"command id {message.command_id} belongs to order {view['order_id']} with "
                 f"{name} {view[name]}, not {value}; nothing was sent",
             )
-    return view
+
+
+async def _is_repeated(reply: Future[Reply]) -> bool:
+    try:
+        async with asyncio.timeout(FATE_S):
+            answer = await asyncio.wrap_future(reply)
+    except TimeoutError:
+        return False
+    return answer.ok and bool(plain_body(answer).get("repeated"))
+
+
+# The order's amounts were put on the venue's grid: they are the same if these are, there.
+async def _amounts_unless_same(
+    hub: Hub, view: Mapping[str, Any], message: PlaceOrder
+) -> dict[str, str]:
+    asked = {"quantity": message.quantity}
+    if message.order_type == "LIMIT" and message.price is not None:
+        asked["price"] = message.price
+    different = {k: v for k, v in asked.items() if Decimal(view.get(k) or 0) != v}
+    if different and message.venue != "best":
+        for rule in await query(hub, "instruments", {}):
+            if (rule["venue"], rule["symbol"]) == (message.venue, message.symbol):
+                different = _off_grid(different, view, message.side, rule)
+    return {k: plain(v) for k, v in different.items()}
+
+
+def _off_grid(
+    different: Mapping[str, Decimal], view: Mapping[str, Any], side: Any, rule: Mapping[str, Any]
+) -> dict[str, Decimal]:
+    tick, lot = Decimal(rule["tick_size"]), Decimal(rule["lot_size"])
+    return {
+        name: value
+        for name, value in different.items()
+        if Decimal(view.get(name) or 0)
+        != (round_down(value, lot) if name == "quantity" else quantise_price(value, side, tick))
+    }
 
 
 # A refusal ends the waiting, unless it only says that the order exists already.
 def _check_reply(reply: Future[Reply], view: Mapping[str, Any] | None) -> None:
     if reply.done() and not reply.result().ok:
         answer = refusal(reply.result())
+        if answer.code == "NOT_FOUND":  # the venue was found at the door: it lists no such symbol
+            raise bad(answer.text)
         if view is None or answer.code.startswith("COMMAND_ID"):
             raise answer
 
@@ -299,6 +366,15 @@ def _judged(view: dict[str, Any], wait: str) -> dict[str, Any]:
     if wait == "filled" and status != "FILLED":
         raise Outcome(status, f"ended {status} before it was filled", EXIT_FAILED, view)
     return view
+
+
+def _plan(body: dict[str, Any]) -> dict[str, Any]:
+    if body.get("approved", True) and body.get("orders", True):
+        return body
+    denied = [leg for leg in body.get("orders", ()) if not leg.get("approved", True)]
+    verdicts = "; ".join(f"{leg['venue']}: {leg['verdict']}" for leg in denied)
+    text = f"would be denied: {verdicts or 'no order comes of it'}; nothing was sent"
+    raise Outcome("DENIED", text, EXIT_DENIED, body)
 
 
 def _overdue(view: dict[str, Any] | None, placing: Placing) -> Outcome:

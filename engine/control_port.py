@@ -104,7 +104,7 @@ class CorePort(Protocol):
         ...
 
     def faults(self, action: str, arguments: Mapping[str, str], who: str) -> Future[Any]:
-        """`list`, `inject` (kind, venue, on, count) or `clear` faults of the simulator."""
+        """`list`, `inject` (kind, venue, maybe on, count) or `clear` faults of the simulator."""
         ...
 
 

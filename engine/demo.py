@@ -34,6 +34,7 @@ class Simulator:
         self._state_dir = state_dir
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
+        self._again: tuple[int, list[str]] | None = None
         self.endpoints: dict[str, Any] = {}
 
     def start(self, *, seed: int, venues: list[str], external: bool) -> None:
@@ -42,6 +43,7 @@ class Simulator:
         Raises:
             Unreachable: it did not come up; the text says where its log is.
         """
+        self._again = None if external else (seed, venues)
         if self._adopt():
             return
         if external:
@@ -49,6 +51,26 @@ class Simulator:
                 f"demo.simulator is `external`, but none runs on {self._state_dir}: start it with"
                 f" `python -m simulator --state-dir {self._state_dir}`"
             )
+        self._spawn(seed, venues)
+
+    def revive(self) -> bool:
+        """Start an embedded simulator that has died again, on its old ports; tell whether it had."""
+        if self._again is None or self._is_alive():
+            return False
+        self._process = None
+        self._spawn(*self._again)
+        return True
+
+    def _is_alive(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def _spawn(self, seed: int, venues: list[str]) -> None:
         place = self._state_dir / "sim"
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (place / "simulator.log").open("ab") as log:

@@ -10,7 +10,7 @@ or a new thread, and the old thread, should it ever wake, finds that nothing the
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from queue import SimpleQueue
 from random import Random
@@ -36,7 +36,7 @@ class Dispatcher(Protocol):
         """Run the cell soon. Called from any thread; may run it before it returns."""
         ...
 
-    def wake(self, slots: Iterable[Slot]) -> None:
+    def wake(self, slots: Sequence[Slot]) -> None:
         """Have mailboxes read soon; called by a cell of this dispatcher when its step is over."""
         ...
 
@@ -79,6 +79,7 @@ class CallerRunsDispatcher:
         self.name = name
         self._batch = batch
         self._queue: deque[Cell] = deque()
+        self._caused: deque[Cell] = deque()
         self._gate = _Gate()
         self._open = False
         self._outside: dict[int, Slot] = {}
@@ -100,15 +101,21 @@ class CallerRunsDispatcher:
         if self._gate.holder is None:
             self._run()
 
-    # Readers with a thread of their own wait until the cells are done: a thread that wakes asks for
-    # the interpreter at once, and would get it in the middle of a tick.
-    def wake(self, slots: Iterable[Slot]) -> None:
-        """Queue the cells at once, and keep the others' turn for the end of the round."""
-        for slot in slots:
-            if isinstance(slot, Cell):
-                slot.wake()
-            else:
+    # What a step caused comes before what waited: an order goes its whole way to the socket before the
+    # others are told of it. Readers with a thread of their own wait until the cells are done: a thread
+    # that wakes asks for the interpreter at once, and would get it in the middle of a tick.
+    def wake(self, slots: Sequence[Slot]) -> None:
+        """Queue the cells to run next, in this order; the others' turn is the end of the round."""
+        for slot in reversed(slots):
+            if not isinstance(slot, Cell):
                 self._outside[id(slot)] = slot
+            elif slot.runner is not self:
+                slot.wake()
+            elif not slot.scheduled:
+                slot.scheduled = True
+                self._caused.appendleft(slot)
+        if self._gate.holder is None:
+            self._run()
 
     def aside(self, job: Callable[[], None]) -> None:
         """Do the job in a thread of its own."""
@@ -128,7 +135,7 @@ class CallerRunsDispatcher:
 
     def kick(self) -> None:
         """Start a helper that runs what waits."""
-        if self._queue and self._gate.holder is None:
+        if (self._caused or self._queue) and self._gate.holder is None:
             Thread(target=self._run, name=f"{self.name}-helper", daemon=True).start()
 
     def holder(self) -> int | None:
@@ -138,7 +145,7 @@ class CallerRunsDispatcher:
     # After the release somebody may have queued and gone away in the belief that we would see to it:
     # look again.
     def _run(self) -> None:
-        while self._queue and self._open:
+        while (self._caused or self._queue) and self._open:
             gate = self._gate
             if not gate.lock.acquire(blocking=False):
                 return
@@ -146,32 +153,37 @@ class CallerRunsDispatcher:
             try:
                 self._drain(gate)
             finally:
+                outside, self._outside = self._outside, {}
                 gate.holder = None
                 gate.lock.release()
-                if self._outside:
-                    self._wake_outside()
+                for slot in outside.values():
+                    slot.wake()
             if self._gate is not gate:
                 return
 
     def _wake_outside(self) -> None:
         outside, self._outside = self._outside, {}
-        for slot in outside.values():
+        for slot in list(outside.values()):
             slot.wake()
 
     def _drain(self, gate: _Gate) -> None:
-        queue = self._queue
+        caused, queue = self._caused, self._queue
         turns = 0
-        while queue and self._gate is gate and self._open:
+        while (caused or queue) and self._gate is gate and self._open:
+            turns += 1
+            fair = turns % self._batch == 0
+            if fair:  # nobody waits for ever: all that is left takes its turn in the queue
+                queue.extend(caused)
+                caused.clear()
             try:
-                cell = queue.popleft()
+                cell = caused.popleft() if caused else queue.popleft()
             except IndexError:
                 return
             cell.scheduled = False
             if cell.run(self._batch) and not cell.scheduled:
                 cell.scheduled = True
                 queue.append(cell)
-            turns += 1
-            if turns % self._batch == 0 and self._outside:
+            if fair and self._outside:
                 self._wake_outside()
 
 
@@ -206,7 +218,7 @@ class ThreadDispatcher:
             self._cells[cell.name] = cell
             self._queue.put(cell)
 
-    def wake(self, slots: Iterable[Slot]) -> None:
+    def wake(self, slots: Sequence[Slot]) -> None:
         """Wake each at once."""
         for slot in slots:
             slot.wake()
@@ -275,7 +287,7 @@ class SeededDispatcher:
             cell.scheduled = True
             self._ready.append(cell)
 
-    def wake(self, slots: Iterable[Slot]) -> None:
+    def wake(self, slots: Sequence[Slot]) -> None:
         """Wake each at once."""
         for slot in slots:
             slot.wake()

@@ -158,7 +158,15 @@ class Edge:
             for gate in (ROUTER, RISK, "persistence"):
                 if self._runtime.mailbox(gate).above_high_water:
                     raise Refused("BUSY", f"{gate} has too much work waiting; try again")
-        self._runtime.tell(address, message, sender=ADDRESS)
+        self._put(address, message)
+
+    # An edge's thread may run actors; given up as stuck in one and back again, it is welcome again.
+    def _put(self, address: str, message: Message) -> None:
+        try:
+            self._runtime.tell(address, message, sender=ADDRESS)
+        except Fenced:
+            self._runtime.register_thread(lambda: None)
+            self._runtime.tell(address, message, sender=ADDRESS)
 
     def command(self, address: str, message: Message, command_id: str) -> Future[Reply]:
         """Tell, and return the future of the Reply to `command_id`."""
@@ -283,7 +291,7 @@ class Edge:
         replied.add_done_callback(lambda future: _unpack_into(answer, future))
         answer.add_done_callback(lambda _: self._forget(correlation_id))
         query = Query(correlation_id, topic, dict(arguments), ADDRESS)
-        self._runtime.tell(address, query, sender=ADDRESS)
+        self._put(address, query)
         return answer
 
     def _expect(self, correlation_id: str) -> Future[Reply]:
@@ -315,7 +323,7 @@ class Edge:
 
     def _record(self, what: str, arguments: str, who: str) -> None:
         event = CommandRecorded("", what, arguments[:2000], who, self._clock.wall_ns())
-        self._runtime.tell("persistence", Append([event]), sender=ADDRESS)
+        self._put("persistence", Append([event]))
 
 
 def _set(future: Future[Any], value: Any) -> None:

@@ -255,7 +255,9 @@ class Journal:
         if self._closed:
             return
         try:
-            if self._failed is None:
+            if (
+                self._failed is None and not self._busy.locked()
+            ):  # a writer hangs: leave it to the log
                 with self._writing():
                     self._writer.checkpoint("TRUNCATE")
                 with self._failing("closing the journal"):

@@ -19,6 +19,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         *("order_id", "venue", "symbol", "side", "status", "quantity", "filled_quantity"),
         *("price", "average_price", "command_id", "parent_id"),
     ),
+    "leg": ("venue", "symbol", "side", "quantity", "price", "approved", "verdict"),
     "bbo": (
         "symbol",
         "bid_venue",
@@ -128,7 +129,8 @@ class Screen:
             if isinstance(part, list) and part and all(isinstance(p, dict) for p in part):
                 del parts[name]
                 console.print(_titled(name))
-                console.print(self._rows(part, name.rstrip("s")))
+                kind = "leg" if "verdict" in part[0] else name.rstrip("s")
+                console.print(self._rows(part, kind))
         console.print(_pairs(parts))
 
     def _rows(self, rows: Sequence[Mapping[str, Any]], kind: str) -> Any:

@@ -28,7 +28,7 @@ class SystemClock:
 
     def monotonic_ns(self) -> int:
         """Return nanoseconds that only ever grow."""
-        return time.monotonic_ns()
+        return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
     def wall_ns(self) -> int:
         """Return UTC nanoseconds since the epoch."""

@@ -194,6 +194,7 @@ class QueryResult(Message, frozen=True, array_like=True, tag=True):
     order: OrderReport | None
     fills: list[FillReport]
     asked_wall_ns: int
+    asked_mono_ns: int
     evidence: Text
 
 

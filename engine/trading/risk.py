@@ -305,3 +305,18 @@ def _row(
         "used": plain_or_none(used),
         "headroom": headroom,
     }
+
+
+def leg_view(event: OrderApproved | OrderDenied) -> dict[str, Any]:
+    """Return what a dry run shows of one judged order."""
+    spec = event.order
+    approved = isinstance(event, OrderApproved)
+    return {
+        "venue": spec.venue,
+        "symbol": spec.symbol,
+        "side": spec.side,
+        "quantity": plain(spec.quantity),
+        "price": None if spec.price is None else plain(spec.price),
+        "approved": approved,
+        "verdict": event.verdict if isinstance(event, OrderApproved) else event.text,
+    }

@@ -123,15 +123,14 @@ def _check_count(gate: "RiskGate", _: Case) -> Refusal | None:
 def _check_self_trade(gate: "RiskGate", case: Case) -> Refusal | None:
     """Refuse what would reach our own order: others' quotes before it do not cover the quantity.
 
-    An order that may rest reaches it in any case, sooner or later. What moves between this look and
+    A post-only order never takes, so others' quotes are no shield for it. What moves between this look and
     the match is left to the venue's own prevention, which the adapters ask for with every order.
     """
     spec = case.spec
     found = gate.exposure.crossing(spec.venue, spec.symbol, spec.side, spec.price)
-    takes_only = spec.time_in_force in ("IOC", "FOK")
     for charge in found:
         ahead = None
-        if takes_only and charge.price is not None:
+        if not spec.post_only and charge.price is not None:
             ahead = case.market.ahead(spec.venue, spec.symbol, spec.side, charge.price)
         if ahead is None or ahead < spec.quantity + _own_ahead(found, charge, spec.side):
             return why.SELF_TRADE, f"would meet our own order {charge.order_id}"

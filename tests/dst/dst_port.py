@@ -46,6 +46,7 @@ class SimulatedPort:
         self.rng = world.rng
         self.number = world.next_number()
         self.alive = False
+        self.is_shut = False
         self.ready = False
         self.private = self.public = False
         self.closed, self.closed_symbols = False, frozenset[str]()
@@ -64,7 +65,11 @@ class SimulatedPort:
             delay_s += 1.0
         self.after(delay_s, self._open)
 
+    def shut(self) -> None:
+        self.is_shut = True
+
     def stop(self, deadline_s: float) -> None:
+        self.shut()
         self.alive = self.ready = self.public = False
         self._private(up=False)
 
@@ -197,12 +202,15 @@ class SimulatedPort:
             return
         limited = self.world.strike("rate_limited", 0.05)
         wait_s = self.rng.uniform(0.5, 3.0) if limited else self.rng.uniform(0, 0.02)
-        self.after(wait_s, lambda: self._write(order))
+        # A worker of an ended session goes on until it looks at its gate: nothing else stops it.
+        self.world.after(wait_s, lambda: self.process.alive and self._write(order))
 
     def _write(self, order: SubmitOrder) -> None:
         """The last code before the socket."""
         world = self.world
-        if self.closed or order.symbol in self.closed_symbols:
+        if self.is_shut:
+            world.count("gate_shut")
+        elif self.closed or order.symbol in self.closed_symbols:
             world.count("gate_closed")
             self.deliver(self._result(order, "NOT_SENT", "gate_closed"))
         elif world.clock.mono_ns() > order.expires_mono_ns:
@@ -281,12 +289,12 @@ class SimulatedPort:
 
     def _query(self, query: QueryOrder) -> None:
         world, venue = self.world, self.venue
-        asked_ns = world.clock.wall_ns()
+        asked_ns, mono_ns = world.clock.wall_ns(), world.clock.mono_ns()
 
         def result(found: bool | None, order: Any, fills: list[FillReport]) -> QueryResult:
             text = "asked at the simulated venue"
             return QueryResult(
-                query.account, query.client_order_id, found, order, fills, asked_ns, text
+                query.account, query.client_order_id, found, order, fills, asked_ns, mono_ns, text
             )
 
         def look() -> None:

@@ -127,7 +127,7 @@ class World:
         self.settings = Settings(
             demo=Demo(maker=False),
             journal=JournalSection(snapshot_every_records=self.rng.choice((20, 60, 5_000))),
-            orders=Orders(reconcile_every_s=self.rng.choice((7, 20, 60))),
+            orders=Orders(reconcile_every_s=self.rng.choice((7, 20, 60)), settle_window_s=20),
         )
         symbols = ["BTC/USDT", "ETH/USDT"] if self.rng.random() < 0.3 else ["BTC/USDT"]
         self.venues = {
@@ -185,6 +185,7 @@ class World:
             run="dst",
             fail_stop=lambda why: self.judge.fail(f"fail-stop: {why}"),
             fault_point=process.fault_point,
+            enforce_expiry={"binance", "okx"},
             background=lambda work: self.after(self.rng.uniform(0.0, 0.2), work),
         )
         return [self.change(spec) for spec in specs]

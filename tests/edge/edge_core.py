@@ -18,6 +18,7 @@ from engine.messages.events import (
     OrderApproved,
     OrderCanceled,
     OrderDenied,
+    OrderExpired,
     OrderFilled,
     OrderRejected,
     OrderResolved,
@@ -27,7 +28,9 @@ from engine.messages.events import (
     TradingResumed,
 )
 from engine.messages.market import ConsolidatedBook, VenueQuote
+from engine.trading.routing import round_down
 
+TICK = Decimal("0.1")
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
 
 
@@ -43,6 +46,7 @@ class SmallCore:
         self.mode = mode
         self.journal_reads = 0
         self.stuck_topics = set()
+        self.fault_port = None
 
     # --- CorePort ---
 
@@ -112,6 +116,12 @@ class SmallCore:
 
     def faults(self, action, arguments, who):
         answer = Future()
+        if self.fault_port is not None:
+            try:
+                answer.set_result(self.fault_port.call(action, arguments))
+            except Refused as error:
+                answer.set_exception(error)
+            return answer
         kinds = [{"kind": "lost_reply", "description": "accepted, the reply is lost"}]
         answer.set_result(kinds if action == "list" else {"action": action, **arguments})
         return answer
@@ -147,6 +157,11 @@ class SmallCore:
             )
         )
 
+    def expire(self, order_id):
+        with self.lock:
+            self.orders[order_id]["status"] = "EXPIRED"
+            self.commit(OrderExpired(order_id, Decimal(0), "nothing to trade with", "stream", 0))
+
     def _take(self, message, reply):
         if isinstance(message, PlaceOrder):
             self._place(message, reply)
@@ -175,20 +190,28 @@ class SmallCore:
     def _place(self, message, reply):
         if message.dry_run:
             plan = {"orders": [{"venue": message.venue, "quantity": str(message.quantity)}]}
+            if self.behaviour == "deny":
+                leg = {"venue": message.venue, "approved": False, "verdict": "above the limit"}
+                plan = {"approved": False, "plan": "to the named venue", "orders": [leg]}
             reply.set_result(Reply(message.command_id, True, "", "", msgpack.packb(plan)))
             return
         order_id = client_order_id("desk-1", message.command_id)
-        if order_id in self.orders:
+        known = order_id in self.orders
+        if known or self.behaviour not in ("busy", "silent"):
+            body = msgpack.packb({"order_id": order_id, "repeated": known})
+            reply.set_result(Reply(message.command_id, True, "", "", body))
+        if known:
             return
         if self.behaviour == "busy":
             reply.set_result(Reply(message.command_id, False, "BUSY", "too many orders wait", b""))
             return
         if self.behaviour == "silent":
             return
+        price = message.price and round_down(message.price, TICK)
         spec = OrderSpec(
             *(order_id, message.command_id, order_id, None, "okx.main", message.venue),
             *(message.symbol, message.side, message.order_type, message.time_in_force),
-            *(message.post_only, message.quantity, message.price, "COMMAND", message.who, 0),
+            *(message.post_only, message.quantity, price, "COMMAND", message.who, 0),
         )
         self.orders[order_id] = view = {
             "order_id": order_id,
@@ -202,7 +225,10 @@ class SmallCore:
             "quantity": str(message.quantity),
             "filled_quantity": "0",
             "average_price": None,
-            "price": None if message.price is None else str(message.price),
+            "price": None if price is None else str(price),
+            "order_type": message.order_type,
+            "time_in_force": message.time_in_force,
+            "post_only": message.post_only,
         }
         if self.halted or self.behaviour == "deny":
             view |= {"status": "DENIED", "code": "HALTED", "text": "trading is halted"}
@@ -220,6 +246,8 @@ class SmallCore:
         else:
             view["status"] = "NEW"
             self.commit(OrderAcknowledged(order_id, "v1", "reply", 0))
+            if self.behaviour == "expire":
+                threading.Timer(0.1, self.expire, [order_id]).start()
             if self.behaviour == "fill":
                 self.fill(order_id, str(message.quantity))
 
@@ -274,7 +302,9 @@ BBO = {
     "age_ms": 3,
 }
 LEVEL = {"price": "61000.5", "quantity": "1.5", "venue": "okx"}
+GRID = {"symbol": "BTC/USDT", "tick_size": str(TICK), "lot_size": "0.00001"}
 ANSWERS = {
+    "instruments": lambda c, a: [{"venue": "okx", **GRID}],
     "status": _status,
     "venues": lambda c, a: [{"name": "okx", "state": "READY", "book_state": "LIVE"}],
     "bbo": lambda c, a: [BBO],

@@ -1,14 +1,18 @@
+import gzip
 import json
 import os
 import subprocess
 import sys
-import types
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import cli
+from engine.clock import SystemClock
+from engine.demo import Simulator
+from engine.journal import Identity, Journal, NewRecord
+from engine.messages.events import OrderUnknown
+from simulator.faults import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,6 +132,12 @@ def test_an_order_that_ends_badly_is_still_shown(server, core, as_json, behaviou
     [
         ("order place okx BTC/USDT buy 0.01", 2, "say @PRICE"),
         ("order place okx BTC/USDT buy -1 @5", 2, "negative"),
+        ("order place okx BTC/USDT buy 1 @5 --timeout -3", 2, "--timeout takes no negative"),
+        ("order place okx BTC/USDT buy 1 @5 --timeout=-3", 2, "--timeout takes no negative"),
+        ("order place okx BTC/USDT buy 1 @5 --timeout 1e300", 2, "from 0 to 3600 seconds"),
+        ("order place okx BTC/USDT buy 1 @5 --timeout nan", 2, "takes a number, not nan"),
+        ("fault inject ws_gap --venue okx --count -1", 2, "--count takes no negative"),
+        ("journal tail -n -1", 2, "-n takes no negative"),
         ("order place okx BTC/USDT buy 0 @5", 2, "more than zero"),
         ("order place okx BTC/USDT buy NaN @5", 2, "not a number"),
         ("order place okx BTC/USDT buy 1e300 @5", 2, "no size"),
@@ -136,7 +146,8 @@ def test_an_order_that_ends_badly_is_still_shown(server, core, as_json, behaviou
         ("order place okx BTC/USDT hold 1 @5", 2, "buy, sell"),
         ("order place okx BTC/USDT buy 1 @5 --wait later", 2, "accepted, filled, none"),
         ("order place nowhere BTC/USDT buy 1 @5", 3, "no venue 'nowhere'"),
-        ("order place okx DOGE/USDT buy 1 @5", 3, "no symbol"),
+        ("order place okx DOGE/USDT buy 1 @5", 2, "no symbol at okx"),
+        ("bbo DOGE/USDT", 2, "no symbol 'DOGE/USDT'"),
         ("order show nope", 3, "no order 'nope'"),
         ("order cancel", 2, "which orders"),
         ("order cancel x --all", 2, "which orders"),
@@ -145,7 +156,6 @@ def test_an_order_that_ends_badly_is_still_shown(server, core, as_json, behaviou
         ("risk halt --scope venue:x", 3, "no venue"),
         ("risk halt --scope moon", 2, "should be all"),
         ("order resolve x CANCELED", 2, "reason"),
-        ("fault inject x --venue okx --on moon", 2, "order, cancel"),
         ("nonsense", 2, "No such command"),
         ("status -o xml", 2, "table, wide, json, jsonl"),
         ("completion tcsh", 2, "no completion"),
@@ -161,6 +171,13 @@ def test_without_a_core_the_remedy_is_named(xcore):
     code, out, err = xcore("status")
     assert (code, out) == (4, "")
     assert "make run" in err
+
+
+def test_a_dry_run_that_risk_denies_shows_plan_and_verdict(server, core, xcore, as_json):
+    core.behaviour = "deny"
+    assert as_json("order", "place", *LIMIT, "--dry-run", exit_code=6)["approved"] is False
+    code, out, err = xcore("order", "place", *LIMIT, "--dry-run")
+    assert (code, "above the limit" in out, "would be denied" in err) == (6, True, True)
 
 
 def test_the_command_id_is_told_before_sending(server, xcore, core):
@@ -181,46 +198,78 @@ def test_status_check_tells_monitors(server, core, xcore):
     assert xcore("status", "--check")[0] == 9
 
 
-def test_journal_verify_works_without_a_core(as_json, monkeypatch):
-    @dataclass
-    class Report:
-        ok: bool = False
-        records: int = 7
-        head_seq: int = 7
-        first_bad_seq: int = 3
-        problem: str = "record 3: wrong checksum"
+def test_journal_verify_works_without_a_core(as_json, xcore, tmp_path):
+    code, _, err = xcore("journal", "verify")
+    assert (code, "no journal" in err) == (2, True)
+    folder = tmp_path / "journal"
+    identity = Identity("demo", "desk-1", {"okx": "key-1"})
+    record = NewRecord("r1", None, "OrderUnknown", "order_router", "c1", "k1", b"body", 1, 1)
+    with Journal.open(folder, identity=identity, clock=SystemClock(), reserve_bytes=0) as journal:
+        journal.append([record] * 3)
+        head_seq = journal.head_seq
+    report = as_json("journal", "verify")
+    assert (report["ok"], report["head_seq"], report["problem"]) == (True, head_seq, None)
+    (folder / "high_water").unlink()
+    assert as_json("journal", "verify", exit_code=1)["ok"] is False
 
-    found = types.SimpleNamespace(verify_folder=lambda folder: Report())
-    monkeypatch.setitem(sys.modules, "engine.journal", found)
-    report = as_json("journal", "verify", exit_code=1)
-    assert (report["ok"], report["records"], report["first_bad_seq"]) == (False, 7, 3)
+
+@pytest.mark.processes
+def test_every_kind_of_fault_can_be_injected_without_saying_where(server, core, xcore, tmp_path):
+    simulator = Simulator(tmp_path, SystemClock())
+    simulator.start(seed=1, venues=["okx"], external=False)
+    core.fault_port = simulator
+    try:
+        for kind in KINDS:
+            assert xcore("fault", "inject", kind, "--venue", "okx")[::2] == (0, ""), kind
+        assert xcore("fault", "inject", "ws_drop", "--venue", "okx", "--on", "private")[0] == 0
+        code, _, err = xcore("fault", "inject", "ws_gap", "--venue", "okx", "--on", "order")
+        assert (code, "strikes on book, private, any" in err, "{" in err) == (2, True, False)
+        assert xcore("fault", "inject", "moon", "--venue", "okx")[0] == 2
+    finally:
+        simulator.stop()
 
 
-def test_codec_replay_shows_the_report(as_json, xcore, monkeypatch, tmp_path):
-    @dataclass
-    class Report:
-        frames: int = 3
-        diffs: int = 2
-        stale: int = 0
-        gaps: int = 0
-        crossed: int = 0
-        checksum_ok: int = 2
-        checksum_bad: int = 0
-        books: int = 1
-        bookticker_checked: int = 0
-        bookticker_agreed: int = 0
+def test_a_long_journal_is_shown_in_pages(server, core, as_json):
+    core.commit(*[OrderUnknown(f"o{n}", "reply lost") for n in range(2_500)])
+    seqs = [row["seq"] for row in as_json("journal", "tail", "-n", "2000")]
+    assert seqs == list(range(501, 2_501))
+    seqs = [row["seq"] for row in as_json("journal", "tail", "-n", "1500", "--after-seq", "100")]
+    assert seqs == list(range(101, 1_601))
+    assert len(as_json("journal", "tail", "-n", "9999")) == 2_500
 
-    def replay(venue, files):
-        if venue == "moon":
-            raise ValueError("no codec of that name")
-        return Report(frames=len(files))
 
-    monkeypatch.setitem(sys.modules, "adapters.replay", types.SimpleNamespace(replay=replay))
+BOOK_FRAME = b"""{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"snapshot","data":[{"asks":
+[["2","1","0","1"]],"bids":[["1","1","0","1"]],"ts":"1","checksum":0,"prevSeqId":-1,"seqId":1}]}"""
+RECORDED = BOOK_FRAME.replace(b"\n", b"") + b"\n"
+
+
+def test_codec_replay_shows_the_report(as_json, xcore, tmp_path):
     file = tmp_path / "frames.gz"
-    file.write_text("")
-    assert as_json("codec", "replay", "okx", str(file))["frames"] == 1
-    code, _, err = xcore("codec", "replay", "moon", str(file))
-    assert (code, "no codec" in err) == (2, True)
+    file.write_bytes(gzip.compress(RECORDED))
+    report = as_json("codec", "replay", "okx", str(file))
+    assert (report["frames"], report["books"]) == (1, 1)
+    code, _, err = xcore("codec", "replay", "binance", str(file))
+    assert (code, f"no frame of binance in {file}" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "venue", "sentence"),
+    [
+        ("a.gz", gzip.compress(RECORDED), "moon", "known: binance, binance_us, okx"),
+        ("a.gz", gzip.compress(RECORDED)[:-12], "okx", "a.gz is cut off"),
+        ("a.gz", b"hello", "okx", "a.gz is no whole gzip file"),
+        ("a.gz", gzip.compress(RECORDED)[:12] + b"x" * 40, "okx", "a.gz is no whole gzip file"),
+        ("a.txt", b"# hello\nDear diary\n", "okx", "a.txt line 2: not a recorded frame"),
+        (".", b"", "okx", "is a folder"),
+    ],
+)
+def test_what_is_no_recording_is_said_to_be(xcore, tmp_path, name, content, venue, sentence):
+    file = tmp_path / name
+    if content:
+        file.write_bytes(content)
+    code, out, err = xcore("codec", "replay", venue, str(file))
+    assert (code, out) == (2, "")
+    assert sentence in " ".join(err.replace("│", " ").split()), err
 
 
 def test_the_configuration_is_checked_and_shown_without_a_core(as_json, xcore, tmp_path):

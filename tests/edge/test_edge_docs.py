@@ -10,6 +10,7 @@ import typer
 from pydantic import BaseModel
 
 import cli
+from engine.cli_base import NUMBERS
 from engine.config_models import Settings
 from engine.control_ops import OPERATIONS
 from engine.control_push import TOPICS
@@ -46,6 +47,13 @@ def test_every_command_and_option_is_documented():
         for parameter in command.params:
             options = [o for o in parameter.opts if o.startswith("-") and o != "--help"]
             assert not options or any(o in text for o in options), (name, options)
+
+
+def test_every_option_with_a_number_has_its_own_word_on_negative_ones():
+    for name, command in commands(typer.main.get_command(cli.app)):
+        for parameter in command.params:
+            if parameter.type_descriptor.annotation in (int, float):
+                assert set(parameter.opts) <= set(NUMBERS), name
 
 
 def test_every_config_key_is_documented_and_shipped():

@@ -288,7 +288,9 @@ def test_an_order_that_only_takes_may_pass_if_others_quotes_before_ours_cover_it
     assert judge(made, taker, market).code == "self_trade"
     market.offered = D(2)
     resting = f.spec("b", price=D(101), quantity=D(2))
-    assert judge(made, resting, market).code == "self_trade"
+    assert judge(made, resting, market).approved  # it is filled before it could rest
+    maker = f.spec("b", price=D(101), quantity=D(2), post_only=True)
+    assert judge(made, maker, market).code == "self_trade"
 
 
 def test_our_own_better_quotes_are_not_counted_as_others():

@@ -1,0 +1,27 @@
+"""What the program says to the person who started it: what runs, where, and what to try next."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from engine.config import STATE_DIR_VARIABLE
+from engine.config_models import Config
+
+
+def say(text: str) -> None:
+    """Write a line for the person at the terminal."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def greet(config: Config, version: str, venues: Sequence[str]) -> None:
+    """Print the banner of a run."""
+    folder = config.state_dir
+    at = "" if os.environ.get(STATE_DIR_VARIABLE) else f" --state-dir {folder}"
+    say(f"xcore {version}  {config.mode.upper()} {config.name}  no real orders")
+    say(f"venues   {', '.join(venues)} (simulated, on loopback)")
+    say(f"state    {folder}")
+    say("try      in a second terminal:")
+    for what in ("status", "bbo", "order place best BTC/USDT buy 0.01 --market"):
+        say(f"           .venv/bin/xcore{at} {what}")
+    say("stop     Ctrl-C")

@@ -119,7 +119,7 @@ def problems(journal, log_of, acknowledged=(), venues=VENUES):
         found += _money(core, venue, truth)
     found += _commands(core, truths, acknowledged)
     found += _statuses(core, truths)
-    found += _evidence(core)
+    found += _evidence(core, {c for truth in truths.values() for c in truth.orders})
     return found
 
 
@@ -231,15 +231,19 @@ def _statuses(core, truths):
             )
 
 
-def _evidence(core):
-    """I16: what was UNKNOWN ended on the venue's word, or a person's; nothing foreign appeared."""
+def _evidence(core, at_venue):
+    """I16: orders end on the venue's word, or a person's, and never as if the venue had them not."""
     for record, event in core.records:
-        if isinstance(event, ENDS) and event.order_id in core.unknown:
+        if isinstance(event, ENDS):
             words = getattr(event, "evidence", "") or getattr(event, "reason", "")
             if not words:
                 yield f"I16 {event.order_id}: record {record.seq} ends it without evidence"
         if isinstance(event, OrderDenied) and event.order.order_id in core.unknown:
             yield f"I16 {event.order.order_id}: denied after it was UNKNOWN"
+        if isinstance(event, OrderRejected) and event.order_id in at_venue:
+            yield f"I16 {event.order_id}: rejected in record {record.seq}, but the venue took it"
+        if isinstance(event, OrderDenied) and event.order.order_id in at_venue:
+            yield f"I16 {event.order.order_id}: denied in record {record.seq}, but the venue took it"
         if isinstance(event, OrderAcknowledged) and not event.evidence:
             yield f"I16 {event.order_id}: acknowledged without evidence"
     for event in core.external:

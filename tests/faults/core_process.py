@@ -229,7 +229,9 @@ class Core:
 
     def _open(self):
         with contextlib.suppress(CoreError), self.client() as client:
-            return client.orders(state="open"), client.status()["venues"]
+            rows = [(o["order_id"], o["venue"], o["command_id"], o["status"], o["reason"])
+                    for o in client.orders(state="open")]  # fmt: skip
+            return rows, client.status()["venues"]
         return self.output()[-2000:]
 
     def crash_lines(self):

@@ -5,7 +5,7 @@ import time
 from decimal import Decimal
 
 import pytest
-from checker import problems
+from checker import problems, read_journal
 from core_process import Burst, Traffic, wait_for
 
 from engine.errors import CoreError
@@ -83,6 +83,7 @@ def test_a_core_killed_between_the_venues_acceptance_and_its_answer_finds_its_or
     assert core.ready()
     for venue in ("binance", "okx"):
         venues.fault("delay", venue, on="order", params={"ms": 3000, "when": "after"})
+        venues.fault("private_event_lost", venue, count=5)
     burst = Burst("held")
     with core.client() as client:
         bid = Decimal(client.bbo("BTC/USDT")[0]["bid"])
@@ -115,6 +116,7 @@ def test_a_core_killed_between_the_venues_acceptance_and_its_answer_finds_its_or
             )
     core.quiesce()
     assert core.terminate() == 0
+    assert len(read_journal(core.journal).unknown) == 2
     assert problems(core.journal, venues.log, burst.acknowledged) == []
 
 

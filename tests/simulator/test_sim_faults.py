@@ -16,6 +16,8 @@ from simulator.okx_words import checksum
 BTC = "BTC/USDT"
 # One process runs this file, so that the last test can tell whether every kind was struck.
 pytestmark = pytest.mark.xdist_group("sim_faults")
+# One process for the whole file: the last test asks whether every kind was struck.
+pytestmark = pytest.mark.xdist_group("sim_faults")
 TESTED = set()
 
 

@@ -35,7 +35,9 @@ def test_a_refused_key_is_told_once_and_not_tried_again(make):
     desk.wait(AdapterReady)
     failed = desk.wait(AdapterFailed)
     assert failed.code == "auth"
-    link = desk.adapter._session.private.link
+    private = desk.adapter._session.private
+    wait_for(lambda: private.link is not None, "the private link is begun")
+    link = private.link
     wait_for(lambda: link._given_up, "the private link is given up")
     assert link.connections == 1
     assert not any("wrong" in str(m) for m in desk.reports)

@@ -195,6 +195,8 @@ class VenueOrders(Actor):
             self.emit(event)
         if order.status != before:
             self.last_activity_ns = self.clock.mono_ns()
+            if order.resurrected:
+                self.log.bind(order=order.spec.order_id).critical("an ended order is alive there")
         if order.missing_fills:
             tick = Tick("missing", order.order_id)
             self.schedule(MISSING_FILL_GRACE_S, tick, key=f"missing:{order.order_id}")

@@ -96,10 +96,8 @@ class AdapterActor(Actor):
         self._port.start()
 
     def on_stop(self) -> None:
-        """End the session with the actor, and wait for its threads: the process is stopping."""
-        port, self._port = self._port, None
-        if port is not None:
-            port.stop(STOP_WITHIN_S)
+        """End the session with the actor. Its threads are not waited for here: others stop, too."""
+        self._abandon()
 
     def on_failure(self, *_: object) -> None:
         """End the session with the incarnation."""

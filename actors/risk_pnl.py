@@ -207,10 +207,13 @@ class RiskPnLActor(Actor):
 
     def on_resume(self, command: Resume) -> None:
         """Lift a halt; a person's decision, with a reason."""
-        if command.scope not in self.state.halts:
-            held = ", ".join(sorted(self.state.halts)) or "nothing"
-            text = f"{command.scope} is not halted; halted: {held}"
-            self._refuse(command.reply_to, command.command_id, Refused("NOT_FOUND", text))
+        problem = self._scope_problem(command.scope)
+        if problem is not None:
+            self._refuse(command.reply_to, command.command_id, Refused("BAD_REQUEST", problem))
+            return
+        if command.scope not in self.state.halts:  # a repetition: its first answer may be lost
+            done = _Waiting(command.reply_to, command.command_id, command.scope, halted=False)
+            self._answer_gates(done, "")
             return
         self._await_gates(command.reply_to, command.command_id, command.scope, halted=False)
         now_ns = self.clock.wall_ns()

@@ -1,6 +1,6 @@
 """The program of a venue's process: one adapter, between the venue's sockets and the core's.
 
-Started by the core as `python -m adapters.host VENUE FD`; FD is its end of a private pair of sockets, through
+Started by the core as `python -m adapters.host VENUE ADAPTER FD`; FD is its end of a private pair of sockets, through
 which it is told everything else. It serves until the core tells it to stop. A core that closes the socket or
 falls silent is lost: from that moment nothing new leaves, and adapters/core_loss.py says what still does.
 """
@@ -20,10 +20,12 @@ import msgspec
 from loguru import logger
 
 from adapters.adapter import VenueAdapter
+from adapters.ccxt_classes import exchange_class
 from adapters.configuration import Configuration, decode_configuration
 from adapters.core_loss import sweep
 from adapters.dead_man import DeadMan
 from adapters.outbox import Outbox
+from adapters.registry import exchange_id
 from engine import collector
 from engine.clock import NS_PER_S, SystemClock
 from engine.envelope import decode_body
@@ -51,9 +53,10 @@ if TYPE_CHECKING:
     from loguru import Message as LoggedMessage
 
 SWITCH_INTERVAL_S: Final = 5e-5  # the private link and the orders run beside a busy public one
-STOP_WITHIN_S: Final = 2.0
+DRAIN_S: Final = 0.5
 MEMORY_EVERY_BEATS: Final = 20
 _ack: Final = msgspec.msgpack.Decoder(Ack)
+_seconds: Final = msgspec.msgpack.Decoder(float)
 
 
 class Host:
@@ -70,6 +73,7 @@ class Host:
         self._given: Configuration | None = None
         self._adapter: VenueAdapter | None = None
         self._dead_man: DeadMan | None = None
+        self._stop_within_s = 0.0
         self._beats = 0
         self._beat_ns = 0
 
@@ -100,6 +104,7 @@ class Host:
         elif frame.kind == CONFIGURE:
             self._configure(decode_configuration(frame.body))
         elif frame.kind == STOP:
+            self._stop_within_s = _seconds.decode(frame.body)
             return False
         elif frame.kind != BEAT:
             assert self._adapter is not None, "configured first"
@@ -143,12 +148,13 @@ class Host:
             self._dead_man.keep(self._adapter)
 
     def _stop(self) -> int:
+        is_clean = True
         if self._adapter is not None:
             if self._dead_man is not None:
                 self._dead_man.disarm(self._adapter)
-            self._adapter.stop(STOP_WITHIN_S)
-        self._outbox.drain(STOP_WITHIN_S)
-        return EXIT_OK
+            is_clean = self._adapter.stop(self._stop_within_s)
+        is_clean = self._outbox.drain(DRAIN_S) and is_clean
+        return EXIT_OK if is_clean else EXIT_FAILED
 
     # Nothing new leaves from here on; what was on its way is waited for where orders are cancelled.
     def _lost(self, why: str) -> int:
@@ -192,10 +198,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # signals the whole group or the whole service must not end it before.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    venue, fd = sys.argv[1:] if argv is None else argv
+    venue, adapter, fd = sys.argv[1:] if argv is None else argv
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     faults = FaultPoints.from_environment(os.environ, "demo")
     try:
+        exchange_class(exchange_id(adapter))  # while the core opens its journal
         return Host(venue, socket.socket(fileno=int(fd)), faults).run()
     except CoreError as error:
         sys.stderr.write(f"{error}\n")

@@ -144,5 +144,5 @@ class Venues:
             drill = {VARIABLE: asked.removeprefix(f"{VENUE_FAULTS}{name}.")}
             return inherited(self._at.environ) | (drill if wanted and life == 1 else {})
 
-        command = [sys.executable, "-m", "adapters.host", name]
+        command = [sys.executable, "-m", "adapters.host", name, self._venues[name].adapter]
         return HostSettings(name, command, environment, self._config.supervision.venue_silent_s)

@@ -109,6 +109,12 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
 }
 
 
+def exchange_id(adapter: str) -> str:
+    """Return what ccxt calls the venue of an adapter; ConfigError names the known ones."""
+    name: str = _known(adapter).rest.exchange_id  # type: ignore[attr-defined]
+    return name
+
+
 def dialect(config: VenueConfig) -> Venue:
     """Return the dialect a configuration asks for; ConfigError names the known ones."""
     known = _known(config.adapter)

@@ -35,6 +35,7 @@ from engine.venue_wire import (
 if TYPE_CHECKING:
     from engine.venue_process import Reports, VenueHost, VenueProcess
 
+EXIT_S: Final = 1.0  # what an orderly end takes beside what it waits for
 FIRST_WORD_S: Final = 30.0  # a process on a busy machine imports for a while
 GATE_NS: Final = 3 * NS_PER_S
 WAITING_MAX: Final = 10_000
@@ -81,20 +82,22 @@ class ProcessPort:
             process.kill()
 
     def stop(self, deadline_s: float) -> bool:
-        """End the process, in order if it can within the deadline; True if it was in order."""
+        """End the process, in order if it can within the deadline; True if nothing was cut short."""
         with self._lock:
-            self._is_left = True
+            was_killed, self._is_left = self._is_left, True
             process = self._process
-        if process is not None:
-            process.stop_soon()
         if not self._is_started:
             return True
-        is_clean = self._over.wait(deadline_s)
-        if not is_clean and process is not None:
+        if process is not None and not was_killed:
+            process.stop_soon(deadline_s)
+        patience_s = EXIT_S if was_killed else deadline_s + EXIT_S
+        if self._over.wait(patience_s):
+            return process is None or process.ended_well
+        if process is not None:
             process.kill()
-            if not self._over.wait(deadline_s):  # its reader is stuck in an actor
-                self._end(process, "stopped")
-        return is_clean
+        if not self._over.wait(EXIT_S):  # its reader is stuck in an actor
+            self._end(process, "stopped")
+        return False
 
     def handle(self, message: Message) -> None:
         """Hand one command over, or answer it at once where there is nobody to hand it to."""

@@ -21,7 +21,7 @@ from loguru import logger
 
 from engine.clock import Clock
 from engine.messages.base import Message
-from engine.venue_port import ProcessPort
+from engine.venue_port import EXIT_S, ProcessPort
 from engine.venue_wire import BEAT_S, STOP, Ended, Reader, Writer, encode_frame
 
 if TYPE_CHECKING:
@@ -112,10 +112,10 @@ class VenueProcess:
         assert output is not None, "asked for as a pipe"
         threads(f"{venue}.output", lambda: self._read_output(output))
 
-    def stop_soon(self) -> None:
-        """Tell it to end in order."""
+    def stop_soon(self, within_s: float) -> None:
+        """Tell it to end in order, with so long a time for what it has in hand."""
         self.was_told_to_stop = True
-        self.writer.send(encode_frame(STOP, ""))
+        self.writer.send(encode_frame(STOP, "", within_s))
 
     def kill(self) -> None:
         """Kill -9. Nothing of it runs any more from here on; `wait` for the proof. Never blocks."""
@@ -132,6 +132,11 @@ class VenueProcess:
     def is_alive(self) -> bool:
         """Tell whether it has not been reaped yet."""
         return self._popen.poll() is None
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether it ended by itself with everything done."""
+        return self._popen.returncode == 0
 
     def how_it_ended(self) -> str:
         """Return its exit code or signal in words."""
@@ -223,10 +228,10 @@ class VenueHost:
         if process is None:
             return True
         if process.is_taken:
-            process.stop_soon()
+            process.stop_soon(deadline_s)
         else:
             process.kill()
-        is_clean = process.wait(deadline_s)
+        is_clean = process.wait(deadline_s + EXIT_S)
         process.kill()
         process.wait(DEATH_S)
         return is_clean

@@ -17,7 +17,7 @@ from engine.messages.base import Message
 from engine.messages.port import OrderReport, ReconcileResult, SubmitResult
 
 FIRES_AFTER_S: Final = 30
-REFRESH_NS: Final = 10 * NS_PER_S
+REFRESHES: Final = 3  # within that time
 DISARM_WITHIN_S: Final = 1.0
 OPEN: Final = ("NEW", "PARTIALLY_FILLED")
 
@@ -25,10 +25,14 @@ OPEN: Final = ("NEW", "PARTIALLY_FILLED")
 class DeadMan:
     """Refreshes the switch of one venue. `observe` from any thread; the rest from one."""
 
-    def __init__(self, config: VenueConfig, instance: str, clock: Clock) -> None:
+    def __init__(
+        self, config: VenueConfig, instance: str, clock: Clock, fires_after_s: int = FIRES_AFTER_S
+    ) -> None:
         self._switch = ADAPTERS[config.adapter].dead_man
         self._instance = instance
         self._clock = clock
+        self._fires_after_s = fires_after_s
+        self._refresh_ns = fires_after_s * NS_PER_S // REFRESHES
         self._lock = Lock()
         self._resting: set[str] = set()
         self._told_ns = 0
@@ -56,9 +60,9 @@ class DeadMan:
         if not self._resting:
             if self.is_armed:
                 self._tell(adapter, 0)
-        elif not self.is_armed or now_ns - self._told_ns >= REFRESH_NS:
+        elif not self.is_armed or now_ns - self._told_ns >= self._refresh_ns:
             self._told_ns = now_ns
-            self._tell(adapter, FIRES_AFTER_S)
+            self._tell(adapter, self._fires_after_s)
 
     def disarm(self, adapter: VenueAdapter) -> None:
         """Turn the switch off before an orderly end. Blocks for a second at most."""

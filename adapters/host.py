@@ -1,8 +1,9 @@
 """The program of a venue's process: one adapter, between the venue's sockets and the core's.
 
-Started by the core as `python -m adapters.host VENUE ADAPTER FD`; FD is its end of a private pair of sockets, through
-which it is told everything else. It serves until the core tells it to stop. A core that closes the socket or
-falls silent is lost: from that moment nothing new leaves, and adapters/core_loss.py says what still does.
+Started by the core as `python -m adapters.host VENUE ADAPTER FD`; FD is its end of a private pair of
+sockets, through which it is told everything else. It serves until the core tells it to stop. A core that
+closes the socket or falls silent is lost: from that moment nothing new leaves, and adapters/core_loss.py
+says what still does.
 """
 
 import os

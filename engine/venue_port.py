@@ -86,7 +86,7 @@ class ProcessPort:
         with self._lock:
             was_killed, self._is_left = self._is_left, True
             process = self._process
-        if not self._is_started:
+        if not self._is_started or self._over.is_set():
             return True
         if process is not None and not was_killed:
             process.stop_soon(deadline_s)

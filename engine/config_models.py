@@ -70,8 +70,14 @@ def _real(value: object) -> object:
     return float(number) if isinstance(number, Decimal) else number
 
 
+# `auto`, null, or seconds as everywhere else.
 def _auto(value: object) -> object:
-    return value if value is None or value == "auto" else _real(value)
+    if value is None or value == "auto":
+        return value
+    number = _real(value)
+    if not isinstance(number, float | int) or not 0 < number <= 86_400:
+        raise PydanticCustomError("number", "should be auto, null, or seconds up to 86400")
+    return float(number)
 
 
 def _truth(value: object) -> object:
@@ -110,7 +116,7 @@ Money = Annotated[Decimal, BeforeValidator(_exact), Field(gt=0)]
 Share = Annotated[float, BeforeValidator(_real), Field(gt=0, le=1)]
 Seconds = Annotated[float, BeforeValidator(_real), Field(gt=0, le=86_400)]
 Whole = Annotated[int, BeforeValidator(_whole)]
-PerMode = Annotated[Literal["auto"] | Seconds | None, BeforeValidator(_auto)]
+PerMode = Annotated[Literal["auto"] | float | None, BeforeValidator(_auto)]
 Switch = Annotated[bool, BeforeValidator(_truth)]
 Url = Annotated[str, AfterValidator(_url)]
 Asset = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")]

@@ -27,8 +27,9 @@ from adapters.core_loss import sweep
 from adapters.dead_man import DeadMan
 from adapters.outbox import Outbox
 from adapters.registry import exchange_id
+from adapters.session import ThreadFactory
 from engine import collector
-from engine.clock import NS_PER_S, SystemClock
+from engine.clock import NS_PER_S, Clock, SystemClock
 from engine.envelope import decode_body
 from engine.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, CoreError
 from engine.faultpoints import FaultPoints
@@ -60,11 +61,26 @@ _ack: Final = msgspec.msgpack.Decoder(Ack)
 _seconds: Final = msgspec.msgpack.Decoder(float)
 
 
+def make_adapter(
+    given: Configuration, clock: Clock, deliver: Callable[[Message], None], threads: ThreadFactory
+) -> VenueAdapter:
+    """Return the adapter of a configuration. Raises ConfigError."""
+    rng = Random(given.seed)  # noqa: S311  jitter of reconnects
+    return VenueAdapter(given.venue, clock=clock, rng=rng, deliver=deliver, threads=threads)
+
+
 class Host:
     """One life of a venue's process."""
 
-    def __init__(self, venue: str, sock: socket.socket, faults: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        venue: str,
+        sock: socket.socket,
+        faults: Callable[[str], None],
+        make: Callable[..., VenueAdapter] = make_adapter,
+    ) -> None:
         self.venue = venue
+        self._make = make
         self.clock = SystemClock()
         self.threads = DaemonThreads()
         self._faults = faults
@@ -124,10 +140,7 @@ class Host:
     def _configure(self, given: Configuration) -> None:
         self._given = given
         self._outbox.set_share(given.market_share)
-        rng = Random(given.seed)  # noqa: S311  jitter of reconnects
-        self._adapter = VenueAdapter(
-            given.venue, clock=self.clock, rng=rng, deliver=self._report, threads=self.threads.start
-        )
+        self._adapter = self._make(given, self.clock, self._report, self.threads.start)
         if given.is_dedicated:
             self._dead_man = DeadMan(given.venue, given.instance, self.clock)
 

@@ -63,11 +63,11 @@ class Venues:
 
     def factory(self, name: str) -> Callable[[], Any]:
         """Return what makes the port of each session. Raises ConfigError for a wrong venue."""
-        settings = self._venue_config(name)
-        dialect(settings)
+        dialect(self._venue_config(name))  # a wrong configuration is told at once
 
         def make() -> Any:
             assert self.runtime is not None, "adapters are made by actors"
+            settings = self._venue_config(name)
             session = next(self._sessions[name])
             reports = Inlet(self.runtime, name, session, self._at.fault_point)
             host = self._hosts.get(name)

@@ -92,6 +92,8 @@ class Venues:
         end_ns = self._at.clock.mono_ns() + int(deadline_s * NS_PER_S)
         clean = True
         for host in self._hosts.values():
+            host.stop_soon(deadline_s)
+        for host in self._hosts.values():
             left_s = (end_ns - self._at.clock.mono_ns()) / NS_PER_S
             clean = host.stop(max(0.0, left_s)) and clean
         return clean

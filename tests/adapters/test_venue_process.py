@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rig import CLOCK, ask, cancel, query, wait_for
 from adapters.adapter import VenueAdapter
 from adapters.dead_man import DeadMan
 from engine.clock import NS_PER_S
+from engine.errors import Fenced
 from engine.ids import client_order_id
 from engine.messages.base import replaced
 from engine.messages.port import (
@@ -171,6 +173,30 @@ def test_memory_is_told(desk):
     assert 5_000_000 < told < 500_000_000
     assert desk.adapter.host.view()["pid"] == desk.adapter.process.pid
     assert desk.adapter.host.view()["restarts"] == 0
+
+
+def test_a_reader_that_was_given_up_ends_the_session_and_every_submit_is_answered(desk):
+    desk.sim.fault("delay", desk.venue, on="order", count=1, ms=300, when="after")
+    order = desk.new_order(price="37004")
+    desk.adapter.handle(order)
+    wait_for(lambda: desk.sim.orders(desk.venue, order.client_order_id), "the venue has the order")
+    gate = threading.Event()
+
+    def stuck(*_):
+        gate.wait()  # as in an actor whose handler hangs
+        raise Fenced("this thread was given up")
+
+    desk.adapter.reports.pass_on = stuck
+    desk.adapter.port.shut()  # what the actor does that is told of it
+    desk.adapter.stop(3)
+    assert outcomes(desk) == {order.client_order_id: "UNKNOWN"}
+    assert not desk.adapter.process.is_alive()
+    gate.set()
+    del desk.adapter.reports.pass_on
+    desk.start()
+    assert query(desk, order.client_order_id).found
+    assert cancel(desk, order).outcome == "ACCEPTED"
+    assert len(desk.found(SubmitResult)) == 1
 
 
 # --- the core is lost -----------------------------------------------------------------------------

@@ -5,7 +5,7 @@ waits for nothing and reads no clock, so recorded frames replay through the very
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, NamedTuple, Protocol
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
 
 from msgspec import Meta
 
@@ -95,6 +95,21 @@ class Heartbeat(NamedTuple):
     """A frame that proves life and says nothing else."""
 
 
+class BooksLost(NamedTuple):
+    """Messages of this connection are missing, and nobody can say whose: no book is right now."""
+
+    reason: str
+
+
+class BookShape(NamedTuple):
+    """How the venue writes one book: the decimals of its checksum, how many levels a side it keeps."""
+
+    symbol: str
+    price_decimals: int
+    quantity_decimals: int
+    levels_max: int
+
+
 class BookTop(NamedTuple):
     """The venue's own best bid and ask with its book id: an oracle for replays."""
 
@@ -115,6 +130,8 @@ StreamEvent = (
     | Reconnect
     | Problem
     | Heartbeat
+    | BooksLost
+    | BookShape
     | BookTop
 )
 
@@ -164,12 +181,24 @@ def ms_of(text: str) -> int:
     return int(text)
 
 
+# What proves that a LIVE book is the venue's, from the strongest to nothing at all.
+Verification = Literal[
+    "sequence_and_checksum",  # each update names its predecessor, and a checksum over the top 25
+    "sequence",  # each update continues the one before
+    "connection_sequence",  # the connection numbers its messages; a gap loses all of its books
+    "checksum_top10",  # the ten best levels are proven with each update, the others by nothing
+    "unverified",  # nothing
+]
+
+
 class Codec(Protocol):
     """The dialect of one venue: streams both ways, REST both ways, all pure."""
 
     venue: str
     account: str
     policy: Policy
+    verification: Verification
+    levels_max: int
     ping_text: str | None
     private_acks: int
     has_stream_snapshots: bool

@@ -5,10 +5,12 @@ waits for nothing and reads no clock, so recorded frames replay through the very
 """
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
 
 from msgspec import Meta
 
+from engine.messages.base import Liquidity, Side
 from engine.messages.market import TradePrint
 from engine.messages.port import (
     BalanceReport,
@@ -95,6 +97,21 @@ class Heartbeat(NamedTuple):
     """A frame that proves life and says nothing else."""
 
 
+class FillSeen(NamedTuple):
+    """An execution whose fee the stream does not tell: a hint. REST brings the fill itself."""
+
+    account: str
+    client_order_id: str
+    venue_order_id: str
+    trade_id: str
+    symbol: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    liquidity: Liquidity
+    ts_event_ns: int
+
+
 class BooksLost(NamedTuple):
     """Messages of this connection are missing, and nobody can say whose: no book is right now."""
 
@@ -124,6 +141,7 @@ StreamEvent = (
     | TradePrint
     | OrderReport
     | FillReport
+    | FillSeen
     | BalanceUpdate
     | Acked
     | Denied
@@ -140,12 +158,18 @@ StreamEvent = (
 
 
 class RestCall(NamedTuple):
-    """One REST call, described: ccxt's method name, exact parameters, what it costs."""
+    """One REST call, described: ccxt's method name, exact parameters, what it costs.
+
+    `symbol` and `venue_order_id` are not sent: they are what the reader of the answer must know
+    where the venue cannot be asked for less than everything.
+    """
 
     method: str
-    params: Mapping[str, str]
+    params: Mapping[str, Any]
     costs: Mapping[str, int]
     expires: bool = False
+    symbol: str = ""
+    venue_order_id: str = ""
 
 
 class Ack(NamedTuple):
@@ -172,6 +196,10 @@ class Orders(NamedTuple):
 
 class BadReply(ValueError):
     """A success answer that is not what the venue documents: the outcome is not proven by it."""
+
+
+class NotListed(BadReply):
+    """The venue's answer is an empty list: it does not have the order where it was looked for."""
 
 
 def ms_of(text: str) -> int:

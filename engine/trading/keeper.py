@@ -201,6 +201,8 @@ class BookKeeper:
         if self.policy == "u_plus_1" and snapshot.last == 1:
             self._seen = 1  # Bybit's service has started anew, and with it the ids
         is_proven = snapshot.last >= self._seen
+        if is_proven:
+            self._seen = snapshot.last
         if is_proven or self.policy == "crc32_top10":
             self._take(snapshot, replaces=True, is_proven=is_proven)
         elif self.state == "LIVE":

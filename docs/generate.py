@@ -42,6 +42,8 @@ SPEAKERS: Final = (
     ("adapters/", "adapter.V"),
     ("engine/trading/book", "adapter.V"),
     ("actors/demo_maker", "demo_maker"),
+    ("engine/port_refusals", "adapter.V"),
+    ("engine/venue_port", "adapter.V"),
     ("engine/edge", "edge"),
     ("engine/control", "edge"),
     ("engine/", "runtime"),

@@ -14,7 +14,7 @@ from actors.adapter import Handed
 from actors.exchange import ExchangeActor
 from actors.exchange_state import wire_order
 from engine.messages.port import SubmitResult
-from engine.specs import ChildSpec
+from engine.specs import ChildSpec, RestartPolicy
 
 CHUNKS, PER_CHUNK = 26, 20
 HERE = Path(__file__).parent
@@ -128,7 +128,7 @@ def naive(spec: ChildSpec) -> ChildSpec:
 
     def adapter():
         actor = spec.factory()
-        actor._handed = Forgetful()
+        actor._handed = Forgetful(RestartPolicy())
         return actor
 
     made = {"exchange": exchange, "adapter": adapter}.get(spec.name.partition(".")[0])

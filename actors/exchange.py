@@ -10,8 +10,10 @@ from decimal import Decimal
 from actors.exchange_orders import QUERY_MAX_S, VenueOrders
 from actors.exchange_state import ExchangeConfig
 from engine.clock import NS_PER_S
+from engine.messages.base import Event
 from engine.messages.commands import (
     AccountSnapshot,
+    AskGate,
     CommittedNow,
     GateReport,
     Introduce,
@@ -49,6 +51,7 @@ class ExchangeActor(VenueOrders):
         self.session = ""
         self.ready_message: AdapterReady | None = None
         self.gate_closed = False
+        self.gate_asked: dict[str, bool] = {}  # as the adapter told, until it is reported in full
         self.private_up = False
         self.reconciliations = 0
         self.quiet_looks = self.early_looks = 0
@@ -220,6 +223,7 @@ class ExchangeActor(VenueOrders):
             self.reason,
             self.gate_closed,
             self.clock.mono_ns(),
+            self.state.behind_gate(self.config.venue, "PENDING_NEW") if self.gate_asked else 0,
         )
 
     def on_introduce(self, message: Introduce) -> None:
@@ -257,10 +261,33 @@ class ExchangeActor(VenueOrders):
             if ours and in_scope and not order.cancel_requested:
                 self.cancel(order, f"halt: {halt.reason}")
 
+    def on_ask_gate(self, message: AskGate) -> None:
+        """Risk has no word yet. Before the halt it speaks of has come, there is none to give."""
+        if (message.scope in self.state.halts) == message.halted:
+            self._set_gate(message.request_id)
+
     def on_gate_changed(self, message: GateChanged) -> None:
-        """The last code before the socket has obeyed: tell who waits for it."""
+        """The last code before the socket has obeyed: nothing new can start."""
         self.gate_closed = message.closed
-        self.send("risk_pnl", GateReport(message.venue, message.request_id, message.closed))
+        self.gate_asked[message.request_id] = message.closed
+        self._report_gate()
+
+    def emit(self, event: Event) -> None:
+        """Apply and journal an event; one that proves an order may be what a halt waits for."""
+        super().emit(event)
+        if self.gate_asked:
+            self._report_gate()
+
+    # A halt is done when each order that had passed the gate is answered, or UNKNOWN: until then it
+    # is on the wire, and the venue may read it after any acknowledgement.
+    def _report_gate(self) -> None:
+        venue = self.config.venue
+        in_flight = self.state.behind_gate(venue, "PENDING_NEW")
+        unproven = self.state.behind_gate(venue, "UNKNOWN")
+        for request_id, closed in self.gate_asked.items():
+            self.send("risk_pnl", GateReport(venue, request_id, closed, in_flight, unproven))
+        if not in_flight:
+            self.gate_asked.clear()
         self._publish_state()
 
     # --- market data, passed on as it came --------------------------------------------------------

@@ -122,6 +122,14 @@ class ExchangeState:
         symbols = sorted(s.partition(":")[2] for s in self.halts if s.startswith("symbol:"))
         return "all" in self.halts or f"venue:{venue}" in self.halts, symbols
 
+    def behind_gate(self, venue: str, status: str) -> int:
+        """Return how many orders that a closed gate would stop are `status`: sent before it closed."""
+        closed, symbols = self.gate(venue)
+        return sum(
+            order.status == status and (closed or order.spec.symbol in symbols)
+            for order in self.open_orders()
+        )
+
     def cursor_ns(self, account: str, now_wall_ns: int) -> int:
         """Return from when fills are to be read: the cursor, or this moment at first contact."""
         return self.cursors.get(account, now_wall_ns)

@@ -49,6 +49,7 @@ class Shown:
             "state": state.state if state else "STARTING",
             "reason": state.reason if state else "",
             "gate_closed": state.gate_closed if state else False,
+            "in_flight": state.in_flight if state else 0,
             "book_state": book_state,
             "book_age_ms": age_ms,
             "account": self.facts.accounts.get(name),

@@ -76,6 +76,19 @@ class Judge:
                     f"I5 {client_id} reached {venue.name} after the halt of {scope} was acked"
                 )
 
+    def arrives(self, venue: SimVenue, order: SubmitOrder) -> None:
+        """An order reaches the venue: was a halt acknowledged that did not wait for it?"""
+        process, halted = self.world.process, self.world.user.halted
+        in_scope = halted & {"all", f"venue:{venue.name}", f"symbol:{order.symbol}"}
+        if process is None or not in_scope:
+            return
+        actor = process.actor(f"exchange.{venue.name}")
+        ours = actor.state.orders.order(order.client_order_id) if actor is not None else None
+        if ours is not None and ours.status == "PENDING_NEW":
+            self.fail(
+                f"I5 {order.client_order_id} arrived at {venue.name} after {in_scope} was acked"
+            )
+
     # --- the judgement ----------------------------------------------------------------------------
 
     def judge(self) -> None:

@@ -237,6 +237,7 @@ class SimulatedPort:
 
     def arrive(self, order: SubmitOrder) -> "VenueOrder | tuple[str, str]":
         world = self.world
+        world.judge.arrives(self.venue, order)
         if world.strike("venue_rejects", 0.04):
             return "FILTER", "Filter failure"
         done = self.venue.accept(order)

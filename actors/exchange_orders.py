@@ -9,6 +9,7 @@ promises never to resend a submit and never to invent a fill.
 from typing import ClassVar, Final, Literal
 
 from actors.exchange_state import (
+    EarlyCancels,
     ExchangeConfig,
     ExchangeState,
     cancel_of,
@@ -38,6 +39,7 @@ from engine.messages.events import (
     OrderCanceled,
     OrderCancelRejected,
     OrderCancelRequested,
+    OrderCancelTaken,
     OrderDenied,
     OrderRejected,
     OrderResolved,
@@ -57,8 +59,6 @@ QUERY_MAX_S: Final = 5.0
 MISSING_FILL_GRACE_S: Final = 1.0
 CANCEL_GRACE_S: Final = 1.0
 CANCEL_ATTEMPTS_MAX: Final = 5
-EARLY_CANCELS_MAX: Final = 1000
-EARLY_CANCEL_NS: Final = 60 * NS_PER_S
 
 
 class VenueOrders(Actor):
@@ -81,7 +81,7 @@ class VenueOrders(Actor):
         self.attempts: dict[str, int] = {}
         self.cancel_attempts: dict[str, int] = {}
         self.cancel_due_ns: dict[str, int] = {}
-        self.early_cancels: dict[str, tuple[str, int]] = {}
+        self.early_cancels = EarlyCancels()
         self.orphans: dict[str, list[FillReport]] = {}
 
     # --- recovery ---------------------------------------------------------------------------------
@@ -106,6 +106,8 @@ class VenueOrders(Actor):
                 self.call_unknown(order, "")
             elif order.status == "PENDING_CANCEL":
                 self._arm_cancel(order.spec.order_id, CANCEL_GRACE_S)
+        for order_id in self.state.cancels_taken:
+            self._cancel_taken(order_id, "canceled")
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -119,11 +121,10 @@ class VenueOrders(Actor):
         order = self.state.orders.order(spec.order_id)
         if order is None or order.status != "PENDING_NEW":
             return
-        why_canceled, _ = self.early_cancels.pop(spec.order_id, ("", 0))
-        if why_canceled:
-            self.emit(
-                OrderCanceled(spec.order_id, order.filled_quantity, why_canceled, "not sent", 0)
-            )
+        why = self.early_cancels.take(spec.order_id)
+        if why or spec.order_id in self.state.cancels_taken:
+            filled, why = order.filled_quantity, why or "canceled"
+            self.emit(OrderCanceled(spec.order_id, filled, why, "not sent", 0))
             return
         denial = self._denial(approval)
         if denial is not None:
@@ -250,22 +251,21 @@ class VenueOrders(Actor):
         """Cancel an order. Needs no approval; safe to repeat."""
         order = self.state.orders.order(message.order_id)
         if order is None:
-            self._cancel_early(message)
+            self.early_cancels.note(message, self.clock.mono_ns())
             return
         if order.is_closed or order.spec.who.startswith("sibling:"):
             return
         self.cancel(order, message.reason)
 
-    # A cancel that overtook its order's approval. One that never comes is forgotten after a while.
-    def _cancel_early(self, message: CancelRequest) -> None:
-        now_ns = self.clock.mono_ns()
-        held = self.early_cancels
-        while held and (
-            len(held) >= EARLY_CANCELS_MAX
-            or now_ns - next(iter(held.values()))[1] > EARLY_CANCEL_NS
-        ):
-            del held[next(iter(held))]
-        held[message.order_id] = (message.reason or "canceled", now_ns)
+    def committed(self, seq: int, event: Event) -> None:
+        """Cancel an order whose cancel was taken while its approval was still on the road."""
+        if isinstance(event, OrderCancelTaken):
+            self._cancel_taken(event.order_id, event.reason)
+
+    def _cancel_taken(self, order_id: str, reason: str) -> None:
+        order = self.state.orders.order(order_id)
+        if order is not None and order.is_open and not order.cancel_requested:
+            self.cancel(order, reason)
 
     def cancel(self, order: Order, reason: str) -> None:
         """Send a cancel, journaled as requested the first time."""

@@ -144,6 +144,18 @@ class OrderCancelRequested(Event, frozen=True, array_like=True, tag=True):
     reason: Text
 
 
+class OrderCancelTaken(Event, frozen=True, array_like=True, tag=True):
+    """The router took a cancel while the order's approval was still on its road to the journal.
+
+    It follows the approval to the venue's actor, so that no crash can lose it. The order itself is
+    changed by what that actor then says.
+    """
+
+    order_id: Id
+    venue: Name
+    reason: Text
+
+
 class OrderCancelRejected(Event, frozen=True, array_like=True, tag=True):
     """The venue refused the cancel; the order is as it was."""
 
@@ -353,6 +365,7 @@ OrderEvent = (
 
 AnyEvent = (
     OrderEvent
+    | OrderCancelTaken
     | ParentAccepted
     | ExternalOrderSeen
     | VenueReconciled

@@ -20,6 +20,7 @@ from engine.messages.events import (
     MessageParked,
     OrderApproved,
     OrderCancelRejected,
+    OrderCancelTaken,
     OrderFilled,
     OrderRejected,
 )
@@ -281,7 +282,7 @@ class Judge:
             if isinstance(event, OrderApproved) and spec is not None:
                 orders.setdefault(spec.order_id, Order(spec=spec))
             order = orders.get(getattr(event, "order_id", spec.order_id if spec else ""))
-            if order is None:
+            if order is None or isinstance(event, OrderCancelTaken):
                 continue
             before = order.status
             order.apply(event)
@@ -340,7 +341,7 @@ def _unordered(state: Any) -> list[Any]:
     if isinstance(state, RiskGate):
         rest = [[repr(h) for h in rest[0]], state.ledger.to_bytes(), list(state._approvals)]
     else:
-        rest += [state.cursors, state.opened, state.fills_since_cursor]
+        rest += [state.cursors, state.opened, state.fills_since_cursor, list(state.cancels_taken)]
     orders = sorted(encode_state(order) for order in table.orders)
     parents = sorted(encode_state(parent) for parent in table.parents)
     return [orders, parents, sorted(table.closed), *rest]

@@ -8,11 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dst_venue import LOT, TICK
 from world import World
 
 from actors.adapter import Handed
 from actors.exchange import ExchangeActor
 from actors.exchange_state import wire_order
+from engine.cell import InjectedFault
+from engine.messages.commands import PlaceOrder
 from engine.messages.port import SubmitResult
 from engine.specs import ChildSpec
 
@@ -172,3 +175,66 @@ FOUND = {
 @pytest.mark.parametrize("seed", FOUND)
 def test_seeds_that_found_something_stay_clean(seed):
     passed(seed)
+
+
+class CrashBetweenCancelAndApproval:
+    """Strikes an exchange actor that holds a cancel whose order's approval has not come yet."""
+
+    def __init__(self, world: World, companion: str) -> None:
+        self.world, self.companion = world, companion
+        self.share = 0.0
+        self.count: dict[str, int] = {}
+        self.struck: set[str] = set()
+
+    def __call__(self, point: str, actor: str) -> None:
+        process = self.world.process
+        held = getattr(process and process.actor(actor), "early_cancels", None)
+        new = set() if held is None else set(held._held) - self.struck
+        if new and point == "before_handler":
+            self.struck |= new
+            if self.companion:
+                self.world.after(0.0, lambda: process.supervisor.kill(self.companion))
+            if len(self.struck) % 2:
+                held._held.clear()  # as after a recovery that came before the cancel's journaling
+            else:
+                raise InjectedFault(f"{actor} forgets the cancel of {new}")
+
+
+@pytest.mark.parametrize("companion", ["", "order_router", "risk_pnl", "persistence"])
+def test_a_cancel_that_overtook_its_approval_survives_the_crash_of_whoever_holds_it(companion):
+    struck = left = 0
+    for seed in range(30_000, 30_006):
+        world = World(seed)
+        world.crash = crash = CrashBetweenCancelAndApproval(world, companion)
+        world.kills = 0
+        world.fault_share = 0.0
+
+        def plan(for_s: float, world: World = world) -> None:
+            for number in range(20):
+                world.after(0.5 * number, lambda: _place_and_cancel(world))
+            world.after(for_s, world.user.rest)
+
+        world.user.plan = plan
+        world.run()
+        assert not world.judge.found, (seed, world.judge.found)
+        router = world.process.actor("order_router").state
+        for order_id in crash.struck:
+            order = router.order(order_id)
+            assert order is None or order.is_closed, (seed, order)
+            left += order is not None and order.venue_order_id is not None
+        struck += len(crash.struck)
+    assert struck > 10, "the moment was hardly met"
+    assert left, "none was on its way when its cancel was forgotten"
+
+
+def _place_and_cancel(world: World) -> None:
+    """Rest an order far from the market, and cancel it before anybody has approved it."""
+    venue = world.rng.choice([*world.venues.values()])
+    price = (venue.mids["BTC/USDT"] - 2_000) * TICK
+    command = PlaceOrder(
+        world.user._fresh(), venue.name, None, "BTC/USDT", "BUY", "LIMIT", "GTC", False, LOT * 10,
+        price, False, "user", "edge",
+    )  # fmt: skip
+    world.user.placed[command.command_id] = command
+    world.tell("order_router", command)
+    world.user._cancel([world.user._order_id(command)])

@@ -20,7 +20,7 @@ from engine.messages.commands import (
     QueryRequest,
     Tick,
 )
-from engine.messages.events import TradingHalted, TradingResumed, VenueReconciled
+from engine.messages.events import AccountIdentified, TradingHalted, TradingResumed, VenueReconciled
 from engine.messages.market import LinkAlive, TradePrint, VenueBook, VenueState
 from engine.messages.port import (
     AdapterFailed,
@@ -92,9 +92,18 @@ class ExchangeActor(VenueOrders):
                     self.call_unknown(order, "the adapter restarted while the order was on its way")
         self.session = message.session
         self.ready_message = message
+        stranger = self.state.stranger(self.config.account, message.account_uid)
+        self.is_ours = not stranger
         self._set_gate(f"session:{message.session}")
         for reader in ("order_router", "risk_pnl", "order_book", "edge"):
             self.send(reader, message)
+        held, self.held_cancels = self.held_cancels, {}
+        if stranger:
+            self.log.bind(account_uid=message.account_uid).critical("another account's credentials")
+            self._set_state("DISABLED", stranger)
+            return
+        for cancel in held.values():
+            self.tell_adapter(cancel)
         self._set_state("RECONCILING", "comparing orders, fills and balances")
         self.taken = 0
         self._reconcile()
@@ -109,7 +118,7 @@ class ExchangeActor(VenueOrders):
         """A link went up or down. After a private reconnect nothing is known until reconciled."""
         if message.link == "private":
             self.private_up = message.up
-            if message.up and self.session:
+            if message.up and self.session and self.is_ours:
                 self._set_state("RECONCILING", "the private link came back")
                 self._reconcile()
                 self.wanted = self.reconciliations
@@ -118,7 +127,7 @@ class ExchangeActor(VenueOrders):
         self.send("edge", message)
 
     def _reconcile(self) -> None:
-        if not self.session:
+        if not self.session or not self.is_ours:
             return
         self.reconciliations += 1
         request_id = self._request_id(self.reconciliations)
@@ -138,7 +147,7 @@ class ExchangeActor(VenueOrders):
 
     def on_reconcile_result(self, message: ReconcileResult) -> None:
         """Compare the venue's own account with ours; only then may the venue trade."""
-        if self._is_overtaken(message):
+        if not self.is_ours or self._is_overtaken(message):
             return
         if not message.ok:
             if self.venue_state == "READY":
@@ -162,10 +171,18 @@ class ExchangeActor(VenueOrders):
         is_old = message.asked_wall_ns - known_ns > CURSOR_AGE_NS  # else quiet months are read anew
         if not account_is_known or ((self.state.fills_since_cursor or is_old) and not self.orphans):
             self.emit(VenueReconciled(self.config.venue, message.account, message.asked_wall_ns))
+        self._identify(message)
         self._report_balances(message)
         waits = self.venue_state in ("RECONCILING", "DEGRADED", "DOWN")
         if waits and self.private_up and self.taken >= self.wanted:
             self._set_state("READY", "")
+
+    # From the first clean reconciliation on the account is the venue's own, whatever it is called here.
+    def _identify(self, message: ReconcileResult) -> None:
+        uid = self.ready_message.account_uid if self.ready_message is not None else None
+        if uid is not None and message.account not in self.state.uids:
+            at_ns = message.asked_wall_ns
+            self.emit(AccountIdentified(self.config.venue, message.account, uid, at_ns))
 
     # At first contact what has been filled is in the balances, and must not be counted again. Orders,
     # fills and balances are asked one after the other, so two looks in a row have to agree.
@@ -224,6 +241,7 @@ class ExchangeActor(VenueOrders):
             self.gate_closed,
             self.clock.mono_ns(),
             self.state.behind_gate(self.config.venue, "PENDING_NEW") if self.gate_asked else 0,
+            self.state.uids.get(self.config.account),
         )
 
     def on_introduce(self, message: Introduce) -> None:
@@ -248,7 +266,7 @@ class ExchangeActor(VenueOrders):
 
     def _set_gate(self, request_id: str) -> None:
         closed, symbols = self.state.gate(self.config.venue)
-        self.send(self.adapter, SetGate(request_id, closed, symbols))
+        self.send(self.adapter, SetGate(request_id, closed or not self.is_ours, symbols))
 
     def _sweep(self, halt: TradingHalted) -> None:
         for order in self.state.open_orders():

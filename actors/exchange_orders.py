@@ -20,11 +20,12 @@ from actors.exchange_state import (
     query_about,
     query_for,
     report_events,
+    submit_event,
     wire_order,
 )
 from engine.actor import Actor
 from engine.clock import NS_PER_S
-from engine.messages.base import Event
+from engine.messages.base import Event, Message
 from engine.messages.commands import (
     ApprovedOrder,
     CancelRequest,
@@ -34,7 +35,6 @@ from engine.messages.commands import (
 )
 from engine.messages.events import (
     ExternalOrderSeen,
-    OrderAcknowledged,
     OrderApproved,
     OrderCanceled,
     OrderCancelRejected,
@@ -46,6 +46,7 @@ from engine.messages.events import (
     OrderUnknown,
 )
 from engine.messages.port import (
+    CancelOrder,
     CancelResult,
     FillReport,
     OrderReport,
@@ -82,6 +83,8 @@ class VenueOrders(Actor):
         self.cancel_attempts: dict[str, int] = {}
         self.cancel_due_ns: dict[str, int] = {}
         self.early_cancels = EarlyCancels()
+        self.is_ours = False  # whether the session is known to be our account's
+        self.held_cancels: dict[str, CancelOrder] = {}
         self.orphans: dict[str, list[FillReport]] = {}
 
     # --- recovery ---------------------------------------------------------------------------------
@@ -97,13 +100,10 @@ class VenueOrders(Actor):
     def resume_orders(self) -> None:
         """Take up where the last incarnation, or the last process, left off."""
         for order in self.state.open_orders():
-            if order.status == "PENDING_NEW":
-                if self.incarnation == 1:
-                    self.call_unknown(order, "the process ended while the order was on its way")
-                else:
-                    self._arm_ack(order.spec.order_id)
-            elif order.status == "UNKNOWN":
-                self.call_unknown(order, "")
+            if order.status == "PENDING_NEW" and self.incarnation > 1:
+                self._arm_ack(order.spec.order_id)
+            elif order.status in ("PENDING_NEW", "UNKNOWN"):
+                self.call_unknown(order, "the process ended while the order was on its way")
             elif order.status == "PENDING_CANCEL":
                 self._arm_cancel(order.spec.order_id, CANCEL_GRACE_S)
         for order_id in self.state.cancels_taken:
@@ -130,7 +130,7 @@ class VenueOrders(Actor):
         if denial is not None:
             self.emit(OrderDenied(spec, *denial))
             return
-        self.send(self.adapter, wire_order(spec, approval.expires_mono_ns))
+        self.tell_adapter(wire_order(spec, approval.expires_mono_ns))
         self._arm_ack(spec.order_id)
 
     def _denial(self, approval: OrderApproved) -> tuple[str, str] | None:
@@ -150,35 +150,32 @@ class VenueOrders(Actor):
             self.log.warning("submit result for an order that is not known")
             return
         self.last_activity_ns = self.clock.mono_ns()
-        order_id = order.spec.order_id
-        if message.outcome == "ACCEPTED" and message.venue_order_id is not None:
-            if order.venue_order_id is None:
-                self.emit(
-                    OrderAcknowledged(
-                        order_id, message.venue_order_id, message.evidence, message.ts_event_ns
-                    )
-                )
-        elif order.status not in ("PENDING_NEW", "UNKNOWN"):
+        proven = message.outcome == "ACCEPTED" and message.venue_order_id is not None
+        if not proven and order.status not in ("PENDING_NEW", "UNKNOWN"):
             return
-        elif message.outcome == "NOT_SENT" and order.status == "PENDING_NEW":
-            self.emit(OrderDenied(order.spec, message.code, message.text))
-        elif message.outcome in ("REJECTED", "NOT_SENT"):
-            self.emit(
-                OrderRejected(
-                    order_id, message.code, message.text, message.evidence, message.ts_event_ns
-                )
-            )
-        else:
+        event = submit_event(order, message)
+        if event is not None:
+            self.emit(event)
+        elif not proven:
             self.call_unknown(order, message.text or "the outcome is not proven")
-        self._settle(order_id)
+        self._settle(order.spec.order_id)
+
+    def tell_adapter(self, message: Message) -> None:
+        """Send a command, unless the session may be another account's; cancels wait until it is known."""
+        if self.is_ours:
+            self.send(self.adapter, message)
+        elif isinstance(message, CancelOrder):
+            self.held_cancels[message.client_order_id or message.venue_order_id or ""] = message
 
     def on_order_report(self, message: OrderReport) -> None:
         """Take what the venue says of an order, from the stream or a reply."""
-        self.take_report(message)
+        if self.is_ours:  # else the reconciliation that follows tells it
+            self.take_report(message)
 
     def on_fill_report(self, message: FillReport) -> None:
         """Take one execution."""
-        self.take_fill(message)
+        if self.is_ours:
+            self.take_fill(message)
 
     def take_report(self, report: OrderReport, *, first_look: bool = False) -> None:
         """Turn what the venue says of an order into the events that it proves."""
@@ -214,7 +211,7 @@ class VenueOrders(Actor):
             if all(f.trade_id != fill.trade_id for f in held):
                 held.append(fill)
             if len(held) == 1:
-                self.send(self.adapter, query_for(fill))
+                self.tell_adapter(query_for(fill))
             return
         event = fill_event(order, fill, self.config.venue)
         if event is None:
@@ -227,7 +224,7 @@ class VenueOrders(Actor):
     def ask_for_orphans(self) -> None:
         """Ask again whose the fills are that belong to no known order."""
         for held in self.orphans.values():
-            self.send(self.adapter, query_for(held[0]))
+            self.tell_adapter(query_for(held[0]))
 
     def _find(self, report: OrderReport | FillReport) -> Order | None:
         known, key = self.state.orders, (report.account, report.symbol, report.venue_order_id)
@@ -274,7 +271,7 @@ class VenueOrders(Actor):
             self.emit(OrderCancelRequested(order_id, reason))
         self.cancel_attempts[order_id] = self.cancel_attempts.get(order_id, 0) + 1
         self._arm_cancel(order_id, self.config.ack_timeout_s)
-        self.send(self.adapter, cancel_of(order, self.config.account))
+        self.tell_adapter(cancel_of(order, self.config.account))
 
     def on_cancel_result(self, message: CancelResult) -> None:
         """A cancel was answered. What became of the order only the order itself can say."""
@@ -306,7 +303,7 @@ class VenueOrders(Actor):
 
     def query(self, order: Order) -> None:
         """Ask the venue about one order, now."""
-        self.send(self.adapter, query_about(order, self.config.account))
+        self.tell_adapter(query_about(order, self.config.account))
 
     def on_query_request(self, message: QueryRequest) -> None:
         """Ask the venue anew about one order."""
@@ -326,6 +323,8 @@ class VenueOrders(Actor):
 
     def on_query_result(self, message: QueryResult) -> None:
         """Settle what the venue's answer proves, and ask again for the rest."""
+        if not self.is_ours:
+            return  # absence from another account proves nothing
         for fill in message.fills:
             if self._find(fill) is not None:
                 self.take_fill(fill)

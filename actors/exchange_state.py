@@ -15,9 +15,11 @@ from engine.messages import base
 from engine.messages.base import Event, Part
 from engine.messages.commands import CancelRequest
 from engine.messages.events import (
+    AccountIdentified,
     OrderAcknowledged,
     OrderCanceled,
     OrderCancelTaken,
+    OrderDenied,
     OrderExpired,
     OrderFilled,
     OrderRejected,
@@ -27,7 +29,14 @@ from engine.messages.events import (
     TradingResumed,
     VenueReconciled,
 )
-from engine.messages.port import CancelOrder, FillReport, OrderReport, QueryOrder, SubmitOrder
+from engine.messages.port import (
+    CancelOrder,
+    FillReport,
+    OrderReport,
+    QueryOrder,
+    SubmitOrder,
+    SubmitResult,
+)
 from engine.trading.order import Order
 from engine.trading.orders import OrderTable
 
@@ -58,6 +67,7 @@ class _Snapshot(Part, frozen=True, array_like=True):
     halts: dict[str, str]
     fills_since_cursor: bool
     cancels_taken: list[str] = []  # noqa: RUF012  msgspec copies the empty default
+    uids: dict[str, str] = {}  # noqa: RUF012
 
 
 class ExchangeState:
@@ -72,6 +82,7 @@ class ExchangeState:
         self.cursors: dict[str, int] = {}
         self.opened: dict[str, int] = {}
         self.halts: dict[str, str] = {}
+        self.uids: dict[str, str] = {}
         self.fills_since_cursor = False
         self.cancels_taken: deque[str] = deque(maxlen=CANCELS_KEPT_MAX)
 
@@ -89,6 +100,7 @@ class ExchangeState:
         state.cursors, state.opened, state.halts = held.cursors, held.opened, held.halts
         state.fills_since_cursor = held.fills_since_cursor
         state.cancels_taken.extend(held.cancels_taken)
+        state.uids = held.uids
         return state
 
     def to_bytes(self) -> bytes:
@@ -101,6 +113,7 @@ class ExchangeState:
                 dict(sorted(self.halts.items())),
                 self.fills_since_cursor,
                 list(self.cancels_taken),
+                dict(sorted(self.uids.items())),
             )
         )
 
@@ -114,6 +127,8 @@ class ExchangeState:
             self.cursors[event.account] = event.fills_cursor_ns
             self.opened.setdefault(event.account, event.fills_cursor_ns)
             self.fills_since_cursor = False
+        elif isinstance(event, AccountIdentified):
+            self.uids[event.account] = event.uid
         elif isinstance(event, OrderCancelTaken):
             self.cancels_taken.append(event.order_id)
         else:
@@ -146,6 +161,14 @@ class ExchangeState:
             for order in self.open_orders()
         )
 
+    def stranger(self, account: str, uid: str | None) -> str:
+        """Return why a session whose credentials belong to `uid` may not trade; empty if it may."""
+        bound = self.uids.get(account)
+        if bound is None or bound == uid:
+            return ""
+        found = "and the venue did not say whose the key is" if uid is None else f"not to uid {uid}"
+        return f"account {account} belongs to the venue's uid {bound}, {found}: nothing is sent"
+
     def cursor_ns(self, account: str, now_wall_ns: int) -> int:
         """Return from when fills are to be read: the cursor, or this moment at first contact."""
         return self.cursors.get(account, now_wall_ns)
@@ -177,6 +200,20 @@ class EarlyCancels:
     def take(self, order_id: str) -> str:
         """Return why an order that has not left need not leave; empty if it shall."""
         return self._held.pop(order_id, ("", 0))[0]
+
+
+def submit_event(order: Order, result: SubmitResult) -> Event | None:
+    """Return the event that a submit's outcome proves; None if nothing new, or nothing at all."""
+    order_id, at_ns = order.spec.order_id, result.ts_event_ns
+    if result.outcome == "ACCEPTED" and result.venue_order_id is not None:
+        if order.venue_order_id is not None:
+            return None
+        return OrderAcknowledged(order_id, result.venue_order_id, result.evidence, at_ns)
+    if result.outcome == "NOT_SENT" and order.status == "PENDING_NEW":
+        return OrderDenied(order.spec, result.code, result.text)
+    if result.outcome in ("REJECTED", "NOT_SENT"):
+        return OrderRejected(order_id, result.code, result.text, result.evidence, at_ns)
+    return None
 
 
 def report_events(order: Order, report: OrderReport) -> list[Event]:

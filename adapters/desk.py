@@ -287,6 +287,21 @@ class Desk:
         except (CallFailed, ValueError):
             return instrument
 
+    def account_uid(self, rest: CcxtRest) -> str | None:
+        """Return the venue's own id of the account; None where it tells none or refuses the key.
+
+        Raises CallFailed or BadReply when it should tell and did not: ask again.
+        """
+        call = self.codec.account()
+        if call is None:
+            return None
+        try:
+            return self.codec.read_account_uid(self.read(rest, call, Priority.READ))
+        except CallFailed as failed:
+            if failed.verdict.kind == "AUTH":
+                return None
+            raise
+
 
 def reports_of(submitted: Submitted) -> list[Message]:
     """Return the result first, then what the answer told of the order."""

@@ -82,7 +82,7 @@ class Session:
         self._out = deliver
         self._threads = threads
         self._is_heard = True
-        self._failed_auth = False
+        self._refused_key = ""
         self._clock_due_ns = 0
         self._health_ns = 0
         self.stopping = threading.Event()
@@ -122,10 +122,17 @@ class Session:
         self._is_heard = False
 
     def on_auth(self, text: str) -> None:
-        """Tell once that the key is refused."""
-        if not self._failed_auth:
-            self._failed_auth = True
-            self.deliver(AdapterFailed(self.config.name, "auth", text[:500]))
+        """Tell once that the key is refused, but never before the session is introduced."""
+        if not self._refused_key:
+            self._refused_key = text[:500]
+            if self._introduction is not None:
+                self.deliver(AdapterFailed(self.config.name, "auth", self._refused_key))
+
+    def _introduce(self) -> None:
+        if self._introduction is not None:
+            self.deliver(self._introduction)
+            if self._refused_key:
+                self.deliver(AdapterFailed(self.config.name, "auth", self._refused_key))
 
     # --- threads
 
@@ -192,6 +199,7 @@ class Session:
             try:
                 self.desk.sync_clock(rest)
                 instruments = self.desk.load_instruments(rest, self.config.symbols)
+                uid = self.desk.account_uid(rest) if self.config.api_key else None
                 break
             except (CallFailed, ValueError) as failed:
                 if not told:
@@ -206,8 +214,9 @@ class Session:
         self.public.set_instruments(instruments)
         self.is_ready = True
         self.deliver(LinkChanged(name, "rest", True, "instruments loaded", self.clock.mono_ns()))
-        self._introduction = AdapterReady(name, self.session_id, instruments, [self.config.account])
-        self.deliver(self._introduction)
+        account = self.config.account
+        self._introduction = AdapterReady(name, self.session_id, instruments, [account], uid)
+        self._introduce()
         self.open_links()
 
     def open_links(self) -> None:
@@ -269,8 +278,7 @@ class Session:
 
     def republish(self) -> None:
         """Tell every book and link anew, from a thread of our own."""
-        if self._introduction is not None:
-            self.deliver(self._introduction)
+        self._introduce()
 
         def tell(rest: CcxtRest) -> None:
             del rest

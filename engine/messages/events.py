@@ -227,6 +227,19 @@ class VenueReconciled(Event, frozen=True, array_like=True, tag=True):
     fills_cursor_ns: TsNs
 
 
+class AccountIdentified(Event, frozen=True, array_like=True, tag=True):
+    """Which account of the venue this is, by the venue's own id; from here on no other may trade."""
+
+    venue: Name
+    account: Name
+    uid: Name
+    ts_ns: TsNs
+
+    def unique_key(self) -> str:
+        """Once per account, for ever."""
+        return f"identity:{self.account}"
+
+
 # --- risk and money -------------------------------------------------------------------------------
 
 
@@ -369,6 +382,7 @@ AnyEvent = (
     | ParentAccepted
     | ExternalOrderSeen
     | VenueReconciled
+    | AccountIdentified
     | TradingHalted
     | TradingResumed
     | OpeningBalance

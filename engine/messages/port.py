@@ -231,12 +231,17 @@ class LinkChanged(Message, frozen=True, array_like=True, tag=True):
 
 
 class AdapterReady(Message, frozen=True, array_like=True, tag=True):
-    """The adapter has loaded its instruments and opened its links, in this session of its own."""
+    """The adapter has loaded its instruments and opens its links, in this session of its own.
+
+    `account_uid` is the venue's own id of the account that the credentials belong to; None where the
+    venue tells none, or refused to tell.
+    """
 
     venue: Name
     session: Id
     instruments: list[Instrument]
     accounts: list[Name]
+    account_uid: Name | None = None
 
 
 class AdapterFailed(Message, frozen=True, array_like=True, tag=True):

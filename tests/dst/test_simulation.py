@@ -15,7 +15,9 @@ from actors.adapter import Handed
 from actors.exchange import ExchangeActor
 from actors.exchange_state import wire_order
 from engine.cell import InjectedFault
+from engine.envelope import decode_event
 from engine.messages.commands import PlaceOrder
+from engine.messages.events import ExternalOrderSeen, OrderFilled
 from engine.messages.port import SubmitResult
 from engine.specs import ChildSpec
 
@@ -175,6 +177,48 @@ FOUND = {
 @pytest.mark.parametrize("seed", FOUND)
 def test_seeds_that_found_something_stay_clean(seed):
     passed(seed)
+
+
+def test_a_session_of_another_account_is_told_to_do_nothing_and_believed_nothing():
+    before: set[str] = set()
+    elsewhere: set[str] = set()
+    for seed in range(40_000, 40_006):
+        world = World(seed)
+        try:
+            told, events = _change_the_account_of_okx(world)
+        finally:
+            world.close()
+        before |= {kind for uid, kind in told if uid == "uid-1"}
+        elsewhere |= {kind for _, kind in world.venues["binance"].told}
+        assert {kind for uid, kind in told if uid == "uid-2"} <= {"SetGate", "Resubscribe"}, seed
+        assert not [e for e in events if isinstance(e, OrderFilled) and e.venue == "okx"], seed
+        seen = [e.order for e in events if isinstance(e, ExternalOrderSeen)]
+        assert not [order for order in seen if order.venue == "okx"], seed
+    assert {"SubmitOrder", "CancelOrder", "Reconcile"} <= before
+    assert {"SubmitOrder", "CancelOrder", "Reconcile"} <= elsewhere, "the other venue trades on"
+
+
+def _change_the_account_of_okx(world: World) -> tuple[list, list]:
+    """Trade, restart the process with another account's credentials, and go on trading."""
+    okx, binance = world.venues["okx"], world.venues["binance"]
+    world.boot()
+    world._beat()
+    world._advance(13.0)
+    world.user.plan(26.0)
+    world._advance(10.0)
+    okx.uid, binance.told = "uid-2", []
+    before = world.process.journal.head_seq
+    world._kill_soon()
+    for _ in range(4):  # over crashes of the actor, too
+        world._advance(4.0)
+        world.user.act_outside(okx, 3)
+        world.user._cancel([])
+        world._advance(1.0)
+        world.process.supervisor.kill("exchange.okx")
+    world._advance(2.0)
+    states = {v: world.process.actor(f"exchange.{v}").venue_state for v in world.venues}
+    assert states == {"okx": "DISABLED", "binance": "READY"}
+    return okx.told, [decode_event(r.kind, r.body) for r in world.process.journal.read(before)]
 
 
 class CrashBetweenCancelAndApproval:

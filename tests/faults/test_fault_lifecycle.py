@@ -18,6 +18,7 @@ from engine.client import RequestRefused
 from engine.errors import CoreError
 from engine.messages.events import EngineStopped
 from simulator.log import read_log
+from simulator.venue import demo_accounts
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
@@ -132,21 +133,113 @@ def test_a_second_core_on_the_same_state_folder_ends_with_75(core):
     assert core.is_ready()
 
 
-@pytest.mark.parametrize("change", ["name", "account"])
+@pytest.mark.parametrize("change", ["name", "swapped accounts", "renamed account"])
 def test_a_journal_opened_as_another_core_ends_with_78(change, core):
     core.start()
     assert core.ready()
     assert core.terminate() == 0
     if change == "name":
         core.configure(name="another-desk")
+    elif change == "renamed account":  # with it the old one's orders and money would be forgotten
+        change_venue(core, "okx", account="okx.other")
     else:  # the account that was one venue's is now another's
-        config = json.loads(core.config_path.read_text())
-        config["venues"]["binance"]["account"] = "okx.main"
-        config["venues"]["okx"]["account"] = "binance.main"
-        core.config_path.write_text(json.dumps(config))
+        change_venue(core, "binance", account="okx.main")
+        change_venue(core, "okx", account="binance.main")
     code, said = run_to_its_end(core)
     assert code == 78, said
+    assert "account" in said or change == "name"
     assert "Traceback" not in said
+
+
+def change_venue(core, venue, **changes):
+    config = json.loads(core.config_path.read_text())
+    config["venues"][venue] |= changes
+    core.config_path.write_text(json.dumps(config))
+
+
+def login_of(venue, number):
+    """One of the simulator's logins: 0 the core's own, 1 another account, 2 a second key of the first."""
+    account = demo_accounts(venue)[number]
+    keys = {"api_key": account.api_key, "api_secret": account.api_secret}
+    return keys | ({"passphrase": account.passphrase} if venue == "okx" else {})
+
+
+def place_far(client, venue, **more):
+    bid = Decimal(client.bbo("BTC/USDT")[0]["bid"])
+    price = (bid * Decimal("0.99")).quantize(Decimal("0.1"))
+    return client.place(venue, "BTC/USDT", "buy", "0.002", price, **more)
+
+
+def restarts_of(core, actor):
+    return next(a["restarts"] for a in core.status()["actors"] if a["name"] == actor)
+
+
+def row_of(core, venue):
+    status = core.status()
+    return next((v for v in status["venues"] if v["name"] == venue), None) if status else None
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_credentials_of_another_account_disable_their_venue_alone_and_send_nothing(
+    venue, core, venues
+):
+    mine, other = (str(demo_accounts(venue)[number].uid) for number in (0, 1))
+    elsewhere = next(v for v in VENUES if v != venue)
+    core.start()
+    assert core.ready()
+    with core.client() as client:
+        resting = place_far(client, venue)["order_id"]
+    assert row_of(core, venue)["account_uid"] == mine
+    core.kill()  # in order it would cancel what rests
+    change_venue(core, venue, credentials=login_of(venue, 1))
+    core.start()
+    wait_for(lambda: (row_of(core, elsewhere) or {}).get("state") == "READY", "the other venue")
+    for again in range(2):
+        wait_for(lambda: row_of(core, venue)["state"] == "DISABLED", lambda: row_of(core, venue))
+        row = row_of(core, venue)
+        assert mine in row["reason"]
+        assert other in row["reason"]
+        assert login_of(venue, 1)["api_key"] not in row["reason"]
+        with core.client() as client:
+            place_far(client, elsewhere, command_id=f"trades-on-{again}")
+            with pytest.raises(RequestRefused):
+                place_far(client, venue)
+            with contextlib.suppress(CoreError):
+                client.cancel(resting, timeout_s=0.5)
+            client.request("order.reconcile")
+            client.request("actor.kill", name=f"exchange.{venue}")  # nor after its crash
+        wait_for(lambda n=again: restarts_of(core, f"exchange.{venue}") == n + 1, "the restart")
+    lines = [json.loads(line) for line in venues.log(venue).read_text().splitlines()]
+    assert not [x for x in lines if x["kind"] == "request" and x["account"] == "other"]
+    with core.client() as client:
+        assert client.order(resting)["status"] not in ("CANCELED", "REJECTED"), "not from there"
+        assert not [o for o in client.orders(venue=venue) if o["origin"] == "EXTERNAL"]
+    core.kill()
+    change_venue(core, venue, credentials=login_of(venue, 0))
+    core.start()
+    assert core.ready()
+    core.quiesce()
+    assert core.terminate() == 0
+    assert problems(core.journal, venues.log, ()) == []
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_a_rotated_key_of_the_same_account_trades_on(venue, core, venues):
+    core.start()
+    assert core.ready()
+    with core.client() as client:
+        resting = place_far(client, venue)["order_id"]
+    core.kill()
+    change_venue(core, venue, credentials=login_of(venue, 2))
+    core.start()
+    assert core.ready()
+    with core.client() as client:
+        assert client.order(resting)["status"] == "NEW"
+        assert client.cancel(resting)[0]["status"] == "CANCELED"
+        assert place_far(client, venue)["status"] == "NEW"
+    core.quiesce()
+    assert core.terminate() == 0
+    assert problems(core.journal, venues.log, ()) == []
 
 
 @pytest.mark.parametrize("mode", ["paper", "testnet", "live"])

@@ -124,6 +124,8 @@ class ExchangeActor(VenueOrders):
                 self.wanted = self.reconciliations
             elif not message.up and self.venue_state in ("READY", "RECONCILING"):
                 self._set_state("DEGRADED", f"private link down: {message.reason}")
+        elif message.link == "rest" and not message.up and self.venue_state == "CONNECTING":
+            self._set_state("CONNECTING", f"the session cannot open yet: {message.reason}")
         self.send("edge", message)
 
     def _reconcile(self) -> None:
@@ -150,8 +152,9 @@ class ExchangeActor(VenueOrders):
         if not self.is_ours or self._is_overtaken(message):
             return
         if not message.ok:
-            if self.venue_state == "READY":
-                self._set_state("DEGRADED", f"reconciliation failed: {message.text}")
+            if self.venue_state in ("READY", "RECONCILING"):
+                state = "DEGRADED" if self.venue_state == "READY" else "RECONCILING"
+                self._set_state(state, f"reconciliation failed: {message.text}")
             self.schedule(QUERY_MAX_S, Tick("reconcile"), key="reconcile")
             return
         account_is_known = message.account in self.state.cursors

@@ -210,7 +210,7 @@ class Desk:
         clocks = 0
         for attempt in range(ATTEMPTS_MAX):
             if not self._governor.acquire(priority, call.costs, deadline_ns):
-                raise CallFailed(Verdict("NOT_SENT", 0, "rate_limited", "no tokens in time"))
+                raise CallFailed(self._limited(call))
             try:
                 return rest.call(call, action)
             except RestFailure as failure:
@@ -225,6 +225,10 @@ class Desk:
                 raise CallFailed(verdict)
             self._pause(0.05 + backoff_s(attempt, self._rng))
         raise CallFailed(Verdict("AMBIGUOUS", 0, "attempts", "no answer after several attempts"))
+
+    def _limited(self, call: RestCall) -> Verdict:
+        text = f"not asked, for the venue's rate limit: {self._governor.shortage(call.costs)}"
+        return Verdict("NOT_SENT", 0, "rate_limited", text)
 
     # Every verdict passes here once: what it says about more than this one call.
     def _judge(self, verdict: Verdict) -> Verdict:
@@ -260,7 +264,7 @@ class Desk:
         for _ in range(SAMPLES):
             deadline_ns = self._clock.mono_ns() + READ_DEADLINE_NS
             if not self._governor.acquire(Priority.CANCEL, call.costs, deadline_ns):
-                raise CallFailed(Verdict("NOT_SENT", 0, "rate_limited", "no tokens in time"))
+                raise CallFailed(self._limited(call))
             before_ns = self._clock.mono_ns()
             try:
                 reply = rest.call(call)

@@ -30,7 +30,10 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "ask_venue",
         "age_ms",
     ),
-    "venue": ("name", "state", "reason", "book_state", "book_age_ms", "account", "symbols"),
+    "venue": (
+        *("name", "state", "reason", "waits_for", "book_state", "book_age_ms", "account"),
+        "symbols",
+    ),
     "actor": ("name", "state", "restarts", "mailbox", "parked", "last_message_ms"),
     "position": (
         *("account", "symbol", "quantity", "traded_quantity", "average_entry_price", "basis"),

@@ -205,6 +205,8 @@ def _change_the_account_of_okx(world: World) -> tuple[list, list]:
     world._beat()
     world._advance(13.0)
     world.user.plan(26.0)
+    for _ in range(3):
+        _rest(world, "okx")
     world._advance(10.0)
     okx.uid, binance.told = "uid-2", []
     before = world.process.journal.head_seq
@@ -273,12 +275,17 @@ def test_a_cancel_that_overtook_its_approval_survives_the_crash_of_whoever_holds
 
 def _place_and_cancel(world: World) -> None:
     """Rest an order far from the market, and cancel it before anybody has approved it."""
-    venue = world.rng.choice([*world.venues.values()])
-    price = (venue.mids["BTC/USDT"] - 2_000) * TICK
+    command = _rest(world, world.rng.choice([*world.venues]))
+    world.user._cancel([world.user._order_id(command)])
+
+
+def _rest(world: World, venue: str) -> PlaceOrder:
+    """Place an order far from the market."""
+    price = (world.venues[venue].mids["BTC/USDT"] - 2_000) * TICK
     command = PlaceOrder(
-        world.user._fresh(), venue.name, None, "BTC/USDT", "BUY", "LIMIT", "GTC", False, LOT * 10,
+        world.user._fresh(), venue, None, "BTC/USDT", "BUY", "LIMIT", "GTC", False, LOT * 10,
         price, False, "user", "edge",
     )  # fmt: skip
     world.user.placed[command.command_id] = command
     world.tell("order_router", command)
-    world.user._cancel([world.user._order_id(command)])
+    return command

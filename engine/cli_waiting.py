@@ -37,7 +37,7 @@ async def _halt(screen: Screen, state_dir: Path | None, arguments: Mapping[str, 
 def gates_waited_for(venues: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Return a line for each venue whose gate is closed but not all behind it answered."""
     for venue in venues:
-        count = venue["in_flight"]
+        count = venue.get("in_flight")
         if count:
             orders = "1 order" if count == 1 else f"{count} orders"
             yield f"{venue['name']}: gate closed, waiting for {orders} in flight"

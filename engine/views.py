@@ -32,9 +32,9 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "venue": (
         *("name", "state", "reason", "waits_for", "book_state", "book_age_ms", "account"),
-        "symbols",
+        *("symbols", "process"),
     ),
-    "actor": ("name", "state", "restarts", "mailbox", "parked", "last_message_ms"),
+    "actor": ("name", "state", "restarts", "mailbox", "parked", "last_message_ms", "process"),
     "position": (
         *("account", "symbol", "quantity", "traded_quantity", "average_entry_price", "basis"),
         *("mark_price", "realized_pnl", "unrealized_pnl", "fees"),

@@ -210,7 +210,7 @@ class Desk:
         clocks = 0
         for attempt in range(ATTEMPTS_MAX):
             if not self._governor.acquire(priority, call.costs, deadline_ns):
-                raise CallFailed(Verdict("NOT_SENT", 0, "rate_limited", "no tokens in time"))
+                raise CallFailed(self._limited(call))
             try:
                 return rest.call(call, action)
             except RestFailure as failure:
@@ -225,6 +225,10 @@ class Desk:
                 raise CallFailed(verdict)
             self._pause(0.05 + backoff_s(attempt, self._rng))
         raise CallFailed(Verdict("AMBIGUOUS", 0, "attempts", "no answer after several attempts"))
+
+    def _limited(self, call: RestCall) -> Verdict:
+        text = f"not asked, for the venue's rate limit: {self._governor.shortage(call.costs)}"
+        return Verdict("NOT_SENT", 0, "rate_limited", text)
 
     # Every verdict passes here once: what it says about more than this one call.
     def _judge(self, verdict: Verdict) -> Verdict:
@@ -260,7 +264,7 @@ class Desk:
         for _ in range(SAMPLES):
             deadline_ns = self._clock.mono_ns() + READ_DEADLINE_NS
             if not self._governor.acquire(Priority.CANCEL, call.costs, deadline_ns):
-                raise CallFailed(Verdict("NOT_SENT", 0, "rate_limited", "no tokens in time"))
+                raise CallFailed(self._limited(call))
             before_ns = self._clock.mono_ns()
             try:
                 reply = rest.call(call)
@@ -286,6 +290,21 @@ class Desk:
             return self.codec.read_fees(reply, instrument)
         except (CallFailed, ValueError):
             return instrument
+
+    def account_uid(self, rest: CcxtRest) -> str | None:
+        """Return the venue's own id of the account; None where it tells none or refuses the key.
+
+        Raises CallFailed or BadReply when it should tell and did not: ask again.
+        """
+        call = self.codec.account()
+        if call is None:
+            return None
+        try:
+            return self.codec.read_account_uid(self.read(rest, call, Priority.READ))
+        except CallFailed as failed:
+            if failed.verdict.kind == "AUTH":
+                return None
+            raise
 
 
 def reports_of(submitted: Submitted) -> list[Message]:

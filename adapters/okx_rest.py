@@ -95,6 +95,10 @@ class _Detail(msgspec.Struct):
     frozenBal: Decimal
 
 
+class _Identity(msgspec.Struct):
+    uid: str
+
+
 class _Account(msgspec.Struct):
     details: list[_Detail]
 
@@ -134,6 +138,7 @@ class OkxRest:
         "orders_pending": (60, 2.0),
         "fills": (60, 2.0),
         "balance": (10, 2.0),
+        "config": (5, 2.0),
         "public": (10, 2.0),
     }
 
@@ -295,6 +300,17 @@ class OkxRest:
         """Never asked for."""
         del reply
         return {}
+
+    def account(self) -> RestCall | None:
+        """GET account/config."""
+        return RestCall("privateGetAccountConfig", {}, {"config": 1})
+
+    def read_account_uid(self, reply: Any) -> str:
+        """{"data":[{"acctLv":"2",...,"mainUid":"44705892343619584","uid":"44705892343619584"}]}."""
+        uid: str = _one(reply, _Identity).uid
+        if not uid:
+            raise BadReply("the account's configuration names no uid")
+        return uid
 
     def balances(self) -> RestCall:
         """GET account/balance."""

@@ -7,12 +7,14 @@ passed, and a ban (418) is the longest of them. After a 429 the rate is halved a
 """
 
 import threading
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from engine.clock import NS_PER_S, Clock
+from engine.clock import NS_PER_MS, NS_PER_S, Clock
+from engine.messages.port import RateScope, RateWait
 
 CANCEL_SHARE: Final = 0.1
 BAN_DEFAULT_S: Final = 120
@@ -21,6 +23,9 @@ RECOVERY_NS: Final = 10 * NS_PER_S
 RECOVERY_STEP: Final = 0.1
 # How soon to look again while a more urgent request waits.
 TURN_NS: Final = NS_PER_S // 100
+# How long, and how many, requests that were given up are remembered for people.
+GIVEN_UP_NS: Final = 60 * NS_PER_S
+GIVEN_UP_MAX: Final = 1000
 
 
 class Priority(IntEnum):
@@ -71,6 +76,9 @@ class RateGovernor:
         }
         self._changed = threading.Condition()
         self._waiting = dict.fromkeys(Priority, 0)
+        self._given_up: dict[Priority, deque[int]] = {
+            priority: deque(maxlen=GIVEN_UP_MAX) for priority in Priority
+        }
         self._blocked_until_ns = 0
         self._factor = 1.0
         self._recovers_at_ns = 0
@@ -91,6 +99,7 @@ class RateGovernor:
                         return True
                     left_ns = deadline_ns - self._clock.mono_ns()
                     if wait_ns > left_ns:
+                        self._given_up[priority].append(self._clock.mono_ns())
                         return False
                     self._changed.wait(wait_ns / NS_PER_S)
             finally:
@@ -159,3 +168,38 @@ class RateGovernor:
                 bucket.refill(now_ns, self._factor)
                 spent = max(spent, 1 - bucket.tokens / bucket.capacity)
             return spent
+
+    def scopes(self) -> list[RateScope]:
+        """Return what is left of every limit."""
+        with self._changed:
+            now_ns = self._clock.mono_ns()
+            found = []
+            for name, bucket in self._buckets.items():
+                bucket.refill(now_ns, self._factor)
+                left = max(0, int(bucket.tokens))
+                found.append(RateScope(name, int(bucket.capacity), left, bucket.interval_s))
+            return found
+
+    def waits(self) -> list[RateWait]:
+        """Return who waits for tokens, and who went without them in the last minute; none if nobody."""
+        with self._changed:
+            since_ns = self._clock.mono_ns() - GIVEN_UP_NS
+            return [
+                RateWait(priority.name.lower(), self._waiting[priority], given_up)  # type: ignore[arg-type]
+                for priority, times in self._given_up.items()
+                if (given_up := sum(at > since_ns for at in times)) or self._waiting[priority]
+            ]
+
+    def blocked_ms(self) -> int:
+        """Return how long the venue's silence still lasts."""
+        return max(0, self._blocked_until_ns - self._clock.mono_ns()) // NS_PER_MS
+
+    def shortage(self, costs: Mapping[str, int]) -> str:
+        """Return in words why these costs could not be paid."""
+        if self.blocked_ms():
+            return f"the venue asked for silence, {self.blocked_ms() // 1000 + 1} s more"
+        left = {scope.name: scope for scope in self.scopes()}
+        return ", ".join(
+            f"{cost} of {name} needed, {left[name].left} of {left[name].limit} left"
+            for name, cost in costs.items()
+        )

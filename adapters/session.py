@@ -28,7 +28,7 @@ from engine.messages.port import AdapterFailed, AdapterReady, LinkChanged, Venue
 
 WAITING_MAX: Final = 1000
 POLL_S: Final = 0.1
-HEALTH_EVERY_NS: Final = NS_PER_S
+HEALTH_EVERY_S: Final = 1.0
 
 
 class Joinable(Protocol):
@@ -82,9 +82,8 @@ class Session:
         self._out = deliver
         self._threads = threads
         self._is_heard = True
-        self._failed_auth = False
+        self._refused_key = ""
         self._clock_due_ns = 0
-        self._health_ns = 0
         self.stopping = threading.Event()
         self.is_ready = False
         self._introduction: AdapterReady | None = None
@@ -122,15 +121,23 @@ class Session:
         self._is_heard = False
 
     def on_auth(self, text: str) -> None:
-        """Tell once that the key is refused."""
-        if not self._failed_auth:
-            self._failed_auth = True
-            self.deliver(AdapterFailed(self.config.name, "auth", text[:500]))
+        """Tell once that the key is refused, but never before the session is introduced."""
+        if not self._refused_key:
+            self._refused_key = text[:500]
+            if self._introduction is not None:
+                self.deliver(AdapterFailed(self.config.name, "auth", self._refused_key))
+
+    def _introduce(self) -> None:
+        if self._introduction is not None:
+            self.deliver(self._introduction)
+            if self._refused_key:
+                self.deliver(AdapterFailed(self.config.name, "auth", self._refused_key))
 
     # --- threads
 
     def start(self) -> None:
-        """Start the REST workers; the first opens the session."""
+        """Start the REST workers, of which the first opens the session, and the gauges."""
+        self.spawn("health", self.tell_health)
         self.spawn("rest-book", lambda: self.work(self.books, first=self.open))
         self.spawn("rest-read", lambda: self.work(self.reads))
         self.spawn("rest-trade", lambda: self.work(self.trade))
@@ -192,6 +199,7 @@ class Session:
             try:
                 self.desk.sync_clock(rest)
                 instruments = self.desk.load_instruments(rest, self.config.symbols)
+                uid = self.desk.account_uid(rest) if self.config.api_key else None
                 break
             except (CallFailed, ValueError) as failed:
                 if not told:
@@ -206,15 +214,16 @@ class Session:
         self.public.set_instruments(instruments)
         self.is_ready = True
         self.deliver(LinkChanged(name, "rest", True, "instruments loaded", self.clock.mono_ns()))
-        self._introduction = AdapterReady(name, self.session_id, instruments, [self.config.account])
-        self.deliver(self._introduction)
+        account = self.config.account
+        self._introduction = AdapterReady(name, self.session_id, instruments, [account], uid)
+        self._introduce()
         self.open_links()
 
     def open_links(self) -> None:
         """Start both WebSocket links; without a key only the public one."""
         times = self.config.timeouts
         idle_s = max(times.idle_s, self.config.stale_after_ms / 1000)
-        self.public.link = self.link("public_ws", _Watched(self.public, self.report_health), idle_s)
+        self.public.link = self.link("public_ws", self.public, idle_s)
         self.spawn("ws-public", self.public.link.run)
         if self.config.api_key:
             self.private.link = self.link("private_ws", self.private, 0.0)
@@ -269,8 +278,7 @@ class Session:
 
     def republish(self) -> None:
         """Tell every book and link anew, from a thread of our own."""
-        if self._introduction is not None:
-            self.deliver(self._introduction)
+        self._introduce()
 
         def tell(rest: CcxtRest) -> None:
             del rest
@@ -280,11 +288,12 @@ class Session:
         if self.is_ready:
             self.books.put(tell)
 
-    def report_health(self, mono_ns: int) -> None:
-        """Tell the gauges, once a second."""
-        if mono_ns - self._health_ns < HEALTH_EVERY_NS:
-            return
-        self._health_ns = mono_ns
+    def tell_health(self) -> None:
+        """Tell the gauges once a second, from a thread of its own: the others may all be waiting."""
+        while not self.stopping.wait(HEALTH_EVERY_S):
+            self._report_health()
+
+    def _report_health(self) -> None:
         links = [link for link in (self.public.link, self.private.link) if link is not None]
         self.deliver(
             VenueHealth(
@@ -297,19 +306,8 @@ class Session:
                 resyncs=self.public.resyncs,
                 frames=self.public.frames,
                 reconnects=sum(max(0, link.connections - 1) for link in links),
+                rate_scopes=self.governor.scopes(),
+                rate_waits=self.governor.waits(),
+                rate_blocked_ms=self.governor.blocked_ms(),
             )
         )
-
-
-class _Watched:
-    # A feed whose ticks also tell the adapter's health.
-    def __init__(self, feed: PublicFeed, on_tick: Callable[[int], None]) -> None:
-        self.on_open = feed.on_open
-        self.on_alive = feed.on_alive
-        self.on_frame = feed.on_frame
-        self.on_down = feed.on_down
-        self._ticks = (feed.on_tick, on_tick)
-
-    def on_tick(self, mono_ns: int) -> None:
-        for tick in self._ticks:
-            tick(mono_ns)

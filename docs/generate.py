@@ -33,7 +33,7 @@ SPEAKERS: Final = (
     ("actors/order_book", "order_book"),
     ("actors/order_router", "order_router"),
     ("actors/planning", "order_router"),
-    ("actors/risk_pnl", "risk_pnl"),
+    ("actors/risk_", "risk_pnl"),
     ("engine/trading/risk", "risk_pnl"),
     ("engine/trading/reconcile", "risk_pnl"),
     ("engine/trading/consolidated", "order_book"),

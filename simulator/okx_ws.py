@@ -253,7 +253,8 @@ class Sockets:
         ]
         strikes = self.hub.strikes("private", symbol) if listeners else frozenset()
         for peer, arg in listeners:
-            peer.send_json({"arg": {**arg, "uid": "1"}, "data": [row]}, strikes)
+            uid = str(self._venue.accounts[peer.account].uid)
+            peer.send_json({"arg": {**arg, "uid": uid}, "data": [row]}, strikes)
 
     def every_second(self) -> None:
         """Heartbeats of quiet books, tickers, idle connections, old views."""

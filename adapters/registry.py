@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from adapters import binance, okx
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
+from adapters.binance_trade import BinanceTrade
 from adapters.codec import Codec, Credentials, RestCodec, Secret
 from adapters.okx import OkxCodec
 from adapters.okx_rest import OkxRest
+from adapters.okx_trade import OkxTrade
+from adapters.trade_codec import TradeCodec
 from engine.errors import ConfigError
 
 __all__ = ["ADAPTERS", "Secret", "Timeouts", "Venue", "VenueConfig", "dialect"]
@@ -45,6 +48,7 @@ class VenueConfig:
     publish_interval_ms: int = 0
     stale_after_ms: int = 10_000
     rate_limit_share: float = 1.0
+    order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     @property
@@ -64,16 +68,24 @@ class Adapter(NamedTuple):
     venue_symbol: Callable[[str], str]
     codec: Callable[[str, str, Mapping[str, str], Credentials | None], Codec]
     rest: Callable[[str, str, Mapping[str, str]], RestCodec]
+    trade: Callable[[Credentials, RestCodec], TradeCodec]
     send_every_s: float
     enforces_expiry: bool  # drops a request that arrives later than it allows (recvWindow, expTime)
 
 
 class Venue(NamedTuple):
-    """One venue's dialect, ready for one account."""
+    """One venue's dialect, ready for one account. `trade` is None where orders go over REST."""
 
     codec: Codec
     rest: RestCodec
+    trade: TradeCodec | None
     send_every_s: float
+
+
+# The trading link names instruments by numbers that the REST half learns with the instruments.
+def _okx_trade(credentials: Credentials, rest: RestCodec) -> TradeCodec:
+    assert isinstance(rest, OkxRest), "the two halves of one dialect"
+    return OkxTrade(credentials, rest.codes)
 
 
 ADAPTERS: Final[Mapping[str, Adapter]] = {
@@ -87,6 +99,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         venue_symbol=binance.venue_symbol,
         codec=BinanceCodec,
         rest=BinanceRest,
+        trade=lambda credentials, _: BinanceTrade(credentials),
         send_every_s=0.25,  # five messages a second, pings and pongs included
         enforces_expiry=True,
     ),
@@ -100,6 +113,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         venue_symbol=okx.venue_symbol,
         codec=OkxCodec,
         rest=OkxRest,
+        trade=_okx_trade,
         send_every_s=0.05,
         enforces_expiry=True,
     ),
@@ -114,9 +128,12 @@ def dialect(config: VenueConfig) -> Venue:
     if config.depth < 1 or not 0 < config.rate_limit_share <= 1:
         raise ConfigError(f"venues.{config.name}: depth from 1, rate_limit_share in (0, 1]")
     symbols = {known.venue_symbol(symbol): symbol for symbol in config.symbols}
+    rest = known.rest(config.name, config.account, symbols)
+    has_trade = config.order_road == "ws" and bool(config.api_key)
     return Venue(
         known.codec(config.name, config.account, symbols, config.credentials),
-        known.rest(config.name, config.account, symbols),
+        rest,
+        known.trade(config.credentials, rest) if has_trade else None,
         known.send_every_s,
     )
 

@@ -211,6 +211,7 @@ class Core:
             publish_interval_ms=venue.publish_interval_ms,
             stale_after_ms=venue.stale_after_ms,
             rate_limit_share=venue.rate_limit_share,
+            order_road=venue.order_road,
         )
 
     # --- run --------------------------------------------------------------------------------------

@@ -11,13 +11,19 @@ def sim(tmp_path_factory):
     process.stop()
 
 
+@pytest.fixture
+def road():
+    """Return the road of orders; a test of both roads is parametrized with it."""
+    return "ws"
+
+
 @pytest.fixture(params=["binance", "okx"])
-def make(request, sim):
+def make(request, sim, road):
     """Return a maker of adapters for one venue; all are stopped and all faults cleared at the end."""
     made = []
 
     def one(**more):
-        desk = Desk(sim, request.param, **more)
+        desk = Desk(sim, request.param, **{"order_road": road, **more})
         made.append(desk)
         return desk
 

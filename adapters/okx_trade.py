@@ -32,6 +32,12 @@ OPS: Final[Mapping[str, str]] = {
     "privatePostTradeOrder": "order",
     "privatePostTradeCancelOrder": "cancel-order",
 }
+# REST answers with an HTTP status, this link with a code alone. What belongs to the whole request and
+# not to an order's row is a definite no only for these, which the gateway says before anything else.
+REFUSED_AT_THE_DOOR: Final = frozenset(
+    {"50000", "50002", "50014", "60011", "60012", "60013", "60018"}
+)
+SERVER_ERRORS: Final = frozenset({"50026", "51054"})  # HTTP 500 over REST
 
 
 class _Row(msgspec.Struct):
@@ -117,9 +123,12 @@ def _answer(frame: _Frame, request_id: str) -> Answer:
     rows = _decode_rows(data) if data else []
     refused = next((row for row in rows if row.sCode not in ("", "0")), None)
     if refused is not None:
-        return Answer(request_id, 200, refused.sCode[:40], refused.sMsg[:300], None)
-    payload = {"data": _decode_any(data) if data else None}
-    return Answer(request_id, 200, frame.code[:40], frame.msg[:300], payload)
+        status = 500 if refused.sCode in SERVER_ERRORS else 200
+        return Answer(request_id, status, refused.sCode[:40], refused.sMsg[:300], None)
+    if frame.code == "0":
+        return Answer(request_id, 200, "0", "", {"data": _decode_any(data) if data else None})
+    status = 400 if frame.code in REFUSED_AT_THE_DOOR else 0
+    return Answer(request_id, status, frame.code[:40], frame.msg[:300], None)
 
 
 def _control(frame: _Frame) -> TradeEvent:

@@ -247,8 +247,9 @@ class Session:
             self.private.link = self.link("private_ws", self.private, 0.0)
             self.spawn("ws-private", self.private.link.run)
         if self.trade_link is not None:
-            stand_in = self.trade_link.stand_in
-            self.trade_link.link = self.link("trade_ws", self.trade_link, 0.0, stand_in)
+            self.trade_link.link = self.link(
+                "trade_ws", self.trade_link, 0.0, self.trade_link.stand_in
+            )
             self.spawn("ws-trade", self.trade_link.link.run)
 
     def link(
@@ -260,14 +261,14 @@ class Session:
     ) -> WsLink:
         """Return a link that is not running yet."""
         times = self.config.timeouts
+        # The trading link renews itself in time, between two requests.
+        age_s = times.link_age_s * (1 if stand_in is None else 2)
         return WsLink(
             self.config.url(url),
             handler,
             clock=self.clock,
             rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets
-            watch=Watch(
-                times.connect_s, times.ping_every_s, times.ping_answer_s, idle_s, times.link_age_s
-            ),
+            watch=Watch(times.connect_s, times.ping_every_s, times.ping_answer_s, idle_s, age_s),
             stopping=self.stopping,
             ping_text=self._venue.codec.ping_text,
             send_every_s=self._venue.send_every_s,

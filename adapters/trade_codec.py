@@ -14,7 +14,7 @@ from adapters.outcome import Action, Evidence
 class Answer(NamedTuple):
     """The venue's answer to one request. `payload` is what REST would have answered.
 
-    `status` is HTTP-like; `code` is empty or "0" where the venue says that it was done.
+    `status` is HTTP-like, 0 where the venue tells none; `code` is empty or "0" where it says "done".
     """
 
     request_id: str
@@ -47,7 +47,7 @@ def evidence_of(action: Action, end: Answer | Lost) -> Evidence:
         return Evidence(action, classes=("NetworkError",), causes=(end.cause,), message=end.text)
     return Evidence(
         action,
-        http_status=end.status,
+        http_status=end.status or None,
         code=end.code,
         message=end.message,
         headers={"Retry-After": str(end.retry_after_s)},

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 IN_FLIGHT_MAX: Final = 1000
 LATE_MAX: Final = 1000
 EXPIRES_MS: Final = 5000
-# Renewed between requests at this part of the age at which the link would be cut.
+# Renewed between requests at this part of the age that a link may reach.
 RENEWED_AT: Final = 0.8
 
 

@@ -28,7 +28,6 @@ from engine.messages.port import (
     SubmitOrder,
     SubmitResult,
 )
-
 from simulator.log import read_log
 
 DEADLINE_S = 15

@@ -308,6 +308,23 @@ def test_what_was_refused_is_not_sent_over_rest_when_the_link_has_gone(make):
     assert desk.sim.requests(desk.venue, order.client_order_id) == []
 
 
+def test_an_order_that_was_answered_meanwhile_is_not_sent_anew(make):
+    desk = make().start(books=False)
+    desk.sim.fault("rate_limit_429", desk.venue, on="order", count=1, retry_after_s=1)
+    order = desk.new_order(price="32250")
+    desk.adapter.handle(order)
+    session = desk.adapter._session
+    wait_for(lambda: session.governor._waiting[Priority.NEW], "it waits to be sent anew")
+    desk.adapter._pending.end_all("crashed", "as a crash does")
+    wait_for(lambda: not session.governor._waiting[Priority.NEW], "it would be sent now")
+    done = threading.Event()
+    assert session.trade.put(lambda _: done.set())
+    assert done.wait(10), "the worker has finished with it"
+    assert [m.outcome for m in results(desk, order)] == ["UNKNOWN"]
+    assert query(desk, order.client_order_id).found is False
+    assert desk.sim.requests(desk.venue, order.client_order_id) == []
+
+
 def test_an_expiry_that_has_passed_is_no_proof_and_mends_the_clock(desk):
     if desk.venue == "binance":
         pytest.skip(

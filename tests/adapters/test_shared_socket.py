@@ -13,8 +13,9 @@ MANY = 400
 
 
 def plain_pair():
-    ours, theirs = socket.socketpair()
-    return ours, theirs
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        return ours, server.accept()[0]
 
 
 # TLS without a certificate: both sides agree not to ask who the other is.
@@ -27,7 +28,7 @@ def tls_pair():
         made.set_ciphers("AECDH-AES256-SHA:@SECLEVEL=0")
         return made
 
-    left, right = socket.socketpair()
+    left, right = plain_pair()
     server = []
 
     def accept():
@@ -71,6 +72,17 @@ def test_reading_waits_a_little_and_says_that_nothing_came(pair):
     assert shared.is_open
 
 
+def test_nothing_is_read_while_somebody_else_holds_the_lock(pair):
+    shared, theirs = pair
+    theirs.sendall(b"x")
+    got = threading.Event()
+    reader = threading.Thread(target=lambda: shared.recv(1) and got.set(), daemon=True)
+    with shared._lock:
+        reader.start()
+        assert not got.wait(0.3)
+    assert got.wait(5)
+
+
 def test_the_other_sides_end_closes_ours_for_sending(pair):
     shared, theirs = pair
     theirs.shutdown(socket.SHUT_RDWR)
@@ -82,14 +94,14 @@ def test_the_other_sides_end_closes_ours_for_sending(pair):
 
 def test_a_socket_that_takes_no_more_is_cut_and_nothing_is_left_to_send(pair):
     shared, theirs = pair
-    frame = b"f" * 700
+    frame = b"f" * 50_000
     taken = []
 
     def fill():
         while True:
             taken.append(shared.send(frame))
 
-    with pytest.raises(ConnectionError, match="of 700 bytes"):
+    with pytest.raises(ConnectionError, match="of 50000 bytes"):
         fill()
     assert not shared.is_open
     assert shared.recv(10) == b""  # the reader sees the end at once

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from adapters import binance, okx
+from adapters import binance, okx, okx_rest
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
-from adapters.codec import Codec, Credentials, RestCodec, Secret
+from adapters.codec import Codec, Credentials, RestCall, RestCodec, Secret
 from adapters.okx import OkxCodec
 from adapters.okx_rest import OkxRest
 from adapters.okx_trade import OkxTrade
@@ -68,9 +68,11 @@ class Adapter(NamedTuple):
     venue_symbol: Callable[[str], str]
     codec: Callable[[str, str, Mapping[str, str], Credentials | None], Codec]
     rest: Callable[[str, str, Mapping[str, str]], RestCodec]
-    trade: Callable[[Credentials, RestCodec], TradeCodec]
     send_every_s: float
     enforces_expiry: bool  # drops a request that arrives later than it allows (recvWindow, expTime)
+    # Its dead man's switch, which cancels all of the account after so many seconds; 0 turns it off.
+    dead_man: Callable[[int], RestCall] | None = None
+    trade: Callable[[Credentials, RestCodec], TradeCodec] | None = None  # its trading WebSocket
 
 
 class Venue(NamedTuple):
@@ -99,9 +101,9 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         venue_symbol=binance.venue_symbol,
         codec=BinanceCodec,
         rest=BinanceRest,
-        trade=lambda credentials, _: BinanceTrade(credentials),
         send_every_s=0.25,  # five messages a second, pings and pongs included
         enforces_expiry=True,
+        trade=lambda credentials, _: BinanceTrade(credentials),
     ),
     "okx": Adapter(
         urls={
@@ -113,11 +115,18 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         venue_symbol=okx.venue_symbol,
         codec=OkxCodec,
         rest=OkxRest,
-        trade=_okx_trade,
         send_every_s=0.05,
         enforces_expiry=True,
+        dead_man=okx_rest.cancel_all_after,
+        trade=_okx_trade,
     ),
 }
+
+
+def exchange_id(adapter: str) -> str:
+    """Return what ccxt calls the venue of an adapter; ConfigError names the known ones."""
+    name: str = _known(adapter).rest.exchange_id  # type: ignore[attr-defined]
+    return name
 
 
 def dialect(config: VenueConfig) -> Venue:
@@ -129,11 +138,11 @@ def dialect(config: VenueConfig) -> Venue:
         raise ConfigError(f"venues.{config.name}: depth from 1, rate_limit_share in (0, 1]")
     symbols = {known.venue_symbol(symbol): symbol for symbol in config.symbols}
     rest = known.rest(config.name, config.account, symbols)
-    has_trade = config.order_road == "ws" and bool(config.api_key)
+    trade = known.trade if config.order_road == "ws" and config.api_key else None
     return Venue(
         known.codec(config.name, config.account, symbols, config.credentials),
         rest,
-        known.trade(config.credentials, rest) if has_trade else None,
+        None if trade is None else trade(config.credentials, rest),
         known.send_every_s,
     )
 

@@ -17,13 +17,19 @@ def road():
     return "ws"
 
 
+@pytest.fixture
+def isolation():
+    """Where the adapter lives. Overridden by the tests that hold for both."""
+    return "thread"
+
+
 @pytest.fixture(params=["binance", "okx"])
-def make(request, sim, road):
+def make(request, sim, isolation, road):
     """Return a maker of adapters for one venue; all are stopped and all faults cleared at the end."""
     made = []
 
     def one(**more):
-        desk = Desk(sim, request.param, **{"order_road": road, **more})
+        desk = Desk(sim, request.param, isolation=isolation, **{"order_road": road, **more})
         made.append(desk)
         return desk
 

@@ -138,13 +138,22 @@ def dialect(config: VenueConfig) -> Venue:
         raise ConfigError(f"venues.{config.name}: depth from 1, rate_limit_share in (0, 1]")
     symbols = {known.venue_symbol(symbol): symbol for symbol in config.symbols}
     rest = known.rest(config.name, config.account, symbols)
-    trade = known.trade if config.order_road == "ws" and config.api_key else None
+    trade = known.trade if has_trade_road(config) else None
     return Venue(
         known.codec(config.name, config.account, symbols, config.credentials),
         rest,
         None if trade is None else trade(config.credentials, rest),
         known.send_every_s,
     )
+
+
+def has_trade_road(config: VenueConfig) -> bool:
+    """Tell whether orders may take the trading WebSocket: asked for, with a key, to the same venue.
+
+    Where other URLs are given but none for this link, its default would be another server than theirs.
+    """
+    is_same_venue = not config.urls or bool(config.urls.get("trade_ws"))
+    return config.order_road == "ws" and bool(config.api_key) and is_same_venue
 
 
 def _known(adapter: str) -> Adapter:

@@ -122,7 +122,7 @@ class Session:
     def _open_trade_road(self, codec: TradeCodec, gate: Gate, pending: Pending) -> None:
         link = TradeLink(
             self.config, codec, clock=self.clock, offset=self.offset, deliver=self.deliver,
-            ask_clock=self.ask_clock,
+            ask_clock=self.ask_clock, on_auth=self.on_auth,
         )  # fmt: skip
         desk = TradeDesk(
             self.desk, link, governor=self.governor, gate=gate, pending=pending,

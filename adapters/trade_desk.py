@@ -92,7 +92,7 @@ class TradeDesk:
         request = self._link.request(
             call,
             self._answer_s,
-            lambda end: self._submit_ended(order, tries, request, end),
+            lambda sent, end: self._submit_ended(order, tries, sent.sent_wall_ns, end),
             lambda answer: self._submit_late(order, answer),
         )
         if request is None:
@@ -107,13 +107,12 @@ class TradeDesk:
         except GateShut as shut:
             self._answer(order, Verdict("NOT_SENT", 0, shut.code, shut.text), 0)
         except SendFailed as failed:  # told outside the gate: an answer may set it
-            request.on_end(Lost("ConnectionError", str(failed)))
+            request.end(Lost("ConnectionError", str(failed)))
         return True
 
     def _submit_ended(
-        self, order: SubmitOrder, tries: Tries, request: Request | None, end: Answer | Lost
+        self, order: SubmitOrder, tries: Tries, sent_wall_ns: int, end: Answer | Lost
     ) -> None:
-        sent_wall_ns = 0 if request is None else request.sent_wall_ns
         proof = self._proof(order, end)
         if isinstance(proof, Ack):
             self._pending.answer(self._desk.accepted(order, proof, sent_wall_ns))
@@ -179,7 +178,7 @@ class TradeDesk:
         request = self._link.request(
             call,
             self._answer_s,
-            lambda end: self._cancel_ended(cancel, end),
+            lambda _, end: self._cancel_ended(cancel, end),
             lambda answer: self._cancel_late(cancel, answer),
         )
         try:
@@ -233,7 +232,7 @@ class TradeDesk:
         ended = threading.Event()
         ends: list[Answer | Lost] = []
 
-        def on_end(end: Answer | Lost) -> None:
+        def on_end(_: Request, end: Answer | Lost) -> None:
             ends.append(end)
             ended.set()
 

@@ -22,7 +22,7 @@ from adapters.trade_codec import Answer, Lost, TradeCodec
 from engine.clock import NS_PER_S, Clock
 from engine.errors import Refused
 from engine.messages.base import Message
-from engine.messages.port import AdapterFailed, LinkChanged
+from engine.messages.port import LinkChanged
 
 if TYPE_CHECKING:
     from adapters.stream import WsLink
@@ -45,9 +45,13 @@ class Request:
     frame: bytes
     request_id: str
     deadline_ns: int
-    on_end: Callable[[Answer | Lost], None]
+    on_end: Callable[["Request", Answer | Lost], None]
     on_late: Callable[[Answer], None]
     sent_wall_ns: int = 0
+
+    def end(self, how: Answer | Lost) -> None:
+        """Tell how it ended."""
+        self.on_end(self, how)
 
 
 class TradeLink:
@@ -62,6 +66,7 @@ class TradeLink:
         offset: ClockOffset,
         deliver: Callable[[Message], None],
         ask_clock: Callable[[], None],
+        on_auth: Callable[[str], None],
     ) -> None:
         self._config = config
         self._codec = codec
@@ -69,6 +74,7 @@ class TradeLink:
         self._offset = offset
         self._deliver = deliver
         self._ask_clock = ask_clock
+        self._on_auth = on_auth
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
         self._numbers = count(1)
@@ -94,7 +100,7 @@ class TradeLink:
         self,
         call: RestCall,
         answer_s: float,
-        on_end: Callable[[Answer | Lost], None],
+        on_end: Callable[[Request, Answer | Lost], None],
         on_late: Callable[[Answer], None] = lambda _: None,
     ) -> Request | None:
         """Return the request for this call, signed now; None if it cannot go over this link."""
@@ -170,7 +176,7 @@ class TradeLink:
         elif isinstance(event, Acked):
             self._up("logged in")
         elif isinstance(event, Denied):
-            self._deliver(AdapterFailed(self._config.name, "auth", event.text[:300]))
+            self._on_auth(event.text)
             if self.link is not None:
                 self.link.give_up()
         elif isinstance(event, Reconnect):
@@ -187,7 +193,7 @@ class TradeLink:
             late = None if request is not None else self._late.pop(answer.request_id, None)
             self._idle.notify_all()
         if request is not None:
-            request.on_end(answer)
+            request.end(answer)
         elif late is not None:
             late.on_late(answer)
         else:
@@ -214,7 +220,7 @@ class TradeLink:
                 self._late.popitem(last=False)
             self._idle.notify_all()
         for request in expired:
-            request.on_end(Lost("ReadTimeout", "no answer over the trading link in time"))
+            request.end(Lost("ReadTimeout", "no answer over the trading link in time"))
 
     def on_down(self, reason: str) -> None:
         """The connection is gone: what was in flight on it is answered at once."""
@@ -227,7 +233,7 @@ class TradeLink:
             self._late.clear()
             self._idle.notify_all()
         for request in lost:
-            request.on_end(Lost("ConnectionError", f"the trading link was lost: {reason[:200]}"))
+            request.end(Lost("ConnectionError", f"the trading link was lost: {reason[:200]}"))
         if was_up or not self._down_told:
             self._tell(reason[:300], up=False)
         self._down_told = True

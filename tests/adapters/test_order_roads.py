@@ -86,6 +86,19 @@ def test_with_the_road_of_rest_nothing_uses_the_link(make):
     assert not desk.found(LinkChanged, lambda m: m.link == "trade")
 
 
+def test_urls_of_another_server_without_one_for_the_link_mean_rest(make):
+    desk = make()
+    urls = {name: url for name, url in desk.config.urls.items() if name != "trade_ws"}
+    other = make(urls=urls)
+    other.adapter.start()
+    other.wait(LinkChanged, lambda m: m.link == "private" and m.up)
+    assert other.adapter._session.trade_link is None
+    order = other.new_order(price="30250")
+    assert ask(other, order).outcome == "ACCEPTED"
+    assert cancel(other, order).outcome == "ACCEPTED"
+    assert ("place", "rest") in other.sim.requests(other.venue, order.client_order_id)
+
+
 def test_a_link_that_is_down_leaves_the_orders_to_rest(make):
     desk = make()
     urls = {**desk.config.urls, "trade_ws": "ws://127.0.0.1:9/nobody"}

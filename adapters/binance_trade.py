@@ -83,6 +83,7 @@ class BinanceTrade:
     """Binance spot's trading link for one account."""
 
     needs_login = False
+    relogin_codes: frozenset[str] = frozenset()
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials

@@ -32,10 +32,11 @@ OPS: Final[Mapping[str, str]] = {
     "privatePostTradeOrder": "order",
     "privatePostTradeCancelOrder": "cancel-order",
 }
+NOT_LOGGED_IN: Final = "60011"
 # REST answers with an HTTP status, this link with a code alone. What belongs to the whole request and
 # not to an order's row is a definite no only for these, which the gateway says before anything else.
 REFUSED_AT_THE_DOOR: Final = frozenset(
-    {"50000", "50002", "50014", "60011", "60012", "60013", "60018"}
+    {"50000", "50002", "50014", NOT_LOGGED_IN, "60012", "60013", "60018"}
 )
 SERVER_ERRORS: Final = frozenset({"50026", "51054"})  # HTTP 500 over REST
 
@@ -67,6 +68,7 @@ class OkxTrade:
     """OKX spot's trading link for one account. `codes` maps instId to instIdCode, as far as known."""
 
     needs_login = True
+    relogin_codes = frozenset({NOT_LOGGED_IN})
 
     def __init__(self, credentials: Credentials, codes: Mapping[str, int]) -> None:
         self._credentials = credentials

@@ -59,6 +59,7 @@ class TradeCodec(Protocol):
     """The dialect of one venue's trading link, for one account."""
 
     needs_login: bool
+    relogin_codes: frozenset[str]  # answers that say that the connection's login has run out
 
     def login(self, now_ms: int) -> list[str]:
         """Return the frames that authenticate a new connection; none where requests are signed."""

@@ -188,6 +188,8 @@ class TradeLink:
             self.last_problem = event.text
 
     def _answered(self, answer: Answer) -> None:
+        if answer.code in self._codec.relogin_codes:
+            self._end_soon(f"logged out: {answer.message}")
         with self._lock:
             request = self._in_flight.pop(answer.request_id, None)
             late = None if request is not None else self._late.pop(answer.request_id, None)

@@ -119,6 +119,7 @@ class Venues:
             publish_interval_ms=venue.publish_interval_ms,
             stale_after_ms=venue.stale_after_ms,
             rate_limit_share=venue.rate_limit_share,
+            order_road=venue.order_road,
         )
 
     def _configuration(self, settings: VenueConfig) -> Configuration:

@@ -40,6 +40,7 @@ class _Instrument(msgspec.Struct):
     minSz: Decimal
     state: str
     maxLmtSz: str = ""
+    instIdCode: int | None = None
 
 
 class _Time(msgspec.Struct):
@@ -147,6 +148,8 @@ class OkxRest:
         self._account = account
         self._ours = symbols
         self._theirs = {ours: theirs for theirs, ours in symbols.items()}
+        # instId: instIdCode, as the last list of instruments has them.
+        self.codes: dict[str, int] = {}
 
     def used(self, headers: Mapping[str, str]) -> dict[str, int]:
         """Nothing: the venue sends no counters."""
@@ -171,7 +174,9 @@ class OkxRest:
         if not isinstance(data, list):
             raise BadReply("no list of instruments")
         kept = [r for r in data if isinstance(r, dict) and r.get("instId") in self._ours]
-        return [self._instrument(row) for row in _rows({"data": kept}, _Instrument)]
+        rows = _rows({"data": kept}, _Instrument)
+        self.codes.update({r.instId: r.instIdCode for r in rows if r.instIdCode is not None})
+        return [self._instrument(row) for row in rows]
 
     def _instrument(self, row: _Instrument) -> Instrument:
         return Instrument(

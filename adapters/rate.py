@@ -84,9 +84,12 @@ class RateGovernor:
         self._recovers_at_ns = 0
 
     def try_take(self, priority: Priority, costs: Mapping[str, int]) -> int:
-        """Take the tokens and return 0, or take nothing and return how long to wait in ns."""
+        """Take the tokens and return 0, or take nothing and return how long to wait in ns.
+
+        Whoever waits for tokens of this priority or a more urgent one goes first.
+        """
         with self._changed:
-            return self._try_take(priority, costs)
+            return self._try_take(priority, costs, behind=priority + 1)
 
     def acquire(self, priority: Priority, costs: Mapping[str, int], deadline_ns: int) -> bool:
         """Wait for the tokens until the monotonic deadline; False means they did not come."""
@@ -94,7 +97,7 @@ class RateGovernor:
             self._waiting[priority] += 1
             try:
                 while True:
-                    wait_ns = self._try_take(priority, costs)
+                    wait_ns = self._try_take(priority, costs, behind=priority)
                     if wait_ns == 0:
                         return True
                     left_ns = deadline_ns - self._clock.mono_ns()
@@ -106,15 +109,12 @@ class RateGovernor:
                 self._waiting[priority] -= 1
                 self._changed.notify_all()
 
-    def _try_take(
-        self, priority: Priority, costs: Mapping[str, int], *, waits: bool = False
-    ) -> int:
-        del waits
+    def _try_take(self, priority: Priority, costs: Mapping[str, int], *, behind: int) -> int:
         now_ns = self._clock.mono_ns()
         if now_ns < self._blocked_until_ns:
             return self._blocked_until_ns - now_ns
         self._recover(now_ns)
-        if any(self._waiting[p] for p in Priority if p < priority):
+        if any(self._waiting[p] for p in Priority if p < behind):
             return TURN_NS
         longest_ns = 0
         for scope, cost in costs.items():

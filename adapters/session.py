@@ -10,7 +10,7 @@ import queue
 import random
 import threading
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from adapters.ccxt_rest import CcxtRest
 from adapters.desk import CallFailed, Desk
@@ -18,10 +18,14 @@ from adapters.feed import PublicFeed
 from adapters.gate import Gate
 from adapters.inquiry import Inquiry
 from adapters.offset import ClockOffset
+from adapters.pending import Pending
 from adapters.private import PrivateFeed
 from adapters.rate import Priority, RateGovernor
 from adapters.registry import VenueConfig, dialect
 from adapters.stream import LinkHandler, Watch, WsLink, backoff_s
+from adapters.trade_codec import TradeCodec
+from adapters.trade_desk import TradeDesk
+from adapters.trade_link import TradeLink
 from engine.clock import NS_PER_S, Clock
 from engine.messages.base import Message
 from engine.messages.port import AdapterFailed, AdapterReady, LinkChanged, VenueHealth
@@ -72,6 +76,7 @@ class Session:
         clock: Clock,
         rng: random.Random,
         gate: Gate,
+        pending: Pending,
         deliver: Callable[[Message], None],
         threads: ThreadFactory,
     ) -> None:
@@ -108,6 +113,28 @@ class Session:
         self.trade, self.cancels = Worker(), Worker()
         self.reads, self.books = Worker(), Worker()
         self.running: list[Joinable] = []
+        self.trade_link: TradeLink | None = None
+        self.trade_desk: TradeDesk | None = None
+        if venue.trade is not None:
+            self._open_trade_road(venue.trade, gate, pending)
+
+    def _open_trade_road(self, codec: TradeCodec, gate: Gate, pending: Pending) -> None:
+        link = TradeLink(
+            self.config, codec, clock=self.clock, offset=self.offset, deliver=self.deliver,
+            ask_clock=self.ask_clock, on_auth=self.on_auth,
+        )  # fmt: skip
+        desk = TradeDesk(
+            self.desk, link, governor=self.governor, gate=gate, pending=pending,
+            answer_s=self.config.timeouts.read_s, deliver=self.deliver,
+            put_submit=lambda job: self._put(self.trade, job),
+            put_cancel=lambda job: self._put(self.cancels, job),
+            nobody_waits=self.trade.jobs.empty,
+        )  # fmt: skip
+        self.desk.ask_first = desk.read
+        self.trade_link, self.trade_desk = link, desk
+
+    def _put(self, worker: Worker, job: Job) -> bool:
+        return not self.stopping.is_set() and worker.put(job)
 
     # --- out
 
@@ -228,21 +255,33 @@ class Session:
         if self.config.api_key:
             self.private.link = self.link("private_ws", self.private, 0.0)
             self.spawn("ws-private", self.private.link.run)
+        if self.trade_link is not None:
+            self.trade_link.link = self.link(
+                "trade_ws", self.trade_link, 0.0, self.trade_link.stand_in
+            )
+            self.spawn("ws-trade", self.trade_link.link.run)
 
-    def link(self, url: str, handler: LinkHandler, idle_s: float) -> WsLink:
+    def link(
+        self,
+        url: str,
+        handler: LinkHandler,
+        idle_s: float,
+        stand_in: Callable[[Any], Any] | None = None,
+    ) -> WsLink:
         """Return a link that is not running yet."""
         times = self.config.timeouts
+        # The trading link renews itself in time, between two requests.
+        age_s = times.link_age_s * (1 if stand_in is None else 2)
         return WsLink(
             self.config.url(url),
             handler,
             clock=self.clock,
             rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets
-            watch=Watch(
-                times.connect_s, times.ping_every_s, times.ping_answer_s, idle_s, times.link_age_s
-            ),
+            watch=Watch(times.connect_s, times.ping_every_s, times.ping_answer_s, idle_s, age_s),
             stopping=self.stopping,
             ping_text=self._venue.codec.ping_text,
             send_every_s=self._venue.send_every_s,
+            stand_in=stand_in,
         )
 
     def _next_clock_ns(self) -> int:
@@ -284,6 +323,8 @@ class Session:
             del rest
             self.public.republish()
             self.private.republish()
+            if self.trade_link is not None:
+                self.trade_link.republish()
 
         if self.is_ready:
             self.books.put(tell)
@@ -294,7 +335,8 @@ class Session:
             self._report_health()
 
     def _report_health(self) -> None:
-        links = [link for link in (self.public.link, self.private.link) if link is not None]
+        feeds = (self.public, self.private, self.trade_link)
+        links = [feed.link for feed in feeds if feed is not None and feed.link is not None]
         self.deliver(
             VenueHealth(
                 venue=self.config.name,

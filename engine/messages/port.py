@@ -224,7 +224,7 @@ class LinkChanged(Message, frozen=True, array_like=True, tag=True):
     """A link of the venue went up or down. A private link that came up calls for a reconciliation."""
 
     venue: Name
-    link: Literal["public", "private", "rest"]
+    link: Literal["public", "private", "trade", "rest"]
     up: bool
     reason: Text
     mono_ns: int

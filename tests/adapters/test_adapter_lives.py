@@ -81,6 +81,7 @@ def test_an_adapter_waits_for_a_venue_that_is_away(make):
     assert desk.found(LinkChanged, lambda m: m.link == "rest" and m.up)
 
 
+@pytest.mark.parametrize("road", ["rest"])
 @pytest.mark.parametrize("isolation", ["thread"])  # a bug cannot be planted in another process
 def test_a_worker_that_dies_of_a_bug_ends_the_session_and_answers_unknown(isolation, make):
     desk = make().start()
@@ -106,6 +107,7 @@ def test_a_worker_that_dies_of_a_bug_ends_the_session_and_answers_unknown(isolat
     assert cancel(desk, order).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["rest"])
 def test_stopping_in_the_middle_of_a_submit_leaves_it_unknown_and_answers_once(desk):
     desk.sim.fault("delay", desk.venue, on="order", count=1, ms=1200, when="after")
     order, waiting = desk.new_order(price="40000"), desk.new_order()

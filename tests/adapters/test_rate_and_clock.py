@@ -135,6 +135,27 @@ def test_a_waiting_cancel_goes_before_a_waiting_order():
     assert order == [Priority.CANCEL, Priority.NEW]
 
 
+def test_who_does_not_wait_never_takes_what_somebody_waits_for():
+    clock = VirtualClock()
+    rate = governor(clock)
+    while rate.try_take(Priority.CANCEL, ONE) == 0:
+        pass
+    far_ns = clock.mono_ns() + 1000 * NS_PER_S
+    waiter = threading.Thread(
+        target=lambda: rate.acquire(Priority.NEW, {"orders": 2}, far_ns), daemon=True
+    )
+    waiter.start()
+    while not rate._waiting[Priority.NEW]:
+        pass
+    clock.advance_ns(2 * NS_PER_S)  # enough for one, not for the two that are waited for
+    assert rate.try_take(Priority.NEW, ONE) > 0
+    assert rate.try_take(Priority.CANCEL, ONE) == 0
+    clock.advance_ns(10 * NS_PER_S)
+    waiter.join(10)
+    assert not waiter.is_alive()
+    assert rate.try_take(Priority.NEW, ONE) == 0
+
+
 def test_the_quickest_sample_gives_the_clock_and_a_wall_step_changes_nothing():
     clock = VirtualClock(wall_ns=1_700_000_000 * NS_PER_S)
     offset = ClockOffset(clock)

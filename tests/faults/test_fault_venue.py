@@ -35,6 +35,10 @@ FAULTS = (
     ("private_event_duplicate", {}),
     ("private_event_before_ack", {}),
     ("private_event_after_ack", {}),
+    ("ws_gap", {"on": "reply"}),
+    ("ws_duplicate", {"on": "reply"}),
+    ("ws_reorder", {"on": "reply"}),
+    ("ws_half_open", {"on": "reply"}),
 )
 
 
@@ -76,6 +80,9 @@ def test_faults_of_both_venues_and_kills_of_the_core_lose_and_double_nothing(cor
     assert core.terminate() == 0
     acknowledged = {c for burst in bursts for c in burst.acknowledged}
     assert problems(core.journal, venues.log, acknowledged) == []
+    roads = {r["via"] for v in ("binance", "okx") for r in read_log(venues.log(v)).requests
+             if r["action"] == "place"}  # fmt: skip
+    assert "ws" in roads
     struck = {f["fault_kind"] for v in ("binance", "okx") for f in read_log(venues.log(v)).faults
               if f["phase"] == "applied"}  # fmt: skip
     assert len(struck) >= 8, struck

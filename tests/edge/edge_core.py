@@ -43,6 +43,8 @@ class SmallCore:
         self.behaviour = "acknowledge"
         self.told = []
         self.halted = False
+        self.in_flight = 0  # a halt is answered when so many looks at the venues have been taken
+        self.halting = None
         self.mode = mode
         self.journal_reads = 0
         self.stuck_topics = set()
@@ -174,7 +176,10 @@ class SmallCore:
                     message.scope, message.reason, message.who, True, 0, message.command_id
                 )
             )
-            self._answer_gates(message, reply)
+            if self.in_flight:
+                self.halting = message, reply
+            else:
+                self._answer_gates(message, reply)
         elif isinstance(message, Resume):
             self.halted = False
             self.commit(
@@ -297,6 +302,15 @@ def _status(core, _arguments):
     }
 
 
+def _venues(core, _):
+    row = {"name": "okx", "state": "READY", "book_state": "LIVE", "in_flight": core.in_flight}
+    if core.halting is not None:
+        core.in_flight -= 1
+        if core.in_flight == 0:
+            core._answer_gates(*core.halting)
+    return [row]
+
+
 BBO = {
     "symbol": "BTC/USDT",
     "bid": "61000.5",
@@ -312,7 +326,7 @@ GRID = {"symbol": "BTC/USDT", "tick_size": str(TICK), "lot_size": "0.00001"}
 ANSWERS = {
     "instruments": lambda c, a: [{"venue": "okx", **GRID}],
     "status": _status,
-    "venues": lambda c, a: [{"name": "okx", "state": "READY", "book_state": "LIVE"}],
+    "venues": _venues,
     "bbo": lambda c, a: [BBO],
     "book": lambda c, a: {"symbol": a["symbol"], "bids": [LEVEL], "asks": [LEVEL], "venues": []},
     "positions": lambda c, a: [{"account": "okx.main", "asset": "BTC", "quantity": "0.01"}],

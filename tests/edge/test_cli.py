@@ -202,6 +202,19 @@ def test_halt_and_resume_answer_in_one_shape(server, as_json):
     )
 
 
+def test_a_halt_says_what_it_waits_for_to_people_and_not_to_programs(server, core, xcore, as_json):
+    core.in_flight = 2
+    code, out, err = xcore("risk", "halt")
+    assert code == 0
+    assert "HALTED" in out
+    assert err.splitlines() == [
+        "okx: gate closed, waiting for 2 orders in flight",
+        "okx: gate closed, waiting for 1 order in flight",
+    ]
+    core.in_flight, core.halting = 1, None
+    assert as_json("risk", "halt")["halted"]
+
+
 def test_status_check_tells_monitors(server, core, xcore):
     assert xcore("status", "--check")[0] == 0
     core.halted = True

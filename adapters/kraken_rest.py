@@ -145,8 +145,9 @@ class KrakenRest:
         return RestCall("publicGetAssetPairs", {}, {"public": 1})
 
     def read_listings(self, reply: Any) -> list[Listing]:
-        """Return every pair with the venue's spellings of it: its key, altname and wsname."""
-        return [_listing(key, pair) for key, pair in _result(reply, dict[str, _Pair]).items()]
+        """Return every pair with its key, altname and wsname; dark pools have no stream."""
+        pairs = _result(reply, dict[str, _Pair]).items()
+        return [Listing(p.altname, p.base, p.quote, (k, p.wsname)) for k, p in pairs if p.wsname]
 
     def read_instruments(self, reply: Any) -> list[Instrument]:
         """Return the configured ones, and learn how REST spells them."""
@@ -385,11 +386,6 @@ class KrakenRest:
             for txid, trade in trades.items()
             if self._table.symbols.get(trade.pair) == call.symbol
         ]
-
-
-def _listing(key: str, pair: _Pair) -> Listing:
-    spellings = tuple(name for name in (key, pair.wsname) if name)
-    return Listing(pair.altname, pair.base, pair.quote, spellings)
 
 
 def _step(decimals: int) -> Decimal:

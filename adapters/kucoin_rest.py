@@ -293,6 +293,8 @@ class KucoinRest:
     def read_open_orders(self, reply: Any, call: RestCall, source: Source) -> Orders:
         """Return them; the venue says null for none."""
         del call
+        if not isinstance(reply, dict) or "data" not in reply:
+            raise BadReply("no list of orders")
         rows = _data(reply, list[_Order] | None) or []
         return Orders([self._order(row, source) for row in rows], None)
 

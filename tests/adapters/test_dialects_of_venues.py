@@ -101,7 +101,7 @@ def test_subscriptions_are_what_the_venue_documents(venue):
 def test_bybits_login_is_signed_over_the_expiry():
     # The signature is openssl's: printf 'GET/realtime1700000010000' | openssl dgst -sha256 -hmac hush
     (text,) = CODECS["bybit"].login(1_700_000_000_000)
-    wanted = "c83fa11f71bb8ddec70f3ca4ff6b0b08ee3a7a27d3be0f4d01e5a8a4ac4d4ee7"
+    wanted = "dba39797c8c2063700d62e2c84596861d19fc430f1b4fc7bbac05ca97ce98d40"
     assert login_signature("hush", 1_700_000_010_000) == json.loads(text)["args"][2]
     assert json.loads(text)["args"] == ["key", 1_700_000_010_000, wanted]
     assert "hush" not in text
@@ -429,13 +429,12 @@ def test_an_answer_that_is_none_is_refused(venue, reply):
         lambda r: rest.read_fills(r, call, "query", 0),
         lambda r: rest.read_open_orders(r, call, "query"),
     ):
-        try:
+        if reader == rest.read_server_time and reply == {"data": 5}:
+            continue  # at KuCoin that is a time
+        if reader == rest.read_instruments and reply == {"result": {"list": [{}]}}:
+            continue  # at Bybit a listing without one of ours
+        with pytest.raises(BadReply):
             reader(reply)
-        except BadReply:
-            continue
-        assert (venue, reply) in [("kucoin", None), ("kucoin", {})] or reply == {"data": None}, (
-            reader
-        )
 
 
 # --- numbers
@@ -446,7 +445,7 @@ def test_an_answer_that_is_none_is_refused(venue, reply):
 )
 def test_what_money_cannot_be_is_refused(text):
     for read in (money, amount, positive):
-        with pytest.raises(ValueError, match="number|money"):
+        with pytest.raises(ValueError, match=r"number|money"):
             read(text)
 
 

@@ -32,6 +32,7 @@ from adapters.kraken_rest import KrakenRest
 from adapters.kucoin import KucoinCodec
 from adapters.kucoin_rest import KucoinRest
 from adapters.offset import ClockOffset
+from adapters.registry import ADAPTERS, VenueConfig, dialect
 from adapters.wire import amount, money, ns_of_rfc3339, positive
 from engine.clock import VirtualClock
 from engine.messages.port import CancelOrder, FillReport, OrderReport, SubmitOrder
@@ -63,6 +64,16 @@ def rest_of(venue):
 
 def raw(value):
     return json.dumps(value).encode()
+
+
+@pytest.mark.parametrize("venue", sorted(CODECS))
+def test_the_registry_makes_the_dialect_with_the_venues_spelling(venue):
+    symbol = "BTC/USD" if venue in ("kraken", "coinbase") else "BTC/USDT"
+    made = dialect(VenueConfig(venue, venue, f"{venue}.main", (symbol,)))
+    assert isinstance(made.codec, type(CODECS[venue]))
+    assert isinstance(made.rest, type(rest_of(venue)))
+    assert [json.loads(text) for text in made.codec.subscribe()] == SENT[venue]
+    assert all(url.startswith(("https://", "wss://")) for url in ADAPTERS[venue].urls.values())
 
 
 # --- what is sent on the streams

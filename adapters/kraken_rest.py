@@ -164,6 +164,8 @@ class KrakenRest:
         # Written with as many decimals as the checksum of the book counts.
         unit, lot = _step(pair.pair_decimals), _step(pair.lot_decimals)
         tick = unit if pair.tick_size is None else pair.tick_size.quantize(unit)
+        if not tick or (pair.tick_size is not None and tick != pair.tick_size):
+            raise BadReply(f"{symbol} has a tick finer than its decimals: {pair.tick_size}")
         return Instrument(
             venue=self._venue,
             symbol=symbol,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapters.bybit_rest import BybitRest
+from adapters.codec import BadReply
 from adapters.coinbase import CoinbaseCodec
 from adapters.coinbase_rest import CoinbaseRest
 from adapters.kraken_rest import KrakenRest
@@ -177,6 +178,14 @@ RESTS = {
                      "costmin": "0.5", "tick_size": "0.1", "status": "post_only"}}},
         {"BTC/USD": "BTC/USD"}, ("BTC/USD", "XBTUSD", "0.10", "HALTED")),
 }  # fmt: skip
+
+
+def test_a_tick_finer_than_the_decimals_of_the_checksum_is_refused():
+    make, reply, symbols, _ = RESTS["kraken"]
+    reply = json.loads(json.dumps(reply))
+    reply["result"]["XXBTZUSD"]["tick_size"] = "0.005"
+    with pytest.raises(BadReply, match="finer than its decimals"):
+        make("kraken", "kraken.main", symbols).read_instruments(reply)
 
 
 @pytest.mark.parametrize("venue", sorted(RESTS))

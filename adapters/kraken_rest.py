@@ -332,6 +332,14 @@ class KrakenRest:
         orders = read(at(reply, "result", "closed"), dict[str, _Order])
         return {txid: order.cl_ord_id or "" for txid, order in orders.items()}
 
+    def account(self) -> RestCall | None:
+        """Nothing: no call that this program makes names the account."""
+        return None
+
+    def read_account_uid(self, reply: Any) -> str:
+        """Never asked for."""
+        raise BadReply(f"no account in {type(reply).__name__}")
+
     def balances(self) -> RestCall:
         """POST BalanceEx."""
         return RestCall("privatePostBalanceEx", {}, {"counter": 1})
@@ -351,21 +359,13 @@ class KrakenRest:
         if status == "NEW" and row.vol_exec:
             status = "PARTIALLY_FILLED"
         is_market = row.descr.ordertype == "market"
-        return OrderReport(
-            account=self._account,
-            client_order_id=row.cl_ord_id or "",
-            venue_order_id=txid,
-            symbol=symbol,
-            side=side_of(row.descr.type),
-            order_type="MARKET" if is_market else "LIMIT",
-            quantity=row.vol,
-            price=None if is_market else read(row.descr.price, Decimal),
-            status=status,
-            filled_quantity=row.vol_exec,
-            reason=(row.reason or "")[:200],
-            source=source,
-            ts_event_ns=_ns(row.closetm or row.opentm),
-        )
+        return OrderReport(account=self._account, client_order_id=row.cl_ord_id or "",
+                           venue_order_id=txid, symbol=symbol, side=side_of(row.descr.type),
+                           order_type="MARKET" if is_market else "LIMIT", quantity=row.vol,
+                           price=None if is_market else read(row.descr.price, Decimal),
+                           status=status, filled_quantity=row.vol_exec,
+                           reason=(row.reason or "")[:200], source=source,
+                           ts_event_ns=_ns(row.closetm or row.opentm))  # fmt: skip
 
     def _fills(self, trades: dict[str, _Trade], call: RestCall, source: Source) -> list[FillReport]:
         quote = call.symbol.partition("/")[2]  # the venue tells fees in it, and ours are paid so

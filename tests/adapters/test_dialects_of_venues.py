@@ -343,7 +343,7 @@ def calls_of(venue):
         rest.submit(order_of(symbol)), rest.cancel(cancel),
         rest.cancel(CancelOrder("x.main", "", "7", symbol)), rest.order(symbol, "ce01", None),
         rest.order(symbol, "", "7"), rest.open_orders(symbol), rest.fills(symbol, 1, 2),
-        rest.fills_of(symbol, "7"), rest.orders_since(symbol, 1), rest.balances(),
+        rest.fills_of(symbol, "7"), rest.orders_since(symbol, 1), rest.balances(), rest.account(),
     ]  # fmt: skip
     return [call for call in found if call is not None]
 
@@ -434,6 +434,7 @@ def test_an_answer_that_is_none_is_refused(venue, reply):
         rest.read_server_time,
         rest.read_instruments,
         rest.read_balances,
+        rest.read_account_uid,
         rest.read_order,
         lambda r: rest.read_submit(r, order_of(symbol)),
         lambda r: rest.read_cancel(r, CancelOrder("x.main", "ce01", "7", symbol)),

@@ -116,6 +116,8 @@ ENDPOINTS = [
     ("bybit/Endpoints/V5Api/Trading/PreCheckOrder.txt", "submit", "Ack"),
     ("bybit/Endpoints/V5Api/Account/GetBalances.txt", "balances", "BTC 0 0"),
     ("bybit/Endpoints/V5Api/Account/GetFeeRate.txt", "fees", "0.0001 0.0006"),
+    ("bybit/Endpoints/V5Api/Account/GetApiKeyInfo.txt", "account", "24617703"),
+    ("coinbase/Endpoints/AdvancedTrade/Account/GetApiKeyInfo.txt", "account", "string"),
     ("kraken/Endpoints/Spot/Trading/GetOpenOrders.txt", "open_orders",
      "OrderReport PARTIALLY_FILLED 0.37500000/1.25000000"),
     ("kraken/Endpoints/Spot/Trading/GetOrders.txt", "order", "BadReply 2 orders"),
@@ -320,11 +322,14 @@ def read(venue, reader, reply, client_order_id):
             reply, CancelOrder(order.account, client_order_id, "x", symbol)
         ),
         "balances": lambda: rest.read_balances(reply),
+        "account": lambda: rest.read_account_uid(reply),
         "fees": lambda: rest.read_fees(reply, known),
     }[reader]()
 
 
 def shown(answer):
+    if isinstance(answer, str):
+        return answer
     if isinstance(answer, Orders):
         return told(answer.orders[0])
     if isinstance(answer, Page):

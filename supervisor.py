@@ -42,7 +42,7 @@ from engine.greeting import greet, say
 from engine.ids import UlidIds
 from engine.inlet import Inlet
 from engine.journal import Identity, Journal
-from engine.logs import configure, secrets_of
+from engine.logs import configure, hider, secrets_of
 from engine.messages.commands import Append, CancelOrders, Tick
 from engine.messages.events import EngineStarted, EngineStopped
 from engine.supervision import ActorStatus, RestartPolicy, Supervisor
@@ -152,6 +152,7 @@ class Core:
             observer=self.alarms.observe,
             on_escalate=self._escalate,
             parked_to="persistence",
+            hide=hider(secrets_of(config)),
             run_id=f"{config.name}-{journal.epoch}",
         )
 

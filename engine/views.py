@@ -32,6 +32,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "venue": ("name", "state", "reason", "book_state", "book_age_ms", "account", "symbols"),
     "actor": ("name", "state", "restarts", "mailbox", "parked", "last_message_ms"),
+    "parked": ("id", "actor", "kind", "when", "attempts", "error", "text"),
     "position": (
         *("account", "symbol", "quantity", "traded_quantity", "average_entry_price", "basis"),
         *("mark_price", "realized_pnl", "unrealized_pnl", "fees"),

@@ -11,6 +11,7 @@ from engine.messages.base import (
     Code,
     Event,
     Id,
+    KeptBytes,
     Liquidity,
     Name,
     OrderType,
@@ -316,7 +317,10 @@ class EngineStopped(Event, frozen=True, array_like=True, tag=True):
 
 
 class MessageParked(Event, frozen=True, array_like=True, tag=True):
-    """A message crashed its actor three times and was set aside; `order_id` where one is concerned."""
+    """A message crashed its actor too often, or cannot be read, and was set aside.
+
+    `envelope` is the whole message, empty where it was too large. Early records end at `ts_ns`.
+    """
 
     actor: Name
     message_id: Id
@@ -324,6 +328,29 @@ class MessageParked(Event, frozen=True, array_like=True, tag=True):
     order_id: Id
     error: Text
     ts_ns: TsNs
+    symbol: Name = ""
+    attempts: int = 0
+    traceback: Text = ""
+    envelope: KeptBytes = b""
+
+    def unique_key(self) -> str:
+        """Each time that it is set aside is one record; the journal finds them by this key."""
+        return f"parked:{self.message_id}:{self.attempts}"
+
+
+class MessageSettled(Event, frozen=True, array_like=True, tag=True):
+    """A parked message's end. APPLIED is journaled together with what its retry decided."""
+
+    actor: Name
+    message_id: Id
+    outcome: Literal["APPLIED", "DISCARDED"]
+    who: Text
+    reason: Text
+    ts_ns: TsNs
+
+    def unique_key(self) -> str:
+        """Once per message, for ever."""
+        return f"settled:{self.message_id}"
 
 
 class CommandRecorded(Event, frozen=True, array_like=True, tag=True):
@@ -366,5 +393,6 @@ AnyEvent = (
     | EngineStarted
     | EngineStopped
     | MessageParked
+    | MessageSettled
     | CommandRecorded
 )

@@ -330,14 +330,16 @@ class Actor(pykka.ThreadingActor):
         message = self.journal_message(self._events)
         return [self._wrap(self.road[0], message, None, index=0), *outputs]
 
-    # What a parked message's retry decides and the word that it is done are one transaction.
+    # The word that a retry is done is in one transaction with what it emits, or comes behind what it
+    # sends: it is never there alone.
     def _end_parked(self, settled_id: str, retried: Retried) -> None:
         now_ns = self.clock.wall_ns()
         event = MessageSettled(self.name, settled_id, "APPLIED", retried.who, "", now_ns)
-        if self.road:
+        to = self.road[0] if self.road else retried.journal
+        if self._events:
             self._events.append(event)
-        elif retried.journal:
-            self._outputs.append(self._wrap(retried.journal, Append([event]), None))
+        elif to:
+            self._outputs.append(self._wrap(to, self.journal_message([event]), None))
 
     # Index 0 belongs to the journal's message, so that later sends cannot shift its id.
     def _wrap(

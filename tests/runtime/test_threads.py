@@ -224,7 +224,7 @@ def test_a_message_that_always_sticks_is_parked(real):
         until(lambda c=life, n=stuck_in: c.life.incarnation == n and c.life.running is not None)
         world.check_later()
     until(lambda: out.mailbox.waiting() == 1)
-    assert [p.kind for p in world.supervisor.parked()] == ["Tick"]
+    assert [p.kind for p in world.supervisor.parking.list()] == ["Tick"]
     release.set()
 
 

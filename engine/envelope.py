@@ -127,10 +127,17 @@ def to_plain(value: Any) -> Any:
 
 
 def as_dict(value: Any) -> Any:
-    """Return structs as dictionaries by field name, recursively."""
+    """Return structs as dictionaries by field name, recursively.
+
+    A message's `kind` is its own; where it has a field of that name, this is `message_kind`.
+    """
     if isinstance(value, msgspec.Struct):
         fields = {name: as_dict(getattr(value, name)) for name in value.__struct_fields__}
-        return {"kind": type(value).__name__, **fields} if isinstance(value, Message) else fields
+        if not isinstance(value, Message):
+            return fields
+        if "kind" in fields:
+            fields["message_kind"] = fields.pop("kind")
+        return {"kind": type(value).__name__, **fields}
     if isinstance(value, list | tuple):
         return [as_dict(item) for item in value]
     if isinstance(value, dict):

@@ -3,7 +3,8 @@
 from itertools import pairwise
 
 import pytest
-from rig import ask, cancel, query, wait_for
+from rig import ask, cancel, query
+from waiting import wait_for
 
 from adapters.registry import Secret
 from engine.clock import NS_PER_S

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 from checker import problems, read_journal
-from core_process import ROOT, wait_for
+from core_process import ROOT
+from waiting import wait_for
 
 from engine.client import RequestRefused
 from engine.messages.events import CommandRecorded, MessageParked, MessageSettled

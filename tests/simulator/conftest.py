@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,19 +14,7 @@ from urllib.parse import urlsplit
 import ccxt
 import ccxt.pro
 import pytest
-
-DEADLINE_S = 10
-
-
-def wait_for(condition, what, deadline_s=DEADLINE_S):
-    """Return the first truthy answer, or fail at the deadline."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"not within {deadline_s} s: {what}")
+from waiting import wait_for
 
 
 class Sim:

@@ -8,7 +8,8 @@ from pathlib import Path
 import ccxt
 import pytest
 import websocket
-from conftest import CLIENTS, DEADLINE_S, Sim, wait_for
+from conftest import CLIENTS, Sim
+from waiting import DEADLINE_S, wait_for
 
 from simulator.faults import KINDS
 from simulator.log import read_log

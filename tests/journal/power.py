@@ -1,8 +1,8 @@
 """A disk that forgets: the writes of a traced process, and what a power loss leaves of them.
 
 Strict reading of POSIX: what a file holds is safe once the file was synced, what a folder lists once the
-folder was synced, and nothing else is. Of the rest any part may be there: of a file any of its writes,
-the last of them torn at a sector; of a folder's changes the first few.
+folder was synced, and nothing else is. Of the rest any part may be there: any of a file's writes, the
+last of them torn at a sector, and any of a folder's changes.
 """
 
 import os
@@ -109,11 +109,8 @@ class Disk:
     def crash(self, target, rng=None):
         """Write what a power loss leaves now; with `rng` some of what was not synced too."""
         names = dict(self.safe)
-        by_folder = {}
         for change in self.changes:
-            by_folder.setdefault(change[0], []).append(change)
-        for changes in by_folder.values():
-            for change in changes[: 0 if rng is None else rng.randint(0, len(changes))]:
+            if rng is not None and rng.random() < 0.5:
                 _apply(names, change)
         for path, inode in sorted(names.items()):
             place = target / os.path.relpath(path, self.root)

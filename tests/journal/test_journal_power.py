@@ -82,7 +82,7 @@ def first_problem(life, folder, rng, *, rounds, deaf=lambda _: False):
 
 
 def test_no_power_loss_takes_an_acknowledged_record(life, fast_folder, seed):
-    problem, cuts = first_problem(life, fast_folder / "left", random.Random(seed), rounds=3)
+    problem, cuts = first_problem(life, fast_folder / "left", random.Random(seed), rounds=4)
     assert problem is None
     assert cuts > 300
 

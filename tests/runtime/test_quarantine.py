@@ -1,18 +1,22 @@
 """A report of the venue that cannot be handled: its symbol waits for a reconciliation."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from toys import World, persistence, spec
 
 from actors.exchange import ExchangeActor, ExchangeConfig
+from actors.order_book import OrderBookActor
 from engine.actor import Actor
 from engine.alarms import MONEY_KINDS, REPORT_KINDS, Alarms
 from engine.envelope import KINDS
 from engine.ids import UlidIds, client_order_id
 from engine.messages import (
+    AdapterFailed,
     AdapterReady,
     ApprovedOrder,
+    ConsolidatedBook,
     FillReport,
     Halt,
     LinkChanged,
@@ -24,6 +28,7 @@ from engine.messages import (
     ReconcileResult,
     SubmitOrder,
     SubmitResult,
+    VenueBook,
 )
 
 BTC, ETH = "BTC/USDT", "ETH/USDT"
@@ -218,3 +223,53 @@ def test_without_a_symbol_the_known_order_tells_it_and_else_the_whole_venue_wait
     assert mail(desk.adapter, Reconcile) == [], "the next one comes in its own time"
     assert desk.leaves(BTC) == "quarantined"
     assert "every symbol" in desk.actor.reason
+
+
+# --- a crashed session: its books leave, and come back with the next one --------------------------
+
+
+def test_the_books_of_a_crashed_session_leave_at_once_and_the_neighbours_stay():
+    names = ("binance", "okx")
+    stale = dict.fromkeys(names, 10**12)
+    world = World(
+        [
+            persistence(),
+            spec(
+                "order_book",
+                lambda: OrderBookActor(
+                    stale_after_ns=stale, depth=5, venues=list(names), readers=("edge",)
+                ),
+            ),
+            *(
+                spec(f"exchange.{name}", lambda n=name: ExchangeActor(replace(CONFIG, venue=n)))
+                for name in names
+            ),
+        ]
+    )
+    edge = world.supervisor.add_mailbox("edge")
+    for reader in ("order_router", "risk_pnl", *(f"adapter.{name}" for name in names)):
+        world.supervisor.add_mailbox(reader)
+    world.start(0.5)
+
+    def told(name, message):
+        world.supervisor.tell(f"exchange.{name}", message)
+        world.run(0.2)
+
+    def best():
+        return [
+            (book.bids[:2], {q.venue: q.state for q in book.venues if q.state == "LIVE"})
+            for book in mail(edge, ConsolidatedBook)[-1:]
+        ]
+
+    def book(venue, bid):
+        at_ns = world.clock.mono_ns()
+        return VenueBook(venue, BTC, "LIVE", "", 0, 0, [bid, 1], [200, 1], 1, 0, 0, at_ns)
+
+    told("binance", book("binance", 100))
+    told("okx", book("okx", 101))
+    assert best() == [([101, 1], {"binance": "LIVE", "okx": "LIVE"})]
+    told("okx", AdapterFailed("okx", "crashed", "public: ZeroDivisionError"))
+    assert best() == [([100, 1], {"binance": "LIVE"})]
+    told("okx", AdapterReady("okx", "s2", [], ["okx.main"]))
+    told("okx", book("okx", 102))
+    assert best() == [([102, 1], {"binance": "LIVE", "okx": "LIVE"})]

@@ -29,8 +29,10 @@ from engine.messages.commands import (
     CommittedNow,
     Tick,
 )
-from engine.messages.events import (
+from engine.messages.engine_events import (
     MessageParked,
+)
+from engine.messages.events import (
     OrderApproved,
     ParentAccepted,
     TradingHalted,

@@ -1,8 +1,10 @@
 """The runner: one venue's codec, links and REST workers behind the message port.
 
-Threads: `ws-public`, `ws-private`, and one REST worker each for submits, cancels, reads and books. Network
-trouble is mended inside; a programming error is not: the worker that made it dies, the session ends
-with AdapterFailed("crashed"), what it had in flight is answered UNKNOWN and what it had not begun
+Threads: `ws-public`, `ws-private`, `ws-trade`, and one REST worker each for submits, cancels, reads
+and books. Orders and cancels leave over the trading link in the thread that brings them, if nothing
+needs to be waited for (adapters/trade_desk.py); the workers do the rest. Network trouble is mended
+inside; a programming error is not: the worker that made it dies, the session ends with
+AdapterFailed("crashed"), what it had in flight is answered UNKNOWN and what it had not begun
 NOT_SENT, and whoever supervises calls `stop` and `start`. Every SubmitOrder is answered exactly
 once; the gate outlives sessions and is asked again by the last code before the socket.
 """
@@ -21,17 +23,15 @@ from engine.messages.base import Message
 from engine.messages.port import (
     AdapterFailed,
     CancelOrder,
-    CancelResult,
     GateChanged,
     QueryOrder,
-    QueryResult,
     Reconcile,
-    ReconcileResult,
     Resubscribe,
     SetGate,
     SubmitOrder,
     SubmitResult,
 )
+from engine.port_refusals import refusal
 
 
 class VenueAdapter:
@@ -62,12 +62,21 @@ class VenueAdapter:
         self._session: Session | None = None
         dialect(config)  # a wrong configuration is told at once
 
+    @property
+    def session(self) -> Session | None:
+        """The session that is open now."""
+        return self._session
+
+    def unanswered(self) -> int:
+        """Return how many submits have not been answered yet."""
+        return len(self._pending)
+
     def start(self) -> None:
         """Open a new session: instruments, clock, links. Returns at once; tells AdapterReady."""
         assert self._session is None, "stop it first"
         self._gate = self._gate.successor()
         session = Session(
-            self._config, clock=self._clock, rng=self._rng, gate=self._gate,
+            self._config, clock=self._clock, rng=self._rng, gate=self._gate, pending=self._pending,
             deliver=self._from_session, threads=self._threads,
         )  # fmt: skip
         self._session = session
@@ -85,8 +94,10 @@ class VenueAdapter:
         session, self._session = self._session, None
         if session is None:
             return True
-        session.stopping.set()
         until_ns = self._clock.mono_ns() + int(deadline_s * NS_PER_S)
+        if session.trade_link is not None and not session.stopping.is_set():
+            session.trade_link.settle(deadline_s / 2)  # answers on their way are worth waiting for
+        session.stopping.set()
         for thread in session.running:
             thread.join(max(0.0, (until_ns - self._clock.mono_ns()) / NS_PER_S))
         session.silence()
@@ -140,7 +151,13 @@ class VenueAdapter:
             self._pending.refuse(order, "not_ready", "the adapter has no open session")
             return
 
+        trade = session.trade_desk
+        if trade is not None and trade.submit(order):
+            return
+
         def job(rest: CcxtRest) -> None:
+            if trade is not None and trade.submit_waiting(order):
+                return
             if not self._pending.sending(order):
                 return
             result, *reports = reports_of(session.desk.submit(rest, order))
@@ -155,6 +172,10 @@ class VenueAdapter:
             self._pending.refuse(order, "not_ready", "the session has just ended")
 
     def _cancel(self, session: Session | None, cancel: CancelOrder) -> None:
+        trade = None if session is None or session.stopping.is_set() else session.trade_desk
+        if trade is not None and trade.cancel(cancel):
+            return
+
         def job(rest: CcxtRest) -> None:
             assert session is not None, "a job has a session"
             result, reports = session.desk.cancel(rest, cancel)
@@ -163,10 +184,7 @@ class VenueAdapter:
                 session.deliver(report)
 
         if session is None or session.stopping.is_set() or not session.cancels.put(job):
-            text = "the adapter has no open session or too much to do"
-            self._deliver(
-                CancelResult(cancel.account, cancel.client_order_id, "NOT_SENT", "not_ready", text)
-            )
+            self._refuse(cancel)
 
     def _query(self, session: Session | None, query: QueryOrder) -> None:
         def job(rest: CcxtRest) -> None:
@@ -174,11 +192,7 @@ class VenueAdapter:
             session.deliver(session.inquiry.query(rest, query))
 
         if session is None or session.stopping.is_set() or not session.reads.put(job):
-            now_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
-            self._deliver(
-                QueryResult(query.account, query.client_order_id, None, None, [], now_ns, mono_ns,
-                            "the adapter has no open session or too much to do")
-            )  # fmt: skip
+            self._refuse(query)
 
     def _reconcile(self, session: Session | None, ask: Reconcile) -> None:
         def job(rest: CcxtRest) -> None:
@@ -186,9 +200,10 @@ class VenueAdapter:
             session.deliver(session.inquiry.reconcile(rest, ask))
 
         if session is None or session.stopping.is_set() or not session.reads.put(job):
-            wall_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
-            self._deliver(
-                ReconcileResult(ask.request_id, ask.account, False,
-                                "the adapter has no open session or too much to do",
-                                [], [], [], wall_ns, mono_ns)
-            )  # fmt: skip
+            self._refuse(ask)
+
+    def _refuse(self, command: Message) -> None:
+        text = "the adapter has no open session or too much to do"
+        answer = refusal(command, self._config.name, text, self._clock)
+        assert answer is not None, "every question has an answer"
+        self._deliver(answer)

@@ -27,6 +27,10 @@ class Pending:
         self._open: dict[str, tuple[SubmitOrder, bool]] = {}
         self._answered: OrderedDict[str, SubmitResult] = OrderedDict()
 
+    def __len__(self) -> int:
+        """Return how many have not been answered."""
+        return len(self._open)
+
     def begin(self, order: SubmitOrder) -> bool:
         """Take an order; False when it was taken before (its answer is repeated if there is one)."""
         with self._lock:
@@ -47,6 +51,12 @@ class Pending:
                 return False
             self._open[order.client_order_id] = (order, True)
             return True
+
+    def is_sending(self, order: SubmitOrder) -> bool:
+        """Tell whether it was begun to be sent and is not answered yet."""
+        with self._lock:
+            entry = self._open.get(order.client_order_id)
+            return entry is not None and entry[1]
 
     def answer(self, result: SubmitResult) -> None:
         """Deliver the one answer; a second one is dropped."""

@@ -33,7 +33,9 @@ from engine.messages.commands import (
     InjectCrash,
     Ping,
 )
-from engine.messages.events import MessageSettled
+from engine.messages.engine_events import (
+    MessageSettled,
+)
 
 if TYPE_CHECKING:
     from loguru import Logger

@@ -9,7 +9,10 @@ from engine.control_args import Args
 from engine.control_hub import Hub
 from engine.control_orders import WAIT_MAX_S, WAIT_S, Outcome, query, settled
 from engine.errors import EXIT_FAILED, EXIT_UNKNOWN
-from engine.messages.events import MessageParked, MessageSettled
+from engine.messages.engine_events import (
+    MessageParked,
+    MessageSettled,
+)
 
 
 async def parked_list(hub: Hub, args: Args) -> Any:

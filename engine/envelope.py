@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from engine.errors import MessageError
-from engine.messages import base, commands, events, market, port
+from engine.messages import base, commands, engine_events, events, market, port
 from engine.messages.base import Event, Message
 
 SCHEMA: Final = 1
@@ -36,7 +36,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
 
 def _classes(parent: type) -> list[type]:
     found: list[type] = []
-    for module in (base, market, port, events, commands):
+    for module in (base, market, port, events, engine_events, commands):
         for value in vars(module).values():
             concrete = isinstance(value, type) and issubclass(value, parent)
             if concrete and value not in (Message, Event) and value not in found:

@@ -21,7 +21,10 @@ from engine.ids import message_id
 from engine.mailbox import Entry, Retried
 from engine.messages.base import KEPT_BYTES_MAX, Lane, Message
 from engine.messages.commands import Append, Reply
-from engine.messages.events import MessageParked, MessageSettled
+from engine.messages.engine_events import (
+    MessageParked,
+    MessageSettled,
+)
 from engine.specs import ParkedMessage
 
 TEXT_MAX: Final = 2_000

@@ -7,7 +7,9 @@ from typing import Literal, Protocol
 from engine.actor import Actor
 from engine.errors import EXIT_GAVE_UP
 from engine.messages.base import Event
-from engine.messages.events import MessageParked
+from engine.messages.engine_events import (
+    MessageParked,
+)
 
 State = Literal["starting", "recovering", "running", "restarting", "stopped", "disabled", "gave_up"]
 Restart = Literal["permanent", "transient", "temporary"]

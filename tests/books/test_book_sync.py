@@ -6,7 +6,9 @@ from zlib import crc32
 import pytest
 
 from engine.trading import book as module
-from engine.trading.book import Book, BookDelta, BookKeeper, scaled_text
+from engine.trading import keeper as keeper_module
+from engine.trading.book import Book, BookDelta, scaled_text
+from engine.trading.keeper import BookKeeper
 
 PRICE_EXPONENT, QUANTITY_EXPONENT = 2, 3
 
@@ -283,7 +285,7 @@ def test_a_snapshot_that_is_no_book_is_lost_not_believed(policy):
 
 
 def test_diffs_before_the_snapshot_are_kept_up_to_a_limit_the_newest_first(monkeypatch):
-    monkeypatch.setattr(module, "BUFFERED_MAX", 2)
+    monkeypatch.setattr(keeper_module, "BUFFERED_MAX", 2)
     keeper = keeper_of()
     for n in (11, 12, 13):
         keeper.on_delta(delta(n, n, bids=((f"1.{n}", "1"),)))

@@ -13,9 +13,11 @@ from engine.control import Facts
 from engine.errors import Refused
 from engine.ids import client_order_id
 from engine.messages.commands import CancelOrders, Halt, PlaceOrder, Reply, ResolveOrder, Resume
-from engine.messages.events import (
+from engine.messages.engine_events import (
     MessageParked,
     MessageSettled,
+)
+from engine.messages.events import (
     OrderAcknowledged,
     OrderApproved,
     OrderCanceled,

@@ -182,6 +182,16 @@ class Core:
             return client.status()
         return None
 
+    def process_of(self, venue):
+        """Return what is shown of a venue's process: pid, memory_bytes, restarts."""
+        status = self.status()
+        rows = status["venues"] if status else ()
+        return next((v["process"] for v in rows if v["name"] == venue), None)
+
+    def venue_pid(self, venue):
+        """Return the pid of a venue's process, waiting for there to be one."""
+        return wait_for(lambda: (self.process_of(venue) or {}).get("pid"), f"a process of {venue}")
+
     def is_ready(self):
         status = self.status()
         return status is not None and status["accounts_opened"] and all(
@@ -217,6 +227,11 @@ class Core:
         """Return how many lines the core has logged in all its runs."""
         path = self.state_dir / "log" / "xcore.jsonl"
         return path.read_bytes().count(b"\n") if path.exists() else 0
+
+    def wait_for_records(self, count):
+        """Return when the journal has so many more records. Something must be making them."""
+        target = self.recorded() + count
+        wait_for(lambda: self.recorded() >= target, f"{count} more records")
 
     def kill_during(self, work, records):
         """Do `work` beside, and kill -9 once so many more records are journaled, or it is done."""

@@ -11,7 +11,11 @@ from core_process import ROOT
 from waiting import wait_for
 
 from engine.client import RequestRefused
-from engine.messages.events import CommandRecorded, MessageParked, MessageSettled
+from engine.messages.engine_events import (
+    CommandRecorded,
+    MessageParked,
+    MessageSettled,
+)
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 

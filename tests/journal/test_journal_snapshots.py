@@ -23,7 +23,10 @@ from actors.exchange_state import ExchangeState
 from actors.persistence import JournalRecovery
 from engine.envelope import EVENT_KINDS, decode_event, to_plain
 from engine.journal import JournalReader, Snapshot, verify_folder
-from engine.messages.events import MessageParked, MessageSettled
+from engine.messages.engine_events import (
+    MessageParked,
+    MessageSettled,
+)
 from engine.trading.orders import OrderTable
 
 GOLDEN = Path(__file__).parent / "golden" / "v1"

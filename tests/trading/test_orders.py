@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import IllegalTransition, MessageError
-from engine.messages.events import MessageParked, ParentAccepted
+from engine.messages.engine_events import (
+    MessageParked,
+)
+from engine.messages.events import (
+    ParentAccepted,
+)
 from engine.trading.orders import OrderTable, to_view
 
 

@@ -420,3 +420,19 @@ def test_a_dry_run_shows_the_verdict_or_the_reason():
     assert (shown["approved"], shown["price"], shown["quantity"]) == (True, None, "2.5")
     shown = leg_view(f.denied(f.spec(), "halted"))
     assert (shown["approved"], shown["price"], shown["verdict"]) == (False, "100", "words")
+
+
+def test_a_snapshot_from_before_halts_were_waited_for_is_still_read():
+    made = gate()
+    made.apply(TradingHalted("all", "why", "who", True, 7, "h1"))
+    made.apply(TradingResumed("all", "why", "who", 8, "r1"))
+    made.apply(TradingHalted("venue:okx", "why", "who", True, 9, "h2"))
+    data = made.to_bytes()
+    again = RiskGate.from_bytes(data, limits())
+    assert again.to_bytes() == data
+    found = [(a.request_id, a.scope, a.halted, a.ts_ns) for a in again.asked]
+    assert found == [("h1", "all", True, 7), ("r1", "all", False, 8), ("h2", "venue:okx", True, 9)]
+    fields = msgspec.msgpack.decode(data)
+    older = RiskGate.from_bytes(msgspec.msgpack.encode(fields[:-1]), limits())
+    assert list(older.halts) == ["venue:okx"]
+    assert not older.asked

@@ -9,16 +9,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
 from threading import Event
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
 
 from actors.persistence import JournalRecovery
-from actors.tree import DISK, TICK, child_specs, enabled_venues
-from adapters.adapter import VenueAdapter
+from actors.replicas import bring_up_to_date
+from actors.tree import DISK, TICK, child_specs, enabled_venues, folds
 from adapters.registry import ADAPTERS, Secret, VenueConfig
 from engine import collector
 from engine.alarms import Alarms
@@ -42,11 +43,15 @@ from engine.greeting import greet, say
 from engine.ids import UlidIds
 from engine.inlet import Inlet
 from engine.journal import Identity, Journal
+from engine.journal_audit import watch_over
 from engine.logs import configure, secrets_of
 from engine.messages.commands import Append, CancelOrders, Tick
 from engine.messages.events import EngineStarted, EngineStopped
 from engine.supervision import ActorStatus, RestartPolicy, Supervisor
 from engine.threads import DaemonThreads
+
+if TYPE_CHECKING:
+    from adapters.adapter import VenueAdapter
 
 VERSION: Final = "0.1.0"
 SWITCH_INTERVAL_S: Final = 5e-5  # a CPU-bound thread costs the tick path 0.1 ms instead of 10
@@ -95,8 +100,13 @@ class Core:
             self.simulator = Simulator(config.state_dir, self.clock)
             names = [v.adapter for v in venues.values()]
             external = config.demo.simulator == "external"
-            self.simulator.start(seed=config.demo.seed, venues=names, external=external)
+            self.simulator.begin(seed=config.demo.seed, venues=names, external=external)
+        bring_up_to_date(
+            self.journal, folds(config), tail_max=2 * config.journal.snapshot_every_records
+        )
         self.runtime = self._build_runtime(self.journal)
+        if self.simulator is not None:
+            self.simulator.wait()
         self.alarms.runtime = self.runtime
         self.edge = self._build_edge(self.runtime, self.journal)
         self.threads.start("edge", self.edge.run)
@@ -116,6 +126,8 @@ class Core:
             threads=self.threads,
         )
         self.control.start()
+        if self.journal.unchecked_upto:
+            self.threads.start("journal-check", partial(watch_over, self.journal, self._escalate))
 
     def _build_runtime(self, journal: Journal) -> Supervisor:
         config = self.config
@@ -177,14 +189,16 @@ class Core:
             background=self.threads.background,
         )
 
-    def _adapter_factory(self, name: str, venue: Venue) -> Callable[[], VenueAdapter]:
-        settings = self._venue_config(name, venue)
+    def _adapter_factory(self, name: str, venue: Venue) -> "Callable[[], VenueAdapter]":
+        # Half of all imports (ccxt): they take place while the simulator starts.
+        from adapters.adapter import VenueAdapter  # noqa: PLC0415
+
         sessions = iter(range(1, sys.maxsize))
 
-        def make() -> VenueAdapter:
+        def make() -> "VenueAdapter":
             assert self.runtime is not None
             return VenueAdapter(
-                settings,
+                self._venue_config(name, venue),
                 clock=self.clock,
                 rng=Random(self.rng.getrandbits(64)),  # noqa: S311  jitter of reconnects
                 deliver=Inlet(self.runtime, name, next(sessions), self.faults),

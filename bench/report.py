@@ -54,10 +54,10 @@ def median(values: Iterable[float]) -> float:
     return round(statistics.median(values), 2)
 
 
-def spread(values: Iterable[float]) -> str:
+def spread(values: Iterable[float], digits: int = 0) -> str:
     """Return the range as text: how noisy the machine was."""
     seen = list(values)
-    return f"[{min(seen):,.0f} to {max(seen):,.0f}]"
+    return f"[{min(seen):,.{digits}f} to {max(seen):,.{digits}f}]"
 
 
 def percentile_us(samples_ns: list[int], share: float) -> float:

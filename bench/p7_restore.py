@@ -1,0 +1,98 @@
+"""P7: `kill -9` with a long journal, then: how long until the program has its state back?
+
+The real program is started on the journal, killed, and started again; the clock runs from the start
+of the process until the router has told its orders and risk its state over the control socket. The
+venues of the configuration do not exist, so no venue's time is in it. With a snapshot (the usual
+case: one is stored every 5,000 records), and without any.
+Floor: reading the bodies of all records from SQLite and decoding them, nothing checked or folded.
+"""
+
+import shutil
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from bench.history import make_journal
+from bench.program import Program
+from bench.report import Beside, Options, Result, median, spread
+from engine import journal_store as store
+from engine.client import Client
+from engine.envelope import decode_event
+from engine.journal import Identity
+
+RECORDS, RECORDS_QUICK = 1_000_000, 6_000
+TARGET_S, TARGET_SNAPSHOT_S = 5.0, 1.0
+WITHIN_S = 300.0
+ACCOUNTS = {"binance.main": "binance", "okx.main": "okx"}
+NOWHERE = {
+    name: f"{scheme}://127.0.0.1:9/"  # the discard port: nobody listens
+    for name, scheme in {"rest": "http", "public_ws": "ws", "private_ws": "ws", "trade_ws": "ws"}.items()
+}
+CONFIG: dict[str, Any] = {
+    "mode": "demo",
+    "name": "bench",
+    "venues": {v: {"symbols": ["BTC/USDT", "ETH/USDT"], "urls": NOWHERE} for v in ACCOUNTS.values()},
+    "demo": {"maker": False, "drill": False},
+    "log": {"console": "off"},
+}
+
+
+def run(options: Options) -> dict[str, Result]:
+    records = RECORDS_QUICK if options.quick else RECORDS
+    with tempfile.TemporaryDirectory(prefix="xcore-bench-") as name:
+        folder = Path(name)
+        journal = folder / "state" / "journal"
+        make_journal(journal, Identity("demo", "bench", ACCOUNTS), records)
+        bare = _floor(journal)
+        without = _restore(folder)  # stores snapshots as it goes
+        _settle(folder)
+        snapped = [_restore(folder) for _ in range(options.repeats)]
+        kept = shutil.disk_usage(folder).free
+    assert kept > 0
+    ours = median(snapped)
+    return {
+        "P7": Result(
+            value=round(ours, 2),
+            unit="s, with a snapshot",
+            reference="SQLite read + decode",
+            reference_value=round(bare, 2),
+            ratio=round(ours / bare, 3),
+            target=f"<= {TARGET_SNAPSHOT_S:g} s; <= {TARGET_S:g} s without one",
+            met=ours <= TARGET_SNAPSHOT_S and without <= TARGET_S,
+            beside=[Beside("without a snapshot", round(without, 2), "s", round(without / bare, 3))],
+            notes=[
+                f"{records:,} records; from exec of the program to its answer",
+                f"with a snapshot {spread(snapped, 2)}",
+            ],
+        )
+    }
+
+
+def _restore(folder: Path) -> float:
+    with Program(folder, CONFIG) as program:
+        program.until(_is_restored, WITHIN_S)
+        return program.age_s()
+
+
+def _is_restored(client: Client) -> bool:
+    status = client.status()
+    durable = [a for a in status["actors"] if not a["name"].startswith("adapter.")]
+    return bool(status["journal"]["seq"]) and all(a["state"] == "running" for a in durable)
+
+
+# Has the program store its newest snapshots, as it would while it trades, and stop in order.
+def _settle(folder: Path) -> None:
+    place = folder / "state" / "journal" / "snapshots"
+    with Program(folder, CONFIG) as program:
+        program.until(lambda _: len(list(place.glob("*.snap"))) >= 4, WITHIN_S)
+        program.stop()
+
+
+def _floor(journal: Path) -> float:
+    began = time.perf_counter()
+    with closing(store.connect(journal)) as db:
+        for kind, body in db.execute("SELECT kind, body FROM records ORDER BY seq"):
+            decode_event(kind, body)
+    return time.perf_counter() - began

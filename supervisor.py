@@ -98,7 +98,7 @@ class Core:
         )
         if config.mode == "demo" and any(not v.urls.given() for v in venues.values()):
             self.simulator = Simulator(config.state_dir, self.clock)
-            names = [v.adapter for v in venues.values()]
+            names = list({v.adapter: None for v in venues.values()})
             external = config.demo.simulator == "external"
             self.simulator.begin(seed=config.demo.seed, venues=names, external=external)
         bring_up_to_date(

@@ -46,9 +46,9 @@ def run(options: Options) -> dict[str, Result]:
         journal = folder / "state" / "journal"
         make_journal(journal, Identity("demo", "bench", ACCOUNTS), records)
         bare = _floor(journal)
-        without = _restore(folder)  # stores snapshots as it goes
+        without = restore(folder)  # stores snapshots as it goes
         _settle(folder)
-        snapped = [_restore(folder) for _ in range(options.repeats)]
+        snapped = [restore(folder) for _ in range(options.repeats)]
         kept = shutil.disk_usage(folder).free
     assert kept > 0
     ours = median(snapped)
@@ -70,7 +70,8 @@ def run(options: Options) -> dict[str, Result]:
     }
 
 
-def _restore(folder: Path) -> float:
+def restore(folder: Path) -> float:
+    """Start the program; return after how many seconds its state was there. Kills it then."""
     with Program(folder, CONFIG) as program:
         program.until(_is_restored, WITHIN_S)
         return program.age_s()

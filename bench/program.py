@@ -32,7 +32,7 @@ class Program:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("XCORE_")}
         with self.log.open("ab") as log:
             self.began = time.perf_counter()
-            self.process = subprocess.Popen(  # noqa: S603  our own program
+            self.process = subprocess.Popen(
                 [sys.executable, "supervisor.py", "-c", str(path), "--state-dir",
                  str(self.state_dir)],
                 cwd=ROOT, env={**kept, "NO_PROXY": "127.0.0.1"}, stdin=subprocess.DEVNULL,

@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     logger.remove()  # what the parts under test log is not the table
-    options = Options(repeats=1 if given.quick else given.repeats, quick=given.quick, minutes=given.minutes)
+    options = Options(
+        repeats=1 if given.quick else given.repeats, quick=given.quick, minutes=given.minutes
+    )
     results: dict[str, Result] = {}
     print(machine(), flush=True)
     for name in given.names or BENCHMARKS:

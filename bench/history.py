@@ -95,5 +95,3 @@ def _order(instance: str, account: str, venue: str, number: int) -> Iterator[Dec
             asset, "MAKER", venue_id, f"{2 * number + part}", "stream", at_ns,
         )  # fmt: skip
         yield exchange, fill
-
-

@@ -14,7 +14,7 @@ import websocket
 
 from bench import core_client
 from bench.loopback import HOST, T0_MS, VENUE_SYMBOL, Ticks, measure, order_text
-from bench.p1_consolidate import ccxt_market
+from bench.peers.ccxt_pro import ccxt_market
 from bench.ports import connect
 from bench.report import Beside, Options, Result, median, percentile_us, spread
 

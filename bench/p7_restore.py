@@ -28,12 +28,19 @@ WITHIN_S = 300.0
 ACCOUNTS = {"binance.main": "binance", "okx.main": "okx"}
 NOWHERE = {
     name: f"{scheme}://127.0.0.1:9/"  # the discard port: nobody listens
-    for name, scheme in {"rest": "http", "public_ws": "ws", "private_ws": "ws", "trade_ws": "ws"}.items()
+    for name, scheme in {
+        "rest": "http",
+        "public_ws": "ws",
+        "private_ws": "ws",
+        "trade_ws": "ws",
+    }.items()
 }
 CONFIG: dict[str, Any] = {
     "mode": "demo",
     "name": "bench",
-    "venues": {v: {"symbols": ["BTC/USDT", "ETH/USDT"], "urls": NOWHERE} for v in ACCOUNTS.values()},
+    "venues": {
+        v: {"symbols": ["BTC/USDT", "ETH/USDT"], "urls": NOWHERE} for v in ACCOUNTS.values()
+    },
     "demo": {"maker": False, "drill": False},
     "log": {"console": "off"},
 }

@@ -48,7 +48,9 @@ def run(options: Options) -> dict[str, Result]:
             ratio=round(ours / floor, 3),
             target=f"<= {TARGET_MS:g} ms (moonshot {MOONSHOT_MS:g})",
             met=ours <= TARGET_MS,
-            beside=[Beside("ours", median(percentile_us(r, 0.5) / 1000 for r in restarts), "ms p50")],
+            beside=[
+                Beside("ours", median(percentile_us(r, 0.5) / 1000 for r in restarts), "ms p50")
+            ],
             notes=[
                 f"{kills} ends each of {', '.join(NAMES)}; {orders:,} orders in each state",
                 f"p99 {spread(p99, 2)}; all {MAIL} questions in the mailbox answered each time",

@@ -62,7 +62,9 @@ def run(options: Options) -> dict[str, Result]:
                 Beside("slope", round(grows, 1), "MB/h"),
                 *(Beside(what, round(mb, 1), "MB PSS") for what, mb in parts.items()),
             ],
-            notes=[f"{len(samples)} samples over {length_s:g} s, {warm_s:g} s after all were ready"],
+            notes=[
+                f"{len(samples)} samples over {length_s:g} s, {warm_s:g} s after all were ready"
+            ],
         )
     }
 

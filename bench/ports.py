@@ -103,7 +103,9 @@ class Port:
 
     def _run(self) -> None:
         self.stopping.wait(LOADING_S)
-        self.deliver(AdapterReady(self.venue, "s1", [instrument(self.venue, self.symbol)], [self.account]))
+        self.deliver(
+            AdapterReady(self.venue, "s1", [instrument(self.venue, self.symbol)], [self.account])
+        )
         self.deliver(LinkChanged(self.venue, "private", True, "bench", self.clock.mono_ns()))
         self.work()
 

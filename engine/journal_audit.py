@@ -56,7 +56,8 @@ def watch_over(journal: Journal, give_up: Callable[[str, int], None]) -> None:
 
 
 def _end_with_the_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):
+        pass
     os._exit(1)
 
 

@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
 from threading import Event
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from loguru import logger
 
+from actors.adapter import VenuePort
 from actors.persistence import JournalRecovery
 from actors.replicas import bring_up_to_date
 from actors.tree import DISK, TICK, child_specs, enabled_venues, folds
@@ -27,17 +28,10 @@ from engine.clock import NS_PER_S, SystemClock
 from engine.config import config_hash, default_path, load
 from engine.config_models import Config, Venue
 from engine.control import ControlServer, Facts, Limits
-from engine.demo import Simulator
+from engine.demo import Simulator, begin
 from engine.dispatch import CallerRunsDispatcher, ThreadDispatcher
 from engine.edge import Edge
-from engine.errors import (
-    EXIT_CONFIG,
-    EXIT_FAILED,
-    EXIT_JOURNAL,
-    EXIT_OK,
-    ConfigError,
-    CoreError,
-)
+from engine.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_JOURNAL, EXIT_OK, ConfigError, CoreError
 from engine.faultpoints import ActorCrashes, FaultPoints
 from engine.greeting import greet, say
 from engine.ids import UlidIds
@@ -49,9 +43,6 @@ from engine.messages.commands import Append, CancelOrders, Tick
 from engine.messages.events import EngineStarted, EngineStopped
 from engine.supervision import ActorStatus, RestartPolicy, Supervisor
 from engine.threads import DaemonThreads
-
-if TYPE_CHECKING:
-    from adapters.adapter import VenueAdapter
 
 VERSION: Final = "0.1.0"
 SWITCH_INTERVAL_S: Final = 5e-5  # a CPU-bound thread costs the tick path 0.1 ms instead of 10
@@ -97,13 +88,8 @@ class Core:
             faults=self.faults,
         )
         if config.mode == "demo" and any(not v.urls.given() for v in venues.values()):
-            self.simulator = Simulator(config.state_dir, self.clock)
-            names = list({v.adapter: None for v in venues.values()})
-            external = config.demo.simulator == "external"
-            self.simulator.begin(seed=config.demo.seed, venues=names, external=external)
-        bring_up_to_date(
-            self.journal, folds(config), tail_max=2 * config.journal.snapshot_every_records
-        )
+            self.simulator = begin(config, venues.values(), self.clock)
+        bring_up_to_date(self.journal, folds(config), 2 * config.journal.snapshot_every_records)
         self.runtime = self._build_runtime(self.journal)
         if self.simulator is not None:
             self.simulator.wait()
@@ -189,13 +175,13 @@ class Core:
             background=self.threads.background,
         )
 
-    def _adapter_factory(self, name: str, venue: Venue) -> "Callable[[], VenueAdapter]":
+    def _adapter_factory(self, name: str, venue: Venue) -> Callable[[], VenuePort]:
         # Half of all imports (ccxt): they take place while the simulator starts.
         from adapters.adapter import VenueAdapter  # noqa: PLC0415
 
         sessions = iter(range(1, sys.maxsize))
 
-        def make() -> "VenueAdapter":
+        def make() -> VenuePort:
             assert self.runtime is not None
             return VenueAdapter(
                 self._venue_config(name, venue),

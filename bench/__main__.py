@@ -21,6 +21,7 @@ from bench import (
     p11_start,
 )
 from bench.report import RESULTS, Options, Result, Skipped, machine, save, show
+from bench.tables import rewrite_documents
 
 BENCHMARKS: dict[str, Callable[[Options], dict[str, Result]]] = {
     "P1": p1_consolidate.run,
@@ -43,8 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5, help="the median of how many runs")
     parser.add_argument("--minutes", type=float, default=1.0, help="how long P9 watches memory")
     parser.add_argument("--quick", action="store_true", help="tiny: shows that it works, no more")
+    parser.add_argument(
+        "--docs", action="store_true", help="only bring the documents' tables up to date"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the JSON goes")
     given = parser.parse_args(argv)
+    if given.docs:
+        rewrite_documents(given.out)
+        return 0
     unknown = [name for name in given.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
@@ -52,17 +59,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = Options(
         repeats=1 if given.quick else given.repeats, quick=given.quick, minutes=given.minutes
     )
-    results: dict[str, Result] = {}
     print(machine(), flush=True)
+    failed = False
+    results: dict[str, Result] = {}
     for name in given.names or BENCHMARKS:
         try:
-            results.update(BENCHMARKS[name](options))
+            found = BENCHMARKS[name](options)
         except Skipped as why:
             print(f"{name} skipped: {why}", flush=True)
+        except (AssertionError, OSError, RuntimeError) as error:  # the others still run
+            failed = True
+            print(f"{name} failed: {type(error).__name__}: {error}", flush=True)
+        else:
+            results.update(found)
+            save(found, given.out)
+            print(f"{name} done", flush=True)
     if results:
         print(show(results))
-        save(results, given.out)
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -250,8 +250,8 @@ def _count(gate: RiskGate, count: int) -> float:
 
 
 def _boot_s(records: int) -> float:
-    """Return how long the program takes from its start until its state is restored."""
+    """Return the CPU seconds the program takes from its start until its state is restored."""
     with tempfile.TemporaryDirectory(prefix="xcore-bench-") as name:
         folder = Path(name)
         make_journal(folder / "state" / "journal", Identity("demo", "bench", ACCOUNTS), records)
-        return restore(folder)
+        return restore(folder)[1]

@@ -7,7 +7,6 @@ case: one is stored every 5,000 records), and without any.
 Floor: reading the bodies of all records from SQLite and decoding them, nothing checked or folded.
 """
 
-import shutil
 import tempfile
 import time
 from contextlib import closing
@@ -24,7 +23,7 @@ from engine.journal import Identity
 
 RECORDS, RECORDS_QUICK = 1_000_000, 6_000
 TARGET_S, TARGET_SNAPSHOT_S = 5.0, 1.0
-WITHIN_S = 300.0
+WITHIN_S = 600.0
 ACCOUNTS = {"binance.main": "binance", "okx.main": "okx"}
 NOWHERE = {
     name: f"{scheme}://127.0.0.1:9/"  # the discard port: nobody listens
@@ -53,49 +52,44 @@ def run(options: Options) -> dict[str, Result]:
         journal = folder / "state" / "journal"
         make_journal(journal, Identity("demo", "bench", ACCOUNTS), records)
         bare = _floor(journal)
-        without = restore(folder)  # stores snapshots as it goes
-        _settle(folder)
+        without, without_cpu = restore(folder)  # stores snapshots before the actors start
+        if not list((journal / "snapshots").glob("*.snap")):  # a short journal has none yet
+            assert records <= RECORDS_QUICK, "no snapshot was stored"
         snapped = [restore(folder) for _ in range(options.repeats)]
-        kept = shutil.disk_usage(folder).free
-    assert kept > 0
-    ours = median(snapped)
+    ours, cpu = median(wall for wall, _ in snapped), median(cpu for _, cpu in snapped)
     return {
         "P7": Result(
-            value=round(ours, 2),
+            value=ours,
             unit="s, with a snapshot",
             reference="SQLite read + decode",
             reference_value=round(bare, 2),
             ratio=round(ours / bare, 3),
             target=f"<= {TARGET_SNAPSHOT_S:g} s; <= {TARGET_S:g} s without one",
             met=ours <= TARGET_SNAPSHOT_S and without <= TARGET_S,
-            beside=[Beside("without a snapshot", round(without, 2), "s", round(without / bare, 3))],
+            beside=[
+                Beside("its CPU", cpu, "s"),
+                Beside("without a snapshot", round(without, 2), "s", round(without / bare, 3)),
+                Beside("its CPU, without", round(without_cpu, 2), "s"),
+            ],
             notes=[
                 f"{records:,} records; from exec of the program to its answer",
-                f"with a snapshot {spread(snapped, 2)}",
+                f"with a snapshot {spread((wall for wall, _ in snapped), 2)}",
             ],
         )
     }
 
 
-def restore(folder: Path) -> float:
-    """Start the program; return after how many seconds its state was there. Kills it then."""
+def restore(folder: Path) -> tuple[float, float]:
+    """Start the program; return the seconds (wall, CPU) until its state was there. Kills it then."""
     with Program(folder, CONFIG) as program:
         program.until(_is_restored, WITHIN_S)
-        return program.age_s()
+        return program.age_s(), program.cpu_s()
 
 
 def _is_restored(client: Client) -> bool:
     status = client.status()
     durable = [a for a in status["actors"] if not a["name"].startswith("adapter.")]
     return bool(status["journal"]["seq"]) and all(a["state"] == "running" for a in durable)
-
-
-# Has the program store its newest snapshots, as it would while it trades, and stop in order.
-def _settle(folder: Path) -> None:
-    place = folder / "state" / "journal" / "snapshots"
-    with Program(folder, CONFIG) as program:
-        program.until(lambda _: len(list(place.glob("*.snap"))) >= 4, WITHIN_S)
-        program.stop()
 
 
 def _floor(journal: Path) -> float:

@@ -43,6 +43,11 @@ class Program:
         """Return how long ago the process was started."""
         return time.perf_counter() - self.began
 
+    def cpu_s(self) -> float:
+        """Return the CPU time of the program's own process, without its children."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def until(self, look: Callable[[Client], Found | None], within_s: float) -> Found:
         """Ask until there is something true, by a client that connects as soon as it can."""
         end = time.perf_counter() + within_s

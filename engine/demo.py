@@ -12,12 +12,13 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
 
 from engine.clock import NS_PER_S, Clock
+from engine.config_models import Config, Venue
 from engine.errors import Refused, Unreachable
 
 START_WITHIN_S: Final = 15.0
@@ -25,6 +26,19 @@ STOP_WITHIN_S: Final = 5.0
 CALL_WITHIN_S: Final = 3.0
 LOOK_EVERY_S: Final = 0.005
 ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+def begin(config: Config, venues: Iterable[Venue], clock: Clock) -> "Simulator":
+    """Start or adopt the simulator of a configuration; `wait` before it is used.
+
+    Raises:
+        Unreachable: it is not ours to start, and does not run.
+    """
+    simulator = Simulator(config.state_dir, clock)
+    names = list({venue.adapter: None for venue in venues})  # two venues may speak one dialect
+    external = config.demo.simulator == "external"
+    simulator.begin(seed=config.demo.seed, venues=names, external=external)
+    return simulator
 
 
 class Simulator:

@@ -8,7 +8,6 @@ Promises NOT: to repair, or to decide what a bad outcome means (supervisor.py do
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,7 @@ import msgspec
 
 from engine.errors import EXIT_JOURNAL
 from engine.journal import Journal, VerifyReport, verify_folder
+from engine.threads import DaemonThreads
 
 ATTEMPTS: Final = 2
 NICENESS: Final = 19
@@ -64,7 +64,7 @@ def _end_with_the_parent() -> None:
 def main(folder: Path) -> None:
     """Be the checking process: write the report to stdout."""
     os.nice(NICENESS)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    DaemonThreads().start("parent", _end_with_the_parent)
     sys.stdout.buffer.write(msgspec.json.encode(verify_folder(folder)))
     sys.stdout.flush()
 

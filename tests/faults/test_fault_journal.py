@@ -4,7 +4,7 @@ import shutil
 import sqlite3
 
 import pytest
-from core_process import Core, wait_for
+from core_process import VENUES, Core, wait_for
 
 from engine.clock import SystemClock
 from engine.envelope import decode_event, encode_body
@@ -26,10 +26,11 @@ NOWHERE = {"rest": "http://127.0.0.1:9/", "public_ws": "ws://127.0.0.1:9/"}
 class NoVenues:
     """The endpoints of venues that are not there: a core starts without them."""
 
-    endpoints = {
-        "venues": dict.fromkeys(("binance", "okx"), NOWHERE),
-        "accounts": dict.fromkeys(("binance", "okx"), {}),
-    }
+    def __init__(self):
+        self.endpoints = {
+            "venues": dict.fromkeys(VENUES, NOWHERE),
+            "accounts": {name: {} for name in VENUES},
+        }
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from loguru import logger
 from actors.folds import Fold, Folds, concerns
 from engine.envelope import decode_event
 from engine.journal import Journal
+from engine.messages.base import Event
+from engine.messages.events import OrderApproved
 from engine.trading.money import exact
 
 
@@ -28,13 +30,21 @@ class Replicas:
     @exact
     def fold(self, upto_seq: int) -> None:
         """Fold the journal up to `upto_seq`, or up to its head."""
-        states = self._states
+        folding: dict[tuple[str, str, str], list[Fold]] = {}
         for record in self._journal.read(self.folded_upto, min(upto_seq, self._journal.head_seq)):
             event = decode_event(record.kind, record.body)
-            for actor, state in states.items():
-                if concerns(actor, record.origin, event):
-                    state.apply(event, record.seq)
+            # Who folds an event depends on its kind, who decided it and, of an approval, the venue.
+            venue = event.order.venue if isinstance(event, OrderApproved) else ""
+            key = (record.kind, record.origin, venue)
+            states = folding.get(key)
+            if states is None:
+                states = folding[key] = self._folding(record.origin, event)
+            for state in states:
+                state.apply(event, record.seq)
             self.folded_upto = record.seq
+
+    def _folding(self, origin: str, event: Event) -> list[Fold]:
+        return [state for actor, state in self._states.items() if concerns(actor, origin, event)]
 
     def store(self) -> None:
         """Store a snapshot of each state. Blocks for fsyncs; raises as Journal.save_snapshot does."""

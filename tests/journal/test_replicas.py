@@ -4,12 +4,16 @@ import shutil
 
 import pytest
 
+from actors.folds import concerns
 from actors.replicas import Replicas, bring_up_to_date, shared_seq
-from actors.tree import folds
+from actors.tree import folds, risk_limits
 from bench.history import make_journal
 from engine.clock import VirtualClock
 from engine.config_models import Settings
+from engine.envelope import decode_event
 from engine.journal import Identity, Journal
+from engine.trading.orders import OrderTable
+from engine.trading.risk import RiskGate
 
 IDENTITY = Identity("demo", "alpha", {"binance.main": "binance", "okx.main": "okx"})
 FOLDS = folds(Settings())
@@ -51,6 +55,17 @@ def test_snapshot_and_rest_give_the_same_bytes_as_the_whole(journal):
     assert second.folded_upto == RECORDS
     assert states(second) == from_the_beginning(journal, RECORDS)
     assert states(second) != states(first)
+
+
+def test_a_gate_that_only_folds_stores_what_one_that_judges_would(journal):
+    gate = RiskGate(risk_limits(Settings()), OrderTable(Settings().orders.closed_kept_max))
+    for record in journal.read():
+        event = decode_event(record.kind, record.body)
+        if concerns("risk_pnl", record.origin, event):
+            gate.apply(event, record.seq)
+    replicas = Replicas(journal, FOLDS)
+    replicas.fold(RECORDS)
+    assert states(replicas)["risk_pnl"] == gate.to_bytes()
 
 
 def test_a_long_tail_is_folded_and_stored_before_the_actors_start(journal):

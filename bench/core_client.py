@@ -10,7 +10,6 @@ import random
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Final
@@ -20,7 +19,8 @@ from actors.persistence import JournalRecovery
 from actors.tree import DISK, TICK, child_specs
 from bench.loopback import SYMBOL
 from bench.memory_journal import MemoryJournal
-from bench.ports import STALE_AFTER_MS, OrderingPort, Strategy
+from bench.port_process import port_in_process
+from bench.ports import STALE_AFTER_MS, OrderingPort, Strategy, connect
 from engine import collector
 from engine.actor import Actor
 from engine.clock import SystemClock
@@ -28,6 +28,7 @@ from engine.config_models import Settings
 from engine.control_port import Facts
 from engine.dispatch import CallerRunsDispatcher, ThreadDispatcher
 from engine.edge import Edge
+from engine.inlet import Inlet
 from engine.journal import Identity, Journal
 from engine.messages.base import Message
 from engine.specs import RuntimeEvent
@@ -40,7 +41,7 @@ LOOK_EVERY_S: Final = 0.02
 NAME: Final = "bench"
 
 Deliver = Callable[[Message], None]
-MakePort = Callable[[str, SystemClock, Deliver], VenuePort]
+MakePort = Callable[["Core", str], VenuePort]
 
 
 def settings(venues: Mapping[str, str], *, maker: bool = True) -> Settings:
@@ -89,7 +90,6 @@ class Core:
         """
         self.clock = SystemClock()
         self.threads = DaemonThreads()
-        self._numbers = count(1)
         self._ports = ports
         traded = dict.fromkeys(ports, SYMBOL) | dict(symbols or {})
         config = settings(traded, maker=reader is not None)
@@ -128,16 +128,11 @@ class Core:
         )
 
     def _make_port(self, venue: str) -> VenuePort:
-        return self._ports[venue](venue, self.clock, self._deliver_to(venue))
+        return self._ports[venue](self, venue)
 
-    def _deliver_to(self, venue: str) -> Deliver:
-        def deliver(message: Message) -> None:
-            new_id = f"bench-1.{venue}.1.{next(self._numbers)}"
-            self.runtime.tell(
-                f"exchange.{venue}", message, sender=f"adapter.{venue}", message_id=new_id
-            )
-
-        return deliver
+    def deliver_to(self, venue: str) -> Deliver:
+        """Return the way of a venue's reports to its actor."""
+        return Inlet(self.runtime, venue, 1, lambda _: None)
 
     def start(self, within_s: float = 30.0) -> None:
         """Start the edge's thread and the actors; return when every venue may trade."""
@@ -168,10 +163,14 @@ class Core:
 
 @dataclass(frozen=True)
 class Variant:
-    """Which core stands behind the loopback venue: `folder` of a journal on disk, a CPU hog."""
+    """Which core stands behind the loopback venue.
+
+    `folder` of a journal on disk, `hog` for a CPU-bound thread, `process` for a venue apart.
+    """
 
     folder: Path | None = None
     hog: bool = False
+    process: bool = False
 
 
 def run(port: int, variant: Variant = Variant()) -> None:
@@ -179,17 +178,17 @@ def run(port: int, variant: Variant = Variant()) -> None:
     from loguru import logger  # noqa: PLC0415
 
     logger.remove()
-    made: list[OrderingPort] = []
 
-    def make_port(_venue: str, clock: SystemClock, deliver: Deliver) -> VenuePort:
-        made.append(OrderingPort(port, clock, deliver))
-        return made[-1]
+    def make_port(core: Core, venue: str) -> VenuePort:
+        if variant.process:
+            return port_in_process(core, venue, SYMBOL, port, orders=True)
+        return OrderingPort(venue, port, core.clock, core.deliver_to(venue))
 
     core = Core({VENUE: make_port}, reader=Strategy, folder=variant.folder)
     core.start()
     if variant.hog:
         Thread(target=hog, daemon=True).start()
-    made[-1].orders.send("ready")
+    connect(port, "/ready")
     Event().wait()
 
 

@@ -13,22 +13,40 @@ import msgspec
 import websocket
 
 from bench import core_client
+from bench.core_client import Variant
 from bench.loopback import HOST, T0_MS, VENUE_SYMBOL, Ticks, measure, order_text
 from bench.peers.ccxt_pro import ccxt_market
 from bench.ports import connect
 from bench.report import Beside, Options, Result, median, percentile_us, spread
 
-TARGET_FLOOR = 1.4
+TARGET_FLOOR, TARGET_PROCESS = 1.4, 2.7
 
 
 def run(options: Options) -> dict[str, Result]:
     ticks = ticks_of(options)
-    clients = {"floor": floor, "core": core_client.run, "ccxt": ccxt_pro}
+    clients = {
+        "floor": floor, "core": core_client.run, "process": core_in_process, "ccxt": ccxt_pro,
+    }  # fmt: skip
     trips = Trips(clients, ticks, options.repeats)
     ours, ours99 = trips.p50("core"), trips.p99("core")
     bare, bare99 = trips.p50("floor"), trips.p99("floor")
     peer, peer99 = trips.p50("ccxt"), trips.p99("ccxt")
+    apart, apart99 = trips.p50("process"), trips.p99("process")
     return {
+        "P2 process": Result(
+            value=apart,
+            unit="us p50",
+            reference="websocket-client floor",
+            reference_value=bare,
+            ratio=round(apart / bare, 3),
+            target=f"<= {TARGET_PROCESS} x",
+            met=apart <= TARGET_PROCESS * bare,
+            beside=[
+                Beside("ours", apart99, "us p99"),
+                Beside("ccxt.pro loop", peer, "us p50", round(apart / peer, 3)),
+            ],
+            notes=["isolation: process; the rest as P2, in the same run"],
+        ),
         "P2": Result(
             value=ours,
             unit="us p50",
@@ -44,8 +62,13 @@ def run(options: Options) -> dict[str, Result]:
                 Beside("ccxt.pro loop", peer99, "us p99", round(ours99 / peer99, 3)),
             ],
             notes=["isolation: thread; the journal is in memory", *trips.notes()],
-        )
+        ),
     }
+
+
+def core_in_process(port: int) -> None:
+    """Be the core with the venue in a process of its own."""
+    core_client.run(port, Variant(process=True))
 
 
 def ticks_of(options: Options) -> Ticks:
@@ -119,7 +142,7 @@ def floor(port: int) -> None:
             orders.send(order_text(number, f"{asks[1][-1][0]:.1f}"))
         elif not said:
             said = True
-            orders.send("ready")
+            connect(port, "/ready")
 
 
 def _apply(
@@ -165,4 +188,4 @@ async def _ccxt_pro(port: int) -> None:
         if number > 0:
             orders.send(order_text(number, f"{book['asks'][0][0]:.1f}"))
         else:
-            orders.send("ready")
+            connect(port, "/ready")

@@ -7,32 +7,51 @@ neighbour says nothing, which is the reference, then while it sends as fast as t
 """
 
 import time
+from contextlib import suppress
 from threading import Event
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from bench import loopback
-from bench.core_client import Core, Deliver
+from bench.core_client import Core
 from bench.loopback import SYMBOL, T0_MS, Ticks, context, framed
+from bench.port_process import MARKET_SHARE, port_in_process
 from bench.ports import MarketPort
-from bench.report import Beside, Options, Result, median, not_available, percentile_us, spread
+from bench.report import Beside, Options, Result, median, percentile_us, spread
 from engine.actor import Actor
-from engine.clock import NS_PER_MS, SystemClock
+from engine.clock import NS_PER_MS
 from engine.messages.market import ConsolidatedBook
 
 TARGET = 2.0
 QUIET, BUSY = "quiet", "busy"
 SYMBOLS = {QUIET: "ETH/USDT", BUSY: SYMBOL}
 WITHIN_S = 60.0
-PROCESS = "the benchmark has no row yet for venues in processes of their own"
+
+
+class Round(NamedTuple):
+    """Nanoseconds from stamp to router, without and with the flood, and how much of one it was."""
+
+    idle: list[int]
+    flooded: list[int]
+    rate: float
 
 
 def run(options: Options) -> dict[str, Result]:
     ticks = Ticks(warm=0, paced=30) if options.quick else Ticks(warm=0, paced=1000)
-    rounds = [_round(ticks) for _ in range(options.repeats)]
-    idle, flooded = [r[0] for r in rounds], [r[1] for r in rounds]
+    rounds: dict[bool, list[Round]] = {False: [], True: []}
+    for _ in range(options.repeats):
+        for apart, found in rounds.items():
+            found.append(_round(ticks, apart=apart))
+    return {
+        "P4": _result(rounds[False], ticks, "isolation: thread"),
+        "P4 process": _result(rounds[True], ticks, "isolation: process, as shipped"),
+    }
+
+
+def _result(rounds: list[Round], ticks: Ticks, how: str) -> Result:
+    idle, flooded = [r.idle for r in rounds], [r.flooded for r in rounds]
     ours = median(percentile_us(f, 0.99) for f in flooded)
     rest = median(percentile_us(i, 0.99) for i in idle)
-    thread = Result(
+    return Result(
         value=ours,
         unit="us p99",
         reference="the same, neighbour silent",
@@ -43,40 +62,40 @@ def run(options: Options) -> dict[str, Result]:
         beside=[
             Beside("flooded", median(percentile_us(f, 0.5) for f in flooded), "us p50"),
             Beside("silent", median(percentile_us(i, 0.5) for i in idle), "us p50"),
-            Beside("frames taken from the neighbour", median(r[2] for r in rounds), "frames/s"),
+            Beside("frames that the neighbour sent", median(r.rate for r in rounds), "frames/s"),
         ],
         notes=[
-            "isolation: thread",
+            how,
             f"{ticks.paced} ticks; flooded p99 {spread(percentile_us(f, 0.99) for f in flooded)}",
         ],
     )
-    return {"P4": thread, "P4 process": not_available("us p99", PROCESS)}
 
 
-def _round(ticks: Ticks) -> tuple[list[int], list[int], float]:
+def _round(ticks: Ticks, *, apart: bool) -> Round:
     pipes, processes = [], []
+    frames = context.Value("q", 0)
     for target in (serve_quiet, serve_flood):
         ours, theirs = context.Pipe()
-        process = context.Process(target=target, args=(theirs, ticks), daemon=True)
+        process = context.Process(target=target, args=(theirs, ticks, frames), daemon=True)
         process.start()
         pipes.append(ours)
         processes.append(process)
     quiet, busy = pipes
     ours, theirs = context.Pipe()
     ports = {QUIET: quiet.recv(), BUSY: busy.recv()}
-    client = context.Process(target=be_core, args=(theirs, ports), daemon=True)
+    client = context.Process(target=be_core, args=(theirs, ports, apart), daemon=True)
     client.start()
     try:
         idle = _measure(quiet, ours)
         busy.send("flood")
+        began, before = time.perf_counter(), frames.value
         flooded = _measure(quiet, ours)
-        ours.send("count")
-        rate = _answer(ours)
+        rate = (frames.value - before) / (time.perf_counter() - began)
     finally:
         for process in (client, *processes):
             process.kill()
             process.join()
-    return idle, flooded, rate
+    return Round(idle, flooded, rate)
 
 
 # One stretch of the quiet venue's ticks: from the moment each was sent until it was heard of.
@@ -101,7 +120,7 @@ def _answer(pipe: Any) -> Any:
 # --- the venues -----------------------------------------------------------------------------------
 
 
-def serve_quiet(pipe: Any, ticks: Ticks) -> None:
+def serve_quiet(pipe: Any, ticks: Ticks, _frames: Any) -> None:
     """Send a stretch of paced ticks whenever asked; answer when each left."""
     listener = loopback.listen()
     pipe.send(listener.getsockname()[1])
@@ -120,7 +139,7 @@ def serve_quiet(pipe: Any, ticks: Ticks) -> None:
         pipe.send(sent)
 
 
-def serve_flood(pipe: Any, _ticks: Ticks) -> None:
+def serve_flood(pipe: Any, _ticks: Ticks, frames: Any) -> None:
     """Send as fast as the socket takes, once asked, until killed."""
     listener = loopback.listen()
     pipe.send(listener.getsockname()[1])
@@ -128,10 +147,12 @@ def serve_flood(pipe: Any, _ticks: Ticks) -> None:
     loopback.open_market(market)
     pipe.recv()
     number = 0
-    while True:
-        batch = b"".join(framed(loopback.frame(number + n)) for n in range(1, 101))
-        number += 100
-        market.socket.sendall(batch)
+    with suppress(ConnectionError):  # the core is killed first
+        while True:
+            batch = b"".join(framed(loopback.frame(number + n)) for n in range(1, 101))
+            number += 100
+            market.socket.sendall(batch)
+            frames.value = number
 
 
 # --- the core -------------------------------------------------------------------------------------
@@ -150,30 +171,29 @@ class Listener(Actor):
             self.heard.setdefault(number, time.perf_counter_ns())
 
 
-def be_core(pipe: Any, ports: dict[str, int]) -> None:
+def be_core(pipe: Any, ports: dict[str, int], apart: bool) -> None:
     """Be the core with both venues; answer what was heard."""
     from loguru import logger  # noqa: PLC0415
 
     logger.remove()
-    made: dict[str, MarketPort] = {}
 
-    def make_port(venue: str, clock: SystemClock, deliver: Deliver) -> MarketPort:
-        made[venue] = MarketPort(venue, ports[venue], clock, deliver, SYMBOLS[venue])
-        return made[venue]
+    def make_port(core: Core, venue: str) -> Any:
+        if apart:
+            share = MARKET_SHARE / len(ports)
+            return port_in_process(
+                core, venue, SYMBOLS[venue], ports[venue], orders=False, share=share
+            )
+        deliver = core.deliver_to(venue)
+        return MarketPort(venue, ports[venue], core.clock, deliver, SYMBOLS[venue])
 
     core = Core(dict.fromkeys(ports, make_port), symbols=SYMBOLS, reader=Listener)
     core.start()
     pause = Event()
     while len(core.edge.query("bbo", {}).result(5.0)) < len(ports):
         pause.wait(0.02)
-    began, frames = time.perf_counter(), 0
     while True:
-        asked = pipe.recv()
-        if asked == "begin":
+        if pipe.recv() == "begin":
             Listener.heard.clear()
-            began, frames = time.perf_counter(), made[BUSY].frames
             pipe.send("listening")
-        elif asked == "heard":
-            pipe.send(dict(Listener.heard))
         else:
-            pipe.send((made[BUSY].frames - frames) / (time.perf_counter() - began))
+            pipe.send(dict(Listener.heard))

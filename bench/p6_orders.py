@@ -65,7 +65,7 @@ def run(options: Options) -> dict[str, Result]:
 
 
 def _core(folder: Path, orders: int) -> tuple[float, float, int]:
-    core = Core({VENUE: FillingPort}, folder=folder)
+    core = Core({VENUE: filling_port}, folder=folder)
     core.start()
     before = core.journal.head_seq
     cpu, began = time.process_time(), time.perf_counter()
@@ -74,6 +74,11 @@ def _core(folder: Path, orders: int) -> tuple[float, float, int]:
     records = core.journal.head_seq - before
     core.stop()
     return orders / took, cpu / orders * 1e6, records
+
+
+def filling_port(core: Core, venue: str) -> FillingPort:
+    """Return a port that fills every order."""
+    return FillingPort(venue, core.clock, core.deliver_to(venue))
 
 
 def fill_orders(core: Core, orders: int) -> None:

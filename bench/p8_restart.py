@@ -16,8 +16,7 @@ from pathlib import Path
 import pykka
 
 from bench.core_client import VENUE, Core
-from bench.p6_orders import fill_orders
-from bench.ports import FillingPort
+from bench.p6_orders import fill_orders, filling_port
 from bench.report import Beside, Options, Result, median, percentile_us, spread
 from engine.specs import RuntimeEvent
 
@@ -76,7 +75,7 @@ class _Watch:
 
 def _restarts(folder: Path, orders: int, kills: int) -> list[int]:
     watch = _Watch()
-    core = Core({VENUE: FillingPort}, folder=folder, observer=watch)
+    core = Core({VENUE: filling_port}, folder=folder, observer=watch)
     core.start()
     fill_orders(core, orders)
     for name in itertools.islice(itertools.cycle(NAMES), kills * len(NAMES)):

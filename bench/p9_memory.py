@@ -95,7 +95,7 @@ def _parts(program: Program) -> dict[str, float]:
 
 
 def _floor_mb() -> float:
-    code = "import supervisor, adapters.adapter, sys; print(flush=True); sys.stdin.read()"
+    code = "import supervisor, sys; print(flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

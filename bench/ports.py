@@ -115,9 +115,10 @@ class Port:
     def shut(self) -> None:
         """Nothing waits in this port."""
 
-    def stop(self, deadline_s: float) -> None:
+    def stop(self, deadline_s: float) -> bool:
         """End the session."""
         self.stopping.set()
+        return True
 
     def handle(self, message: Message) -> None:
         """Send an order, or answer what the core asks at its start."""
@@ -227,8 +228,15 @@ class OrderingPort(MarketPort):
     The venue's answers are made up here, when the tick has run to its end: accepted, then expired.
     """
 
-    def __init__(self, port: int, clock: SystemClock, deliver: Callable[[Message], None]) -> None:
-        super().__init__("okx", port, clock, deliver)
+    def __init__(
+        self,
+        venue: str,
+        port: int,
+        clock: SystemClock,
+        deliver: Callable[[Message], None],
+        symbol: str = SYMBOL,
+    ) -> None:
+        super().__init__(venue, port, clock, deliver, symbol)
         self._sent: list[SubmitOrder] = []
         self.orders = connect(port, "/orders")
 
@@ -260,10 +268,10 @@ class FillingPort(Port):
         """Hand the order to the session's thread."""
         self._orders.put(order)
 
-    def stop(self, deadline_s: float) -> None:
+    def stop(self, deadline_s: float) -> bool:
         """End the session."""
-        super().stop(deadline_s)
         self._orders.put(None)
+        return super().stop(deadline_s)
 
     def work(self) -> None:
         """Answer: accepted, filled, complete."""

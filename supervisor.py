@@ -188,7 +188,9 @@ class Core:
     def run(self) -> None:
         """Say what there is, wait for a reason to stop, and drill once in demo mode."""
         greet(self.config, VERSION, list(enabled_venues(self.config)))
-        if self._until(self._is_ready, READY_WITHIN_S):
+        is_ready = self._until(self._is_ready, READY_WITHIN_S)
+        collector.settle()  # once the actors have their states back: those stay
+        if is_ready:
             say("ready: every venue is reconciled and may trade")
             self._sweep_old_quotes()
         elif not self.ended.is_set():
@@ -204,13 +206,12 @@ class Core:
 
     def _is_ready(self) -> bool:
         assert self.edge is not None
-        status = self.edge.query("status", {})
         try:
-            view: dict[str, Any] = status.result(1.0)
+            venues = self.edge.query("venues", {}).result(1.0)
+            money: dict[str, Any] = self.edge.query("trading_state", {}).result(1.0)
         except (CoreError, TimeoutError):
             return False
-        venues_ready = all(venue["state"] == "READY" for venue in view["venues"])
-        return venues_ready and bool(view["accounts_opened"])
+        return all(venue["state"] == "READY" for venue in venues) and bool(money["opened"])
 
     def _sweep_old_quotes(self) -> None:
         """Cancel what the demo maker of a killed run left resting; it does not know them any more."""
@@ -342,8 +343,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda n, _: _on_signal(core, n))
     try:
+        collector.pause()
         core.start()
-        collector.settle()
         core.run()
     except CoreError as error:
         sys.stderr.write(f"{error}\n")

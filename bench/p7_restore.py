@@ -87,9 +87,11 @@ def restore(folder: Path) -> tuple[float, float]:
 
 
 def _is_restored(client: Client) -> bool:
-    status = client.status()
-    durable = [a for a in status["actors"] if not a["name"].startswith("adapter.")]
-    return bool(status["journal"]["seq"]) and all(a["state"] == "running" for a in durable)
+    actors = client.request("actor.tree")
+    durable = [a for a in actors if not a["name"].startswith("adapter.")]
+    if not all(a["state"] == "running" for a in durable):
+        return False
+    return client.status()["orders"]["unknown"] == 0  # asked of the router, and of risk
 
 
 def _floor(journal: Path) -> float:

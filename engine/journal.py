@@ -254,6 +254,10 @@ class Journal:
             snapshots.save(self.folder, stored, self._report)
         self._faults("snapshot.after_write")
 
+    def newest_snapshot_named(self, owner: str) -> int:
+        """Return the seq that the owner's newest snapshot claims, without reading it; 0 for none."""
+        return snapshots.newest_named(self.folder, owner)
+
     def load_snapshot(self, owner: str, upto_seq: int | None = None) -> Snapshot | None:
         """Return the owner's newest good snapshot with seq <= `upto_seq`; report bad ones."""
         self._check_usable()

@@ -8,6 +8,7 @@ from pathlib import Path
 from loguru import logger
 
 from bench import (
+    order_road,
     p1_consolidate,
     p2_tick_to_order,
     p3_durable,
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Options], dict[str, Result]]] = {
     "P9": p9_memory.run,
     "P10": p10_growth.run,
     "P11": p11_start.run,
+    "ORDER": order_road.run,
 }
 
 

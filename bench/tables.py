@@ -26,6 +26,7 @@ WHAT: Final = {
     "P9": "memory, core and four venues",
     "P10": "growth: the curve nearest to or beyond its limit",
     "P11": "`supervisor.py` to the first consolidated quote",
+    "ORDER": "an order's acknowledgement over the trading WebSocket",
 }
 _MARKED: Final = re.compile(r"(<!-- bench:(\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 

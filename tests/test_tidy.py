@@ -30,6 +30,7 @@ SHARED_BY_ACTORS = {
     "actors.folds",
     "actors.planning",
     "actors.replicas",
+    "actors.risk_halts",
 }
 
 THIRD_PARTY_ONLY_IN = {

@@ -4,13 +4,12 @@ import shutil
 
 import pytest
 
-from actors.folds import concerns
+from actors.persistence import JournalRecovery
 from actors.replicas import Replicas, bring_up_to_date, shared_seq
 from actors.tree import folds, risk_limits
 from bench.history import make_journal
 from engine.clock import VirtualClock
 from engine.config_models import Settings
-from engine.envelope import decode_event
 from engine.journal import Identity, Journal
 from engine.trading.orders import OrderTable
 from engine.trading.risk import RiskGate
@@ -57,15 +56,18 @@ def test_snapshot_and_rest_give_the_same_bytes_as_the_whole(journal):
     assert states(second) != states(first)
 
 
-def test_a_gate_that_only_folds_stores_what_one_that_judges_would(journal):
-    gate = RiskGate(risk_limits(Settings()), OrderTable(Settings().orders.closed_kept_max))
-    for record in journal.read():
-        event = decode_event(record.kind, record.body)
-        if concerns("risk_pnl", record.origin, event):
-            gate.apply(event, record.seq)
+def test_the_replicas_are_what_the_actors_fold_by_themselves(journal):
+    settings = Settings()
+    gate = RiskGate(risk_limits(settings), OrderTable(settings.orders.closed_kept_max))  # judges
+    alone = {actor: make(None) for actor, make in FOLDS.items()} | {"risk_pnl": gate}
+    recovery = JournalRecovery(journal)
+    for actor, state in alone.items():
+        _, events = recovery.load(actor, RECORDS)
+        for seq, event in events:
+            state.apply(event, seq)
     replicas = Replicas(journal, FOLDS)
     replicas.fold(RECORDS)
-    assert states(replicas)["risk_pnl"] == gate.to_bytes()
+    assert states(replicas) == {actor: state.to_bytes() for actor, state in alone.items()}
 
 
 def test_a_long_tail_is_folded_and_stored_before_the_actors_start(journal):

@@ -99,23 +99,33 @@ def test_a_suspicion_is_cleared_by_a_check_of_everything(tmp_path):
         assert journal.unchecked_upto == 15
 
 
-def test_a_damaged_index_is_found_beside_the_user(tmp_path):
-    long_journal(tmp_path)
-    with sqlite3.connect(tmp_path / "journal.db") as db:
+def damage_index(folder):
+    with sqlite3.connect(folder / "journal.db") as db:
         (root,) = db.execute(
             "SELECT rootpage FROM sqlite_schema WHERE name = 'record_ids'"
         ).fetchone()
     db.close()
-    with (tmp_path / "journal.db").open("r+b") as file:
+    with (folder / "journal.db").open("r+b") as file:
         file.seek((root - 1) * 4096)
-        page = file.read(4096)
-        at = page.rindex(b"r7")
+        at = file.read(4096).rindex(b"r7")
         file.seek((root - 1) * 4096 + at)
-        file.write(b"r\x36")
+        file.write(b"r6")
+
+
+def test_a_damaged_index_is_found_beside_the_user(tmp_path):
+    long_journal(tmp_path)
+    damage_index(tmp_path)
     ends = Ends()
     with open_journal(tmp_path, **LONG) as journal:
         watch_over(journal, ends)
     assert "integrity check" in ends.told[0][0]
+
+
+def test_a_damaged_index_of_a_short_journal_is_refused_at_once(tmp_path):
+    long_journal(tmp_path)
+    damage_index(tmp_path)
+    with pytest.raises(JournalCorrupt, match="integrity check"):
+        open_journal(tmp_path)
 
 
 def test_a_check_that_gives_no_answer_counts_as_a_bad_one(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.history import make_journal
-from bench.program import Program
+from bench.program import Program, pss_mb
 from bench.report import Beside, Options, Result, median, spread
 from engine import journal_store as store
 from engine.client import Client
@@ -56,6 +56,7 @@ def run(options: Options) -> dict[str, Result]:
         if not list((journal / "snapshots").glob("*.snap")):  # a short journal has none yet
             assert records <= RECORDS_QUICK, "no snapshot was stored"
         snapped = [restore(folder) for _ in range(options.repeats)]
+        size_mb = _size_mb(folder)
     ours, cpu = median(wall for wall, _ in snapped), median(cpu for _, cpu in snapped)
     return {
         "P7": Result(
@@ -70,6 +71,7 @@ def run(options: Options) -> dict[str, Result]:
                 Beside("its CPU", cpu, "s"),
                 Beside("without a snapshot", round(without, 2), "s", round(without / bare, 3)),
                 Beside("its CPU, without", round(without_cpu, 2), "s"),
+                Beside("the core with 10,000 closed orders in each state", size_mb, "MB PSS"),
             ],
             notes=[
                 f"{records:,} records; from exec of the program to its answer",
@@ -84,6 +86,12 @@ def restore(folder: Path) -> tuple[float, float]:
     with Program(folder, CONFIG) as program:
         program.until(_is_restored, WITHIN_S)
         return program.age_s(), program.cpu_s()
+
+
+def _size_mb(folder: Path) -> float:
+    with Program(folder, CONFIG) as program:
+        program.until(_is_restored, WITHIN_S)
+        return round(pss_mb(program.process.pid), 1)
 
 
 def _is_restored(client: Client) -> bool:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,11 @@ def _samples(program: Program, length_s: float) -> list[tuple[float, float]]:
 def _parts(program: Program) -> dict[str, float]:
     parts: dict[str, float] = {}
     for pid in program.processes():
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"simulator" not in words:
-            what = "core" if pid == program.process.pid else f"process {len(parts)}"
-            parts[what] = pss_mb(pid)
+        with suppress(OSError):  # a short-lived one, like the journal's check, may have gone
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"simulator" not in words:
+                what = "core" if pid == program.process.pid else f"process {len(parts)}"
+                parts[what] = pss_mb(pid)
     return parts
 
 

@@ -67,9 +67,8 @@ class Program:
         return [self.process.pid, *descendants(self.process.pid)]
 
     def kill(self) -> None:
-        """End it as `kill -9` does, with its children."""
-        pids = self.processes()
-        for pid in pids:
+        """End it as `kill -9` does, with its children and a simulator that outlived it."""
+        for pid in [*self.processes(), *_naming(str(self.state_dir))]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(END_WITHIN_S)
@@ -100,6 +99,14 @@ def _descendants(pid: int) -> Iterator[int]:
             for child in path.read_text().split():
                 yield int(child)
                 yield from _descendants(int(child))
+
+
+# The processes that were given this run's own folder on their command line.
+def _naming(folder: str) -> Iterator[int]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if folder.encode() in path.read_bytes():
+                yield int(path.parent.name)
 
 
 def pss_mb(pid: int) -> float:

@@ -319,7 +319,7 @@ def _status(core, _arguments):
         "venues": [{"name": "okx", "state": "READY", "book_state": "LIVE", "book_age_ms": 3}],
         "actors": [{"name": "risk_pnl", "state": "RUNNING", "restarts": 0, "mailbox": 0}],
         "orders": {"open": 0, "unknown": unknown},
-        "journal": {"seq": len(core.events), "lag": 0},
+        "journal": {"seq": len(core.events), "lag": 0, "verified": True},
     }
 
 

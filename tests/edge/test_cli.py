@@ -58,7 +58,7 @@ def test_status_has_the_documented_shape(server, as_json):
     assert {"name", "state", "book_state", "book_age_ms"} <= set(status["venues"][0])
     assert {"name", "state", "restarts", "mailbox"} <= set(status["actors"][0])
     assert set(status["orders"]) == {"open", "unknown"}
-    assert set(status["journal"]) == {"seq", "lag"}
+    assert set(status["journal"]) == {"seq", "lag", "verified"}
 
 
 def test_an_order_has_the_documented_shape(server, as_json):
@@ -270,7 +270,8 @@ def test_journal_verify_works_without_a_core(as_json, xcore, tmp_path):
 @pytest.mark.processes
 def test_every_kind_of_fault_can_be_injected_without_saying_where(server, core, xcore, tmp_path):
     simulator = Simulator(tmp_path, SystemClock())
-    simulator.start(seed=1, venues=["okx"], external=False)
+    simulator.begin(seed=1, venues=["okx"], external=False)
+    simulator.wait()
     core.fault_port = simulator
     try:
         for kind in KINDS:

@@ -77,7 +77,7 @@ def folds(settings: Settings) -> Folds:
         return OrderTable(kept) if data is None else OrderTable.from_bytes(data, kept)
 
     def risk(data: bytes | None) -> Fold:
-        return new_gate(data, limits, kept)
+        return new_gate(data, limits, kept, judging=False)
 
     made: dict[str, Callable[[bytes | None], Fold]] = {RISK: risk, ROUTER: router}
     return made | {f"exchange.{name}": exchange for name in enabled_venues(settings)}
@@ -176,7 +176,7 @@ def _venue(
     *,
     enforces_expiry: bool,
 ) -> list[ChildSpec]:
-    """Return a venue's group: a crash of the actor leaves its adapter's session alone."""
+    """Return a venue's two actors: a crash of the first leaves the second's session alone."""
     config = ExchangeConfig(
         venue=name,
         instance=settings.name,

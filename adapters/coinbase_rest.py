@@ -316,6 +316,17 @@ class CoinbaseRest:
         """Return venue order id -> client order id."""
         return {row.order_id: row.client_order_id for row in read(reply, _Listed).orders}
 
+    def account(self) -> RestCall | None:
+        """GET key_permissions: a key belongs to one portfolio."""
+        return RestCall("v3PrivateGetBrokerageKeyPermissions", {}, _PRIVATE)
+
+    def read_account_uid(self, reply: Any) -> str:
+        """{"can_view":true,..,"portfolio_uuid":"018c4b12-..","portfolio_type":"DEFAULT"}."""
+        uid: str = read(at(reply, "portfolio_uuid"), str)
+        if not uid:
+            raise BadReply("the key's portfolio is not named")
+        return uid
+
     def balances(self) -> RestCall:
         """GET accounts."""
         return RestCall("v3PrivateGetBrokerageAccounts", {"limit": str(PAGE)}, _PRIVATE)
@@ -357,21 +368,12 @@ class CoinbaseRest:
         symbol = self._ours.get(row.product_id)
         if symbol is None or row.trade_type != "FILL" or row.size_in_quote:
             raise BadReply(f"trade {row.trade_id[:40]}: unknown product, kind or unit")
-        return FillReport(
-            account=self._account,
-            client_order_id="",
-            venue_order_id=row.order_id,
-            trade_id=row.trade_id,
-            symbol=symbol,
-            side=side_of(row.side),
-            price=row.price,
-            quantity=row.size,
-            fee=row.commission,
-            fee_asset=symbol.partition("/")[2],  # the venue charges in the quote
-            liquidity="MAKER" if row.liquidity_indicator == "MAKER" else "TAKER",
-            source=source,
-            ts_event_ns=ns_of_rfc3339(row.trade_time),
-        )
+        quote = symbol.partition("/")[2]  # the venue charges in it
+        return FillReport(account=self._account, client_order_id="", venue_order_id=row.order_id,
+                          trade_id=row.trade_id, symbol=symbol, side=side_of(row.side),
+                          price=row.price, quantity=row.size, fee=row.commission, fee_asset=quote,
+                          liquidity="MAKER" if row.liquidity_indicator == "MAKER" else "TAKER",
+                          source=source, ts_event_ns=ns_of_rfc3339(row.trade_time))  # fmt: skip
 
 
 def _configuration(order: SubmitOrder) -> dict[str, dict[str, Any]]:

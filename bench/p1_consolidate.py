@@ -14,7 +14,6 @@ import time
 from bisect import bisect_left
 from collections import deque
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 
@@ -23,6 +22,8 @@ from adapters.feed import PublicFeed
 from adapters.offset import ClockOffset
 from adapters.registry import VenueConfig
 from bench import recorded
+from bench.peers.ccxt_pro import ccxt_pro
+from bench.peers.environment import ask
 from bench.recorded import Session
 from bench.report import Beside, Options, Result, median, spread
 from engine import collector
@@ -36,7 +37,8 @@ from engine.trading.consolidated import Consolidator
 
 VENUES = ("binance", "second")
 DEPTH = 20
-TARGET_CCXT = 1.5
+TARGET_CCXT, TARGET_CRYPTOFEED = 1.5, 2.0
+FEED = "cryptofeed, callback reads its top 20"
 STALE_NS = 60_000_000_000
 
 
@@ -55,6 +57,8 @@ def run(options: Options) -> dict[str, Result]:
     bare, bare20 = median(rounds["floor"]), median(rounds["floor20"])
     unit = "frames/s"
     mean = session.levels / len(session.frames)
+    other, why_not = ask("cryptofeed", options.repeats)
+    feed = None if other is None else float(other["rows"][-1][1])
     return {
         "P1": Result(
             value=ours,
@@ -62,15 +66,17 @@ def run(options: Options) -> dict[str, Result]:
             reference="ccxt.pro binance handler",
             reference_value=peer,
             ratio=round(ours / peer, 3),
-            target=f">= {TARGET_CCXT} x",
-            met=ours >= TARGET_CCXT * peer,
+            target=f">= {TARGET_CCXT} x; >= {TARGET_CRYPTOFEED:g} x cryptofeed",
+            met=ours >= TARGET_CCXT * peer and (feed is None or ours >= TARGET_CRYPTOFEED * feed),
             beside=[
+                *([] if feed is None else [Beside(FEED, feed, unit, round(ours / feed, 3))]),
                 Beside("floor: typed decode + book", bare, unit, round(ours / bare, 3)),
                 Beside("floor + one venue's top 20 encoded", bare20, unit, round(ours / bare20, 3)),
             ],
             notes=[
                 f"Binance spot 2021-04-04: {len(session.frames)} frames of {mean:.1f} levels",
                 *(f"{name} {spread(values)}" for name, values in rounds.items()),
+                *([] if feed is not None else [f"{FEED}: {why_not}"]),
             ],
         )
     }
@@ -234,50 +240,3 @@ def floor(session: Session, *, publish: bool) -> float:
 
 def _floats(rows: list[tuple[str, str]]) -> list[tuple[float, float]]:
     return [(float(price), float(quantity)) for price, quantity in rows]
-
-
-# --- ccxt.pro -------------------------------------------------------------------------------------
-
-
-async def ccxt_pro(session: Session, *, complete: bool) -> float:
-    import ccxt.pro  # noqa: PLC0415  takes a second to import; only this needs it
-    from aiohttp import WSMessage, WSMsgType  # noqa: PLC0415
-
-    exchange = ccxt.pro.binance()
-    exchange.set_markets([ccxt_market(symbol, "spot") for symbol in session.snapshots])
-    client = exchange.client(exchange.urls["api"]["ws"]["spot"] + "/0")
-    for symbol, held in session.snapshots.items():
-        book = exchange.order_book({}, 1000)
-        book.reset(
-            {
-                "bids": [list(row) for row in _floats(held.bids)],
-                "asks": [list(row) for row in _floats(held.asks)],
-                "nonce": held.lastUpdateId,
-                "symbol": symbol,
-            }
-        )
-        exchange.orderbooks[symbol] = book
-    messages = [WSMessage(WSMsgType.TEXT, raw.decode(), None) for raw in session.frames]
-    gc.collect()
-    began = time.process_time()
-    for message in messages:
-        client.handle_message(message)
-    took = time.process_time() - began
-    if complete:
-        at = {symbol: exchange.orderbooks[symbol]["nonce"] for symbol in session.last_ids}
-        assert at == session.last_ids, "ccxt.pro lost a book"
-    await exchange.close()
-    return len(messages) / took
-
-
-def ccxt_market(symbol: str, kind: str) -> dict[str, Any]:
-    """Return a market as ccxt needs it, under the venue's own spelling."""
-    base, _, quote = symbol.partition("-") if "-" in symbol else (symbol, "", "USDT")
-    name = f"{base}/{quote}" if "-" in symbol else symbol
-    return {
-        "id": symbol, "symbol": name, "base": base, "quote": quote, "baseId": base,
-        "quoteId": quote, "settle": None, "settleId": None, "type": kind, "spot": True,
-        "swap": False, "future": False, "option": False, "contract": False, "inverse": None,
-        "linear": None, "active": True, "precision": {"price": 0.01, "amount": 1e-8},
-        "limits": {}, "info": {},
-    }  # fmt: skip

@@ -10,12 +10,14 @@ the top 25 is verified where it is not zero).
 
 Ids tell age: no book is LIVE that is older than what the stream has already said on this
 connection. Kraken has no ids, only times of updates: there a snapshot that comes behind updates
-waits until the next update's checksum, or a second equal snapshot, confirms it.
+waits until the next update, whose checksum confirms it.
 
 Known weaknesses: a quiet book with no diff to confirm its REST snapshot stays SYNCING until a diff
 or a second snapshot with the same id confirms it; the keeper's owner asks for that one. Bybit
 numbers from 1 after a restart of its service, so a late repetition of such a snapshot is believed
-until the next update breaks the chain.
+until the next update breaks the chain. A snapshot by REST may fall into the middle of a diff: a
+level that left and came back within it (recorded at Binance's futures) is in no diff, and wrong
+until it changes again.
 """
 
 from bisect import bisect_left
@@ -219,7 +221,6 @@ class BookKeeper:
         is_proven: bool = True,
         after: int | None = None,
     ) -> None:
-        before = 0 if is_proven else self._checksum()
         try:
             if replaces:
                 self.book.load(delta.bids, delta.asks)
@@ -236,7 +237,7 @@ class BookKeeper:
         self.ts_event_ns = delta.ts_event_ns
         if delta.checksum and not self._matches(delta.checksum):
             return
-        if not (is_proven or (self._awaiting and self._checksum() == before)):
+        if not is_proven:
             self.state, self.reason, self._awaiting = "SYNCING", "unconfirmed", True
         elif self._floors is None or self._keeps_to(self._floors):
             self._look_at_touch()

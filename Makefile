@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: run test lint types setup lock bench bench-peers docs clean
+.PHONY: run test coverage lint types setup lock bench bench-peers docs clean
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -22,6 +22,11 @@ run: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+# Every branch of the trading code is taken by its own tests, or this fails.
+coverage: setup
+	$(BIN)/coverage run -m pytest -q --hypothesis-seed=0 tests/trading tests/books tests/routing $(ARGS)
+	$(BIN)/coverage report
 
 lint: setup
 	$(BIN)/ruff check .
@@ -47,4 +52,4 @@ lock:
 	  --no-emit-index-url --no-emit-find-links --no-header --extra dev pyproject.toml - -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .venv-peers .coverage .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -38,9 +38,13 @@ from engine.greeting import greet, say
 from engine.ids import UlidIds
 from engine.journal import Identity, Journal
 from engine.journal_audit import watch_over
-from engine.logs import configure, secrets_of
+from engine.logs import configure, hider, secrets_of
 from engine.messages.commands import Append, CancelOrders, Tick
-from engine.messages.events import CommandRecorded, EngineStarted, EngineStopped
+from engine.messages.engine_events import (
+    CommandRecorded,
+    EngineStarted,
+    EngineStopped,
+)
 from engine.supervision import ActorStatus, Supervisor
 from engine.threads import DaemonThreads
 
@@ -150,6 +154,7 @@ class Core:
             observer=self.alarms.observe,
             on_escalate=self._escalate,
             parked_to="persistence",
+            hide=hider(secrets_of(config)),
             run_id=f"{config.name}-{journal.epoch}",
         )
 

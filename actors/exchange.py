@@ -17,10 +17,17 @@ from engine.messages.commands import (
     CommittedNow,
     GateReport,
     Introduce,
+    Quarantine,
     QueryRequest,
     Tick,
 )
-from engine.messages.events import AccountIdentified, TradingHalted, TradingResumed, VenueReconciled
+from engine.messages.events import (
+    AccountIdentified,
+    OrderApproved,
+    TradingHalted,
+    TradingResumed,
+    VenueReconciled,
+)
 from engine.messages.market import LinkAlive, TradePrint, VenueBook, VenueState
 from engine.messages.port import (
     AdapterFailed,
@@ -57,6 +64,7 @@ class ExchangeActor(VenueOrders):
         self.quiet_looks = self.early_looks = 0
         self.taken = 0  # the newest answer that was used
         self.wanted = 0  # the oldest answer that may call the venue READY
+        self.quarantined: dict[str, int] = {}  # symbol: the reconciliation that lifts it
         self.first_look: tuple[set[tuple[str, str]], dict[str, Decimal]] | None = None
 
     def recovered(self) -> None:
@@ -176,9 +184,37 @@ class ExchangeActor(VenueOrders):
             self.emit(VenueReconciled(self.config.venue, message.account, message.asked_wall_ns))
         self._identify(message)
         self._report_balances(message)
+        self._end_quarantine()
         waits = self.venue_state in ("RECONCILING", "DEGRADED", "DOWN")
         if waits and self.private_up and self.taken >= self.wanted:
             self._set_state("READY", "")
+
+    def on_quarantine(self, message: Quarantine) -> None:
+        """A report could not be handled: ask the venue anew, and trust its symbol only then."""
+        order = self.state.orders.order(message.order_id)
+        symbol = message.symbol or (order.spec.symbol if order is not None else "")
+        self.quarantined[symbol] = self.reconciliations + 1
+        why = f"{message.kind} {message.message_id} is parked"
+        self._set_state(self.venue_state, f"{self._quarantine_words()}: {why}")
+        if message.kind != "ReconcileResult":  # after which the next one comes in its own time
+            self._reconcile()
+
+    def _end_quarantine(self) -> None:
+        held = {s: number for s, number in self.quarantined.items() if number > self.taken}
+        ended = len(held) < len(self.quarantined)
+        self.quarantined = held
+        if ended and self.venue_state == "READY":
+            self._set_state("READY", self._quarantine_words())
+
+    def _quarantine_words(self) -> str:
+        symbols = ", ".join(symbol or "every symbol" for symbol in self.quarantined)
+        return f"{symbols} quarantined until reconciled" if symbols else ""
+
+    def denial(self, approval: OrderApproved) -> tuple[str, str] | None:
+        """Return why an order may not leave now: what holds everywhere, or its symbol's quarantine."""
+        if {"", approval.order.symbol} & self.quarantined.keys():
+            return "quarantined", self._quarantine_words()
+        return super().denial(approval)
 
     # From the first clean reconciliation on the account is the venue's own, whatever it is called here.
     def _identify(self, message: ReconcileResult) -> None:

@@ -126,14 +126,15 @@ class VenueOrders(Actor):
             filled, why = order.filled_quantity, why or "canceled"
             self.emit(OrderCanceled(spec.order_id, filled, why, "not sent", 0))
             return
-        denial = self._denial(approval)
+        denial = self.denial(approval)
         if denial is not None:
             self.emit(OrderDenied(spec, *denial))
             return
         self.tell_adapter(wire_order(spec, approval.expires_mono_ns))
         self._arm_ack(spec.order_id)
 
-    def _denial(self, approval: OrderApproved) -> tuple[str, str] | None:
+    def denial(self, approval: OrderApproved) -> tuple[str, str] | None:
+        """Return the code and the sentence of why an order may not leave now, or None."""
         halt = self.state.halted(approval.order.venue, approval.order.symbol)
         if halt is not None:
             return "halted", f"trading is halted: {halt}"

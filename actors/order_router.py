@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 from actors.planning import Planner, RouterConfig
 from engine.actor import Actor
 from engine.errors import Refused
-from engine.messages.base import Event
+from engine.messages.base import Event, Message
 from engine.messages.commands import (
     AppendRefused,
     CancelOrders,
@@ -26,8 +26,10 @@ from engine.messages.commands import (
     ResolveOrder,
     ResolveRequest,
 )
-from engine.messages.events import (
+from engine.messages.engine_events import (
     CommandRecorded,
+)
+from engine.messages.events import (
     OrderCancelTaken,
     OrderSpec,
 )
@@ -64,6 +66,10 @@ class OrderRouterActor(Actor):
         self.state = OrderTable.from_bytes(snapshot, closed_kept_max=self.config.closed_kept_max)
         for order in self.state.select():
             self._note_command(order.spec)
+
+    def journal_message(self, events: list[Event]) -> Message:
+        """What the router wants journaled passes risk, behind the orders it has proposed."""
+        return Proposal(events, [])  # type: ignore[arg-type]
 
     def apply(self, event: Event) -> None:
         """Fold one committed event."""

@@ -30,7 +30,15 @@ from engine.messages.commands import (
     CommittedNow,
     Tick,
 )
-from engine.messages.events import OrderApproved, ParentAccepted, TradingHalted, TradingResumed
+from engine.messages.engine_events import (
+    MessageParked,
+)
+from engine.messages.events import (
+    OrderApproved,
+    ParentAccepted,
+    TradingHalted,
+    TradingResumed,
+)
 
 EDGE: Final = "edge"
 # Small, so that a stretch fits between two ticks: folding a record into all states takes 50 us.
@@ -216,7 +224,7 @@ class PersistenceActor(Actor):
 
 
 class JournalRecovery:
-    """Where restarted actors get their state from: the newest snapshot and what came after it."""
+    """What restarts begin with: an actor's newest snapshot and what came after it, what is parked."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -235,3 +243,14 @@ class JournalRecovery:
             event = decode_event(record.kind, record.body)
             if concerns(actor, record.origin, event):
                 yield record.seq, event
+
+    def parked(self) -> list[MessageParked]:
+        """Return what was parked in earlier runs and is neither retried nor discarded."""
+        settled = {record.unique_key for record in self._journal.keyed("settled:")}
+        newest: dict[str, MessageParked] = {}
+        for record in self._journal.keyed("parked:"):
+            event = decode_event(record.kind, record.body)
+            assert isinstance(event, MessageParked)
+            if f"settled:{event.message_id}" not in settled:
+                newest[event.message_id] = event
+        return list(newest.values())

@@ -176,7 +176,7 @@ def _venue(
     *,
     enforces_expiry: bool,
 ) -> list[ChildSpec]:
-    """Return a venue's group: a crash of the actor leaves its adapter's session alone."""
+    """Return a venue's two actors: a crash of the first leaves the second's session alone."""
     config = ExchangeConfig(
         venue=name,
         instance=settings.name,

@@ -54,6 +54,7 @@ SECTIONS: Final = (
     ("port", "The venue port"),
     ("market", "Market data"),
     ("events", "Events: what the journal holds"),
+    ("engine_events", "Events of the engine itself"),
 )
 TOPIC_ARGUMENTS: Final = {
     "orders": "state, venue, symbol, limit",

@@ -22,7 +22,7 @@ from engine.clock import Clock
 from engine.envelope import KINDS, SCHEMA, Envelope, decode_body, raw_body
 from engine.errors import Fenced, MessageError, Refused
 from engine.ids import message_id
-from engine.mailbox import Delayed, Entry, Output
+from engine.mailbox import Delayed, Entry, Output, Retried
 from engine.messages.base import Event, Handler, Message
 from engine.messages.commands import (
     Append,
@@ -32,6 +32,9 @@ from engine.messages.commands import (
     CommittedNow,
     InjectCrash,
     Ping,
+)
+from engine.messages.engine_events import (
+    MessageSettled,
 )
 
 if TYPE_CHECKING:
@@ -270,6 +273,8 @@ class Actor(pykka.ThreadingActor):
         """Run the handler of one message and return what it sends, events first."""
         self._begin(entry.envelope, message)
         self._handlers[entry.kind](message)
+        if entry.retried is not None:
+            self._end_parked(entry.message_id, entry.retried)
         return self._collect()
 
     def handle_batch(self, batch: list[tuple[Envelope, Message]]) -> list[Output]:
@@ -326,6 +331,17 @@ class Actor(pykka.ThreadingActor):
         assert self.road, f"{self.name} emits events but has no road to the journal"
         message = self.journal_message(self._events)
         return [self._wrap(self.road[0], message, None, index=0), *outputs]
+
+    # The word that a retry is done is in one transaction with what it emits, or comes behind what it
+    # sends: it is never there alone.
+    def _end_parked(self, settled_id: str, retried: Retried) -> None:
+        now_ns = self.clock.wall_ns()
+        event = MessageSettled(self.name, settled_id, "APPLIED", retried.who, "", now_ns)
+        to = self.road[0] if self.road else retried.journal
+        if self._events:
+            self._events.append(event)
+        elif to:
+            self._outputs.append(self._wrap(to, self.journal_message([event]), None))
 
     # Index 0 belongs to the journal's message, so that later sends cannot shift its id.
     def _wrap(

@@ -150,7 +150,6 @@ class Cell:
         self.crash_times_ns: list[int] = []
         self.counted_times_ns: list[int] = []
         self.timers: dict[str, Timer] = {}
-        self.followers: list[Cell] = []
         self._host = host
         self._solo = 0
         mailbox.on_ready = self.wake

@@ -10,7 +10,7 @@ from engine.control_views import book_view as _book_view
 from engine.errors import Refused
 from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import VenueHealth
-from engine.specs import ActorStatus
+from engine.specs import ActorStatus, ParkedMessage
 
 Processes = Callable[[], Mapping[str, Mapping[str, Any]]]
 
@@ -126,7 +126,6 @@ def actors_view(
             "lanes": s.mailbox,
             "incarnation": s.incarnation,
             "parked": s.parked,
-            "group": s.group,
             "dispatcher": s.dispatcher,
             "last_message_ms": (
                 (now_ns - s.last_message_mono_ns) // NS_PER_MS if s.last_message_mono_ns else None
@@ -136,3 +135,20 @@ def actors_view(
         for s in statuses
         for kind, _, venue in (s.name.partition("."),)
     ]
+
+
+def parked_row(parked: ParkedMessage) -> dict[str, Any]:
+    """Return a parked message for people and programs."""
+    return {
+        "id": parked.message_id,
+        "actor": parked.actor,
+        "kind": parked.kind,
+        "ts_ns": parked.ts_ns,
+        "attempts": parked.attempts,
+        "error": parked.error,
+        "text": parked.text,
+        "order_id": parked.order_id,
+        "symbol": parked.symbol,
+        "retryable": parked.retryable,
+        "traceback": parked.traceback,
+    }

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from engine.errors import MessageError
-from engine.messages import base, commands, events, market, port
+from engine.messages import base, commands, engine_events, events, market, port
 from engine.messages.base import Event, Message
 
 SCHEMA: Final = 1
@@ -36,7 +36,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
 
 def _classes(parent: type) -> list[type]:
     found: list[type] = []
-    for module in (base, market, port, events, commands):
+    for module in (base, market, port, events, engine_events, commands):
         for value in vars(module).values():
             concrete = isinstance(value, type) and issubclass(value, parent)
             if concrete and value not in (Message, Event) and value not in found:
@@ -127,10 +127,17 @@ def to_plain(value: Any) -> Any:
 
 
 def as_dict(value: Any) -> Any:
-    """Return structs as dictionaries by field name, recursively."""
+    """Return structs as dictionaries by field name, recursively.
+
+    A message's `kind` is its own; where it has a field of that name, this is `message_kind`.
+    """
     if isinstance(value, msgspec.Struct):
         fields = {name: as_dict(getattr(value, name)) for name in value.__struct_fields__}
-        return {"kind": type(value).__name__, **fields} if isinstance(value, Message) else fields
+        if not isinstance(value, Message):
+            return fields
+        if "kind" in fields:
+            fields["message_kind"] = fields.pop("kind")
+        return {"kind": type(value).__name__, **fields}
     if isinstance(value, list | tuple):
         return [as_dict(item) for item in value]
     if isinstance(value, dict):

@@ -221,6 +221,11 @@ class Journal:
         self._check_usable()
         return self._reader.find_record(record_id)
 
+    def keyed(self, prefix: str) -> list[Record]:
+        """Return the records whose business key begins with `prefix`, in order."""
+        self._check_usable()
+        return self._reader.keyed(prefix)
+
     def verify(self, from_seq: int = 0) -> VerifyReport:
         """Check everything, the chain from `from_seq` on. Any thread; takes seconds per million."""
         self._check_usable()

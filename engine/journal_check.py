@@ -87,6 +87,14 @@ class JournalReader:
         """Return the record with this id."""
         return self._one("WHERE record_id = ?", record_id)
 
+    def keyed(self, prefix: str) -> list[Record]:
+        """Return the records whose business key begins with `prefix`, in order. Uses the index."""
+        after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        where = "WHERE unique_key >= ? AND unique_key < ? ORDER BY seq"
+        with self._lock, store.reading():
+            rows = self._db.execute(store.SELECT + where, (prefix, after)).fetchall()
+        return [record_of(row) for row in rows]
+
     def hash_at(self, seq: int) -> bytes | None:
         """Return the hash of the record at `seq`, None where there is none."""
         if seq == 0:

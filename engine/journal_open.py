@@ -34,6 +34,9 @@ LOCK_NAME: Final = "journal.lock"
 RESERVE_NAME: Final = "reserve"
 SUSPECT_NAME: Final = "suspect"
 
+# A folder that may not be looked at, or is on a read-only disk: nothing of ours is new in it.
+_NOT_OURS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EINVAL, errno.EROFS})
+
 Report = Callable[[str], None]
 
 
@@ -161,8 +164,20 @@ def _give_birth(folder: Path) -> None:
         raise JournalCorrupt(f"{store.DB_NAME} is missing; {FILE_NAME} knows of seq {mark.seq}")
     if (folder / f"{store.DB_NAME}-wal").exists():
         raise JournalCorrupt(f"{store.DB_NAME} is missing; its write-ahead log is there")
+    _sync_ancestors(folder)
     HighWater.create(folder)
     store.create(folder)
+
+
+# Of a new folder the journal can sync what it lists, but not that it is there itself: this says the
+# folder above, and of that the one above it. First of all, so that a killed birth is not half durable.
+def _sync_ancestors(folder: Path) -> None:
+    for place in folder.absolute().parents:
+        try:
+            sync_folder(place)
+        except OSError as error:
+            if error.errno not in _NOT_OURS:
+                raise
 
 
 # All is checked before the first record is written, but for a long journal with a snapshot: there

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.envelope import Envelope, decode_header, encode
 from engine.errors import Fenced
@@ -36,6 +36,14 @@ class PutResult(Enum):
     OVERFLOW = auto()
 
 
+class Retried(NamedTuple):
+    """What a parked message that is given back remembers: who did it, the attempts before."""
+
+    who: str
+    attempts: int
+    journal: str
+
+
 class Entry:
     """One message in a mailbox. `outputs` is what its handler sent, once that is committed."""
 
@@ -44,13 +52,13 @@ class Entry:
         "_envelope",
         "attempts",
         "enqueued_mono_ns",
-        "error",
         "key",
         "kind",
         "lane",
         "message_id",
         "outputs",
         "recipient",
+        "retried",
     )
 
     def __init__(
@@ -73,7 +81,7 @@ class Entry:
         self.attempts = 0
         self.enqueued_mono_ns = 0
         self.outputs: list[Output] | None = None
-        self.error = ""
+        self.retried: Retried | None = None
 
     @property
     def envelope(self) -> Envelope:

@@ -35,6 +35,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         *("symbols", "process"),
     ),
     "actor": ("name", "state", "restarts", "mailbox", "parked", "last_message_ms", "process"),
+    "parked": ("id", "actor", "kind", "when", "attempts", "error", "text"),
     "position": (
         *("account", "symbol", "quantity", "traded_quantity", "average_entry_price", "basis"),
         *("mark_price", "realized_pnl", "unrealized_pnl", "fees"),

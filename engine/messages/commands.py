@@ -270,6 +270,21 @@ class GateReport(Message, frozen=True, array_like=True, tag=True):
     unproven: int = 0
 
 
+class Quarantine(Message, frozen=True, array_like=True, tag=True):
+    """A report of the venue was parked: its symbol takes no new orders until reconciled since.
+
+    `kind` and `message_id` are the parked message's. Without `symbol`, and of no known order, all
+    symbols of the venue are meant.
+    """
+
+    lane: ClassVar[Lane] = Lane.CONTROL
+
+    kind: Name
+    message_id: Id
+    order_id: Id
+    symbol: Name
+
+
 # --- runtime --------------------------------------------------------------------------------------
 
 

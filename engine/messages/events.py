@@ -20,6 +20,13 @@ from engine.messages.base import (
     TimeInForce,
     TsNs,
 )
+from engine.messages.engine_events import (
+    CommandRecorded,
+    EngineStarted,
+    EngineStopped,
+    MessageParked,
+    MessageSettled,
+)
 
 
 class OrderSpec(Part, frozen=True, array_like=True):
@@ -320,47 +327,6 @@ class BalanceDifferenceAccepted(Event, frozen=True, array_like=True, tag=True):
     ts_ns: TsNs
 
 
-# --- engine ---------------------------------------------------------------------------------------
-
-
-class EngineStarted(Event, frozen=True, array_like=True, tag=True):
-    """A run began: version, mode and configuration hash."""
-
-    version: Name
-    mode: Name
-    instance: Name
-    config_hash: Name
-    ts_ns: TsNs
-
-
-class EngineStopped(Event, frozen=True, array_like=True, tag=True):
-    """A run ended in order."""
-
-    reason: Text
-    ts_ns: TsNs
-
-
-class MessageParked(Event, frozen=True, array_like=True, tag=True):
-    """A message crashed its actor three times and was set aside; `order_id` where one is concerned."""
-
-    actor: Name
-    message_id: Id
-    kind: Name
-    order_id: Id
-    error: Text
-    ts_ns: TsNs
-
-
-class CommandRecorded(Event, frozen=True, array_like=True, tag=True):
-    """Who told the core to do what, for the audit: commands that leave no order event of their own."""
-
-    command_id: Id
-    what: Name
-    arguments: Text
-    who: Text
-    ts_ns: TsNs
-
-
 OrderEvent = (
     OrderApproved
     | OrderDenied
@@ -393,5 +359,6 @@ AnyEvent = (
     | EngineStarted
     | EngineStopped
     | MessageParked
+    | MessageSettled
     | CommandRecorded
 )

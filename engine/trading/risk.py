@@ -93,7 +93,8 @@ class RiskGate:
         self.asked: deque[GateAsk] = deque(maxlen=ASKED_MAX)
         self._approvals: deque[int] = deque(maxlen=max(1, limits.max_orders_per_second))
         for order in self.orders.select(parents=False):
-            if judging and isinstance(order, Order):
+            if judging:
+                assert isinstance(order, Order)
                 self.exposure.update(order)
 
     def apply(self, event: Any, seq: int = 0) -> bool:

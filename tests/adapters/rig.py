@@ -14,6 +14,8 @@ import urllib.request
 from decimal import Decimal
 from pathlib import Path
 
+from waiting import wait_for
+
 from adapters.adapter import VenueAdapter
 from adapters.configuration import Configuration, encode_configuration
 from adapters.registry import Secret, Timeouts, VenueConfig
@@ -36,17 +38,6 @@ from simulator.log import read_log
 
 DEADLINE_S = 15
 CLOCK = SystemClock()
-
-
-def wait_for(condition, what, deadline_s=DEADLINE_S):
-    """Return the first truthy answer, or fail at the deadline."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"not within {deadline_s} s: {what}")
 
 
 class Sim:

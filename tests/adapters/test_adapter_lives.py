@@ -3,7 +3,8 @@
 from itertools import pairwise
 
 import pytest
-from rig import ask, cancel, query, wait_for
+from rig import Desk, ask, cancel, query
+from waiting import wait_for
 
 from adapters.registry import Secret
 from engine.clock import NS_PER_S
@@ -105,6 +106,32 @@ def test_a_worker_that_dies_of_a_bug_ends_the_session_and_answers_unknown(isolat
     assert query(desk, order.client_order_id).found
     assert len(desk.sim.orders(desk.venue, order.client_order_id)) == 1
     assert cancel(desk, order).outcome == "ACCEPTED"
+
+
+def test_a_public_link_that_dies_of_a_bug_takes_its_whole_session_along_and_no_other(desk, make):
+    """Links, codec and books of a venue fall and rise together; the other venue's go on."""
+    other = Desk(desk.sim, "okx" if desk.venue == "binance" else "binance").start()
+    try:
+        session = list(desk.threads)
+
+        def bug(*_):
+            raise ZeroDivisionError("a bug of ours")
+
+        desk.adapter._session.public._codec.on_public = bug
+        failed = desk.wait(AdapterFailed)
+        assert failed.code == "crashed"
+        assert "public: ZeroDivisionError" in failed.text
+        wait_for(lambda: not any(t.is_alive() for t in session), "the private link has ended too")
+        mark, elsewhere = desk.mark(), other.mark()
+        assert ask(desk, desk.new_order()).outcome == "NOT_SENT"
+        other.live(since=elsewhere)
+        assert not desk.found(VenueBook, since=mark), "nothing is told of a book that nobody keeps"
+        assert desk.adapter.stop(5)
+        desk.start()
+        assert not other.found(AdapterFailed)
+        assert not other.found(LinkChanged, lambda m: not m.up)
+    finally:
+        assert other.adapter.stop(5)
 
 
 @pytest.mark.parametrize("road", ["rest"])

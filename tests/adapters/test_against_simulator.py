@@ -4,7 +4,8 @@ import time
 from decimal import Decimal
 
 import pytest
-from rig import CLOCK, ask, cancel, query, wait_for
+from rig import CLOCK, ask, cancel, query
+from waiting import wait_for
 
 from adapters.registry import Timeouts
 from engine.clock import NS_PER_S

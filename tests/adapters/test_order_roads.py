@@ -3,7 +3,8 @@
 import threading
 
 import pytest
-from rig import CLOCK, ask, cancel, query, wait_for
+from rig import CLOCK, ask, cancel, query
+from waiting import wait_for
 
 from adapters.rate import Priority
 from adapters.registry import Timeouts

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from rig import wait_for
+from waiting import wait_for
 
 from adapters.offset import ClockOffset
 from adapters.rate import Priority, RateGovernor

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from rig import CLOCK, ask, cancel, query, wait_for
+from rig import CLOCK, ask, cancel, query
+from waiting import wait_for
 
 from adapters.adapter import VenueAdapter
 from adapters.dead_man import DeadMan
@@ -322,10 +323,13 @@ def test_a_dead_mans_switch_is_kept_while_orders_rest_and_fires_when_nobody_is_t
         return desk.sim.orders(desk.venue, order.client_order_id)[0]["status"]
 
     kept_until_ns = CLOCK.mono_ns() + 13 * NS_PER_S
-    while CLOCK.mono_ns() < kept_until_ns:  # longer than it fires after
+
+    def is_kept_for_longer_than_it_fires_after():
         dead_man.keep(desk.adapter)
         assert status() == "NEW"
-        time.sleep(0.2)
+        return CLOCK.mono_ns() >= kept_until_ns
+
+    wait_for(is_kept_for_longer_than_it_fires_after, "the venue's switch has not fired")
     wait_for(lambda: status() == "CANCELED", "it fires", 15)
     ended = desk.wait(
         type(desk.found(object, lambda m: type(m).__name__ == "OrderReport")[0]),

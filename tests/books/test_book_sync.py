@@ -5,6 +5,8 @@ from zlib import crc32
 
 import pytest
 
+from engine.trading import book as module
+from engine.trading import keeper as keeper_module
 from engine.trading.book import Book, BookDelta, scaled_text
 from engine.trading.keeper import BookKeeper
 
@@ -383,3 +385,80 @@ def test_a_lost_connection_loses_live_and_syncing_books_only():
     keeper.disconnect("cut")
     keeper.lose("sequence")
     assert keeper.state == "STALE"
+
+
+def test_texts_are_remembered_within_a_limit_and_never_wrong(monkeypatch):
+    monkeypatch.setattr(module, "SCALED_MAX", 3)
+    scaled = module.Scaled(2)
+    texts = ["1.00", "2.00", "3.00", "4.00", "1.00", "4.00"]
+    assert [scaled[text] for text in texts] == [100, 200, 300, 400, 100, 400]
+    assert len(scaled) <= 3
+    with pytest.raises(ValueError, match="does not fit"):
+        module.Scaled(2, units_max=99)["1.00"]
+
+
+@pytest.mark.parametrize("with_texts", [False, True])
+def test_a_side_keeps_the_levels_nearest_to_the_touch(with_texts):
+    book = Book(0, 0, with_texts=with_texts, levels_max=3)
+    book.apply([(str(p), "1") for p in range(1, 9)], [(str(p), "1") for p in range(11, 19)])
+    assert book.bids.top(9)[::2] == [8, 7, 6]
+    assert book.asks.top(9)[::2] == [11, 12, 13]
+    if with_texts:
+        assert [text for text, _ in book.bids.texts] == ["6", "7", "8"]
+
+
+def test_a_checksum_covers_the_side_that_is_longer():
+    book = Book(1, 0, with_texts=True)
+    book.load([("3.1", "1")], [("3.2", "2"), ("3.3", "3")])
+    assert book.checksum() == crc32(b"3.1:1:3.2:2:3.3:3")
+    book.load([("3.1", "1"), ("3.0", "4")], [("3.2", "2")])
+    assert book.checksum() == crc32(b"3.1:1:3.2:2:3.0:4")
+
+
+def test_a_book_that_never_began_cannot_become_stale():
+    keeper = BookKeeper("X", "U_u", PRICE_EXPONENT, QUANTITY_EXPONENT)
+    keeper.disconnect("gone")
+    assert keeper.state == "EMPTY"
+
+
+@pytest.mark.parametrize("policy", ["U_u", "prev_seq"])
+def test_a_snapshot_that_is_no_book_is_lost_not_believed(policy):
+    keeper = keeper_of(policy)
+    broken = snapshot(5, bids=(("nonsense", "1"),))
+    keeper.on_snapshot(broken) if policy == "U_u" else keeper.on_delta(broken)
+    assert (keeper.state, keeper.reason) == ("GAP", "malformed")
+
+
+def test_diffs_before_the_snapshot_are_kept_up_to_a_limit_the_newest_first(monkeypatch):
+    monkeypatch.setattr(keeper_module, "BUFFERED_MAX", 2)
+    keeper = keeper_of()
+    for n in (11, 12, 13):
+        keeper.on_delta(delta(n, n, bids=((f"1.{n}", "1"),)))
+    keeper.on_snapshot(snapshot(10))
+    assert (keeper.state, keeper.reason) == ("SYNCING", "snapshot_too_old"), "11 was given up"
+    keeper.on_snapshot(snapshot(11))
+    assert keeper.state == "LIVE"
+    assert keeper.book.bids.top(2)[::2] == [113, 112]
+
+
+def test_what_comes_after_a_gap_or_late_is_counted_and_not_applied():
+    keeper = keeper_of()
+    keeper.on_snapshot(snapshot(10))
+    keeper.on_delta(delta(11, 11))
+    keeper.on_delta(delta(10, 11, bids=(("1.50", "1"),)))
+    assert (keeper.state, keeper.stale, keeper.book.best_bid) == ("LIVE", 1, 100)
+    keeper.on_delta(delta(15, 15))
+    assert keeper.state == "GAP"
+    keeper.on_delta(delta(16, 16, bids=(("1.50", "1"),)))
+    assert (keeper.stale, keeper.book.best_bid) == (2, 100)
+
+
+def test_a_right_checksum_is_counted_and_a_snapshot_is_taken_only_when_asked_for():
+    keeper = keeper_of("prev_seq")
+    right = crc32(b"1.00:1:2.00:1")
+    keeper.on_delta(snapshot(10, checksum=right))
+    assert (keeper.state, keeper.checksum_ok, keeper.checksum_bad) == ("LIVE", 1, 0)
+    keeper.on_delta(delta(11, 11, previous=9))
+    assert keeper.state == "GAP"
+    keeper.on_delta(snapshot(12, bids=(("1.50", "1"),)))
+    assert (keeper.state, keeper.book.best_bid) == ("GAP", 100)

@@ -15,9 +15,11 @@ from engine.ids import client_order_id
 from engine.journal import Record
 from engine.messages.base import Event, encode_state
 from engine.messages.commands import ReconcileOrders
+from engine.messages.engine_events import (
+    MessageParked,
+)
 from engine.messages.events import (
     BalanceDifferenceFound,
-    MessageParked,
     OrderApproved,
     OrderCancelRejected,
     OrderCancelTaken,
@@ -127,8 +129,8 @@ class Judge:
                 self.fail(f"liveness: {status.name} is {status.state}")
             if status.mailbox["control"] or status.mailbox["orders"]:
                 self.fail(f"liveness: {status.name} has mail: {status.mailbox}")
-        if process.supervisor.dead_letters or process.supervisor.parked():
-            self.fail(f"runtime: parked {process.supervisor.parked()}")
+        if process.supervisor.dead_letters or process.supervisor.parking.list():
+            self.fail(f"runtime: parked {process.supervisor.parking.list()}")
         for name in self.world.venues:
             actor = process.actor(f"exchange.{name}")
             if actor.venue_state != "READY":

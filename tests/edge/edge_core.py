@@ -13,6 +13,10 @@ from engine.control import Facts
 from engine.errors import Refused
 from engine.ids import client_order_id
 from engine.messages.commands import CancelOrders, Halt, PlaceOrder, Reply, ResolveOrder, Resume
+from engine.messages.engine_events import (
+    MessageParked,
+    MessageSettled,
+)
 from engine.messages.events import (
     OrderAcknowledged,
     OrderApproved,
@@ -47,6 +51,7 @@ class SmallCore:
         self.journal_reads = 0
         self.stuck_topics = set()
         self.fault_port = None
+        self.parked = {"m1": dict(PARKED)}
 
     # --- CorePort ---
 
@@ -113,6 +118,27 @@ class SmallCore:
 
     def restart_actor(self, name, who):
         return self.kill_actor(name, who)
+
+    def retry_parked(self, message_id, who):
+        return self._settle(message_id, "APPLIED", who, "")
+
+    def discard_parked(self, message_id, reason, who):
+        return self._settle(message_id, "DISCARDED", who, reason)
+
+    def _settle(self, message_id, outcome, who, reason):
+        answer = Future()
+        row = self.parked.get(message_id)
+        if row is None:
+            answer.set_exception(Refused("NOT_FOUND", f"no message '{message_id}' is parked"))
+            return answer
+        answer.set_result(row)
+        if self.behaviour == "poison" and outcome == "APPLIED":
+            again = ("FillReport", "", "it failed", 0, "", row["attempts"] + 3)
+            self.commit(MessageParked(row["actor"], message_id, *again))
+        elif self.behaviour != "silent":
+            del self.parked[message_id]
+            self.commit(MessageSettled(row["actor"], message_id, outcome, who, reason, 0))
+        return answer
 
     def faults(self, action, arguments, who):
         answer = Future()
@@ -307,6 +333,19 @@ BBO = {
     "ask_venue": "binance",
     "age_ms": 3,
 }
+PARKED = {
+    "id": "m1",
+    "actor": "exchange.okx",
+    "kind": "FillReport",
+    "ts_ns": 1_700_000_000_000_000_000,
+    "attempts": 3,
+    "error": "ValueError: no such thing",
+    "text": "FillReport: venue okx, symbol BTC/USDT",
+    "order_id": "o1",
+    "symbol": "BTC/USDT",
+    "retryable": True,
+    "traceback": "in on_fill_report",
+}
 LEVEL = {"price": "61000.5", "quantity": "1.5", "venue": "okx"}
 GRID = {"symbol": "BTC/USDT", "tick_size": str(TICK), "lot_size": "0.00001"}
 ANSWERS = {
@@ -319,5 +358,6 @@ ANSWERS = {
     "pnl": lambda c, a: {"currency": "USDT", "realized_pnl": "1.5", "rows": []},
     "balances": lambda c, a: [{"account": "okx.main", "asset": "BTC", "free": "1", "locked": "0"}],
     "risk": lambda c, a: {"trading_state": "ACTIVE", "halts": [], "limits": {}},
+    "parked": lambda c, a: [r for r in c.parked.values() if a.get("actor") in (None, r["actor"])],
     "actors": lambda c, a: [{"name": "risk_pnl", "state": "RUNNING", "restarts": 0, "mailbox": 0}],
 }

@@ -10,6 +10,7 @@ import pytest
 import cli
 from engine.clock import SystemClock
 from engine.demo import Simulator
+from engine.errors import OutcomeUnknown
 from engine.journal import Identity, Journal, NewRecord
 from engine.messages.events import OrderUnknown
 from simulator.faults import KINDS
@@ -91,6 +92,8 @@ def test_bbo_is_a_list_of_rows(server, as_json):
         "actor tree",
         "actor kill exchange.binance",
         "actor restart exchange.binance",
+        "actor parked",
+        "actor parked exchange.okx",
         "journal tail -n 5",
         "journal verify",
         "fault list",
@@ -109,6 +112,47 @@ def test_every_command_answers_people_and_programs(server, xcore, words):
     answer = json.loads(out)
     assert code == 0
     assert all(row["schema"] == 1 for row in (answer if isinstance(answer, list) else [answer]))
+
+
+def test_a_parked_message_is_shown_to_people_and_programs(server, xcore, as_json):
+    _, out, _ = xcore("actor", "parked")
+    row = " ".join(out.splitlines()[1].split())
+    assert row == (
+        "m1 exchange.okx FillReport 2023-11-14 22:13:20Z 3 ValueError: no such thing "
+        "FillReport: venue okx, symbol BTC/USDT"
+    )
+    names = "schema id actor kind ts_ns attempts error text order_id symbol retryable traceback"
+    assert set(as_json("actor", "parked")[0]) == set(names.split())
+    assert as_json("actor", "parked", "risk_pnl") == []
+
+
+@pytest.mark.parametrize(("words", "outcome"), [("retry", "APPLIED"), ("discard", "DISCARDED")])
+def test_a_parked_message_is_retried_or_discarded_once(server, core, xcore, words, outcome):
+    more = ("--reason", "a drill") if words == "discard" else ()
+    code, out, _ = xcore("--json", "actor", words, "m1", *more)
+    answer = json.loads(out)
+    assert (code, answer["id"], answer["outcome"]) == (0, "m1", outcome)
+    assert answer["who"].startswith("uid:")
+    assert answer["reason"] == (more[1] if more else "")
+    assert core.events[-1].who == answer["who"]
+    code, _, err = xcore("actor", words, "m1", *more)
+    assert (code, "no message 'm1' is parked" in err) == (3, True)
+
+
+def test_a_retry_that_fails_again_or_says_nothing_is_told(server, core, xcore, client):
+    core.behaviour = "poison"
+    code, out, err = xcore("--json", "actor", "retry", "m1")
+    assert (code, json.loads(out)["outcome"], json.loads(out)["attempts"]) == (1, "PARKED", 6)
+    assert "exchange.okx failed on it again: it failed" in err
+    core.behaviour = "silent"
+    with pytest.raises(OutcomeUnknown, match="no word of m1"):
+        client.request("actor.retry", message_id="m1", timeout_s=0.1)
+
+
+def test_a_discard_needs_a_reason(server, core, xcore):
+    code, _, err = xcore("actor", "discard", "m1")
+    assert (code, "--reason" in err) == (2, True)
+    assert "m1" in core.parked
 
 
 def test_jsonl_is_one_object_a_line(server, xcore):

@@ -12,14 +12,19 @@ from pathlib import Path
 
 import pytest
 from checker import problems, read_journal
-from core_process import ROOT, VENUES, Core, Traffic, Venues, environment, wait_for
+from core_process import ROOT, VENUES, Core, Traffic, Venues, environment
+from waiting import wait_for
 
 from engine.client import RequestRefused
 from engine.errors import CoreError
-from engine.messages.events import EngineStopped
+from engine.messages.engine_events import (
+    EngineStopped,
+)
 from simulator.log import read_log
 from simulator.venue import demo_accounts
 
+# What a book may be old (venues.NAME.stale_after_ms as shipped), and half as much again.
+TOO_OLD_MS = 3_000
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
 
@@ -98,9 +103,12 @@ def test_a_suspended_core_decides_nothing_on_what_it_knew_before(core, venues):
     with core.client() as client:
         client.place("binance", "BTC/USDT", "buy", "0.002", market=True, wait="filled")
         core.signal(signal.SIGSTOP)
+        wait_for(core.is_suspended, "it is stopped")
         for venue in VENUES:  # what is left in the sockets is all that the core will read
             venues.fault("ws_half_open", venue, on="any", count=10)
-        time.sleep(5)  # the suspension itself
+        stopped_ms = venues.time_ms()
+        wait_for(lambda: venues.time_ms() > stopped_ms + TOO_OLD_MS, "the venue's clock goes on")
+        assert core.is_suspended()
         before_ns = last_request_ns(venues)
         core.signal(signal.SIGCONT)
         for number in range(40):

@@ -4,12 +4,12 @@ import json
 import random
 import subprocess
 import sys
-import time
 from decimal import Decimal
 
 import pytest
 from checker import problems, read_journal
-from core_process import ROOT, Burst, Traffic, environment, wait_for
+from core_process import ROOT, Burst, Traffic, environment
+from waiting import wait_for
 
 from engine.errors import CoreError
 from simulator.log import read_log
@@ -68,9 +68,7 @@ def test_faults_of_both_venues_and_kills_of_the_core_lose_and_double_nothing(cor
         for again in bursts[-1:]:
             again.submit(core, 4)
         bursts.append(Burst(f"f{number}"))
-        bursts[-1].submit(core, 6)
-        time.sleep(rng.uniform(0, 0.3))  # a random time to die at
-        core.kill()
+        core.kill_during(lambda: bursts[-1].submit(core, 6), rng.randint(1, 60))
         venues.clear_faults()
     venues.kill()
     venues.start()

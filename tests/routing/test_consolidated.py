@@ -105,3 +105,12 @@ def test_levels_are_sorted_complete_and_bounded(one, two):
     assert prices == sorted(prices, reverse=True)
     assert len(prices) == min(20, len(one) + len(two))
     assert sum(got.bids[1::3]) <= sum(q for _, q in one + two)
+
+
+def test_what_each_venue_said_last_can_be_looked_at():
+    c = make()
+    assert (c.symbols(), c.venue_book("BTC/USDT", "a")) == ([], None)
+    gapped = book("a", [200, 5], [201, 5], state="GAP", reason="sequence_gap")
+    c.update(gapped)
+    assert (c.symbols(), c.venue_book("BTC/USDT", "a")) == (["BTC/USDT"], gapped)
+    assert c.venue_book("BTC/USDT", "b") is None

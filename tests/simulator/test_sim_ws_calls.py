@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pytest
 import websocket
-from conftest import wait_for
+from waiting import wait_for
 
 from simulator.log import read_log
 

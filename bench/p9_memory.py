@@ -26,11 +26,24 @@ WARM_S = 20.0
 WITHIN_S = 60.0
 SAMPLE_S = 1.0
 VENUES = {"binance": "binance", "binance2": "binance", "okx": "okx", "okx2": "okx"}
+
+
+def _second_account(adapter: str) -> dict[str, str]:
+    keys = {name: f"other-{name}-{adapter}" for name in ("key", "secret", "pass")}
+    more = {"passphrase": keys["pass"]} if adapter == "okx" else {}
+    return {"api_key": keys["key"], "api_secret": keys["secret"], **more}
+
+
 CONFIG: dict[str, Any] = {
     "mode": "demo",
     "name": "bench",
     "venues": {
-        name: {"adapter": adapter, "symbols": ["BTC/USDT", "ETH/USDT"]}
+        name: {
+            "adapter": adapter,
+            "symbols": ["BTC/USDT", "ETH/USDT"],
+            # The simulated venue's second account: two names for one would be told each fill twice.
+            "credentials": {} if name == adapter else _second_account(adapter),
+        }
         for name, adapter in VENUES.items()
     },
     "demo": {"drill": False},
@@ -96,6 +109,8 @@ def _parts(program: Program) -> dict[str, float]:
             if b"simulator" not in words:
                 what = "core" if pid == program.process.pid else f"process {len(parts)}"
                 parts[what] = pss_mb(pid)
+    if "core" not in parts:
+        raise RuntimeError(f"the program ended; see {program.log}")
     return parts
 
 

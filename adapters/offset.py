@@ -50,8 +50,8 @@ class ClockOffset:
 
     def venue_ns(self, mono_ns: int) -> int | None:
         """Return what the venue's clock showed at `mono_ns`, or None while it is not known."""
-        with self._lock:
-            return None if self._offset_ns is None else mono_ns + self._offset_ns
+        offset_ns = self._offset_ns  # one read needs no lock, and each book asks
+        return None if offset_ns is None else mono_ns + offset_ns
 
     def offset_ms(self) -> float:
         """Return the venue's wall clock minus ours, for people."""

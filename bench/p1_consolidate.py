@@ -127,7 +127,7 @@ def _check(session: Session, reader: Reader) -> None:
             assert held is not None, "a venue is missing"
             assert (held.sequence, held.state) == (last, "LIVE"), "a book is not at its end"
         book = reader.last[symbol]
-        assert len(book.bids) == len(book.asks) == 3 * DEPTH, "the book is not 20 levels deep"
+        assert len(book.bids) == len(book.asks) == DEPTH, "the book is not 20 levels deep"
         assert {q.state for q in book.venues} == {"LIVE"}, "a venue does not count"
 
 

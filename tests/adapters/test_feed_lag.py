@@ -41,10 +41,10 @@ def test_frames_that_waited_on_their_way_make_the_book_stale_until_they_have_cau
     def book():
         return next(m for m in reversed(told) if isinstance(m, VenueBook))
 
-    assert (book().state, len(book().bids)) == ("LIVE", 2)
+    assert (book().state, book().bid_quantities) == ("LIVE", [10**8])
     clock.advance_ns(60 * NS_PER_S)  # the process was stopped; this frame lay in the socket
     feed.on_frame(frame("update", now_ms + 100, 11, 10), clock.wall_ns(), clock.mono_ns())
-    assert (book().state, book().reason, book().bids) == ("STALE", "lagging", [])
+    assert (book().state, book().reason, book().bid_prices) == ("STALE", "lagging", [])
     feed.on_frame(frame("update", now_ms + 200, 12, 11), clock.wall_ns(), clock.mono_ns())
     assert len(asked) == 1
     feed.on_frame(frame("update", now_ms + 60_000, 13, 12), clock.wall_ns(), clock.mono_ns())

@@ -136,6 +136,8 @@ class PublicFeed:
     def on_frame(self, raw: bytes, wall_ns: int, mono_ns: int) -> None:
         """Parse, apply, publish."""
         self.frames += 1
+        if mono_ns - self._alive_ns >= ALIVE_EVERY_NS:
+            self.on_alive(mono_ns)
         with self._lock:
             for event in self._codec.on_public(raw, wall_ns):
                 if isinstance(event, BookDelta):  # nearly always so: its way is kept short
@@ -262,8 +264,9 @@ class PublicFeed:
         state, reason = keeper.state, keeper.reason
         if state == "LIVE":
             # Frames that waited long on their way (a stopped process, a choked link) show the past.
-            venue_ns, event_ns = self._offset.venue_ns(slot.recv_mono_ns), keeper.ts_event_ns
-            if venue_ns and event_ns and venue_ns - event_ns > self._lag_ns_max:
+            offset_ns, event_ns = self._offset.offset_ns, keeper.ts_event_ns
+            late_ns = slot.recv_mono_ns + (offset_ns or 0) - event_ns
+            if offset_ns is not None and event_ns and late_ns > self._lag_ns_max:
                 state, reason = "STALE", "lagging"
                 if keeper.symbol not in self._lagging:
                     self._lagging.add(keeper.symbol)

@@ -4,6 +4,7 @@ Prices and quantities of books are integers: `price * 10**price_exponent` with t
 message, so that they are exact and cheap. Books conflate: only the newest per venue and symbol counts.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from operator import attrgetter
 from typing import ClassVar, Final, Literal, NamedTuple
@@ -22,6 +23,24 @@ class Level(NamedTuple):
 
 
 _price: Final = attrgetter("price")
+
+
+class BookDelta(Part, frozen=True, array_like=True):
+    """One book message as the venue said it: levels are texts, price first, then quantity.
+
+    `first` and `last` are update ids (`U_u`), `previous` and `last` sequence ids (`prev_seq`; None
+    where the venue sends none). `checksum` 0 means the venue sent none.
+    """
+
+    symbol: str
+    first: int
+    last: int
+    previous: int | None
+    bids: Sequence[Sequence[str]]
+    asks: Sequence[Sequence[str]]
+    ts_event_ns: int
+    is_snapshot: bool = False
+    checksum: int = 0
 
 
 class VenueBook(Message, frozen=True, array_like=True, tag=True):

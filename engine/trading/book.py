@@ -18,39 +18,23 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 from zlib import crc32
+
+from engine.messages.market import BookDelta
 
 if TYPE_CHECKING:
     from engine.messages.market import BookState
 
 BUFFERED_MAX: Final = 2000
 LEVELS_MAX: Final = 10_000
-SCALED_MAX: Final = 8_192
+SCALED_MAX: Final = 2_048
 DIGITS_MAX: Final = 40
 UNITS_MAX: Final = 2**63 - 1
 CHECKSUM_LEVELS: Final = 25
 _TENS: Final[tuple[int, ...]] = tuple(10**n for n in range(DIGITS_MAX + 1))
 Policy = Literal["U_u", "prev_seq"]
 Level = Sequence[str]
-
-
-class BookDelta(NamedTuple):
-    """One book message as the venue said it: levels are texts, price first, then quantity.
-
-    `first` and `last` are update ids (`U_u`), `previous` and `last` sequence ids (`prev_seq`; None
-    where the venue sends none). `checksum` 0 means the venue sent none.
-    """
-
-    symbol: str
-    first: int
-    last: int
-    previous: int | None
-    bids: Sequence[Level]
-    asks: Sequence[Level]
-    ts_event_ns: int
-    is_snapshot: bool = False
-    checksum: int = 0
 
 
 class Scaled(dict[str, int]):
@@ -382,9 +366,13 @@ class BookKeeper:
 
     # Apply a full message, then ids, checksum and a look at the touch; only then LIVE.
     def _take(self, delta: BookDelta, *, replaces: bool = False) -> None:
-        apply = self.book.load if replaces else self.book.apply
+        book = self.book
         try:
-            apply(delta.bids, delta.asks)
+            if replaces:
+                book.load(delta.bids, delta.asks)
+            else:
+                book.bids.apply(delta.bids)
+                book.asks.apply(delta.asks)
         except ValueError:
             self._lose("malformed")
             return
@@ -398,7 +386,9 @@ class BookKeeper:
                 self._lose("checksum")
                 return
             self.checksum_ok += 1
-        self._look_at_touch()
+        bids, asks = book.bids.keys, book.asks.keys
+        if self.state != "LIVE" or not bids or not asks or bids[-1] + asks[-1] >= 0:
+            self._look_at_touch()  # else LIVE, with its bids below its asks, and stays so
 
     def _look_at_touch(self) -> None:
         spread = self.book.gap_units()

@@ -72,7 +72,9 @@ class Consolidator:
             seen = share.asks + 1
             if now.ask_prices[:seen] != before.ask_prices[:seen]:
                 merged.asks_due = True
-        self.alive(book.venue, book.mono_received_ns)
+        until_ns = book.mono_received_ns + self._stale_after_ns.get(book.venue, 0)
+        if until_ns > self._until_ns[book.venue]:
+            self._until_ns[book.venue] = until_ns
 
     def alive(self, venue: str, mono_ns: int) -> None:
         """Note proof of life of a venue's public link."""
@@ -208,33 +210,32 @@ class _Symbol:
             ask_quantities=[quantity * q for quantity in book.ask_quantities],
         )
 
+    # Sort what counts, keep the best, and cut each venue's share where they end.
     def merge_bids(self, depth: int) -> None:
         self.bids_due = False
-        shares = self.shares.values()
         bids: list[int] = []
-        for share in shares:
+        for share in self.shares.values():
             if share.counts:
                 bids += share.scaled.bid_prices
         bids.sort(reverse=True)
         self.bids = bids = bids[:depth]
-        if bids:
-            for share in shares:
-                upwards = share.scaled.bid_prices[::-1]
-                count = len(upwards) - bisect_left(upwards, bids[-1])
-                if count != share.bids:
-                    share.bids, share.quote = count, None
+        worst = bids[-1] if bids else 0
+        for share in self.shares.values():
+            prices = share.scaled.bid_prices
+            count = len(prices) - bisect_left(prices[::-1], worst)
+            if count != share.bids:
+                share.bids, share.quote = count, None
 
     def merge_asks(self, depth: int) -> None:
         self.asks_due = False
-        shares = self.shares.values()
         asks: list[int] = []
-        for share in shares:
+        for share in self.shares.values():
             if share.counts:
                 asks += share.scaled.ask_prices
         asks.sort()
         self.asks = asks = asks[:depth]
-        if asks:
-            for share in shares:
-                count = bisect_right(share.scaled.ask_prices, asks[-1])
-                if count != share.asks:
-                    share.asks, share.quote = count, None
+        worst = asks[-1] if asks else 0
+        for share in self.shares.values():
+            count = bisect_right(share.scaled.ask_prices, worst)
+            if count != share.asks:
+                share.asks, share.quote = count, None

@@ -73,8 +73,7 @@ class Consolidator:
             if now.ask_prices[:seen] != before.ask_prices[:seen]:
                 merged.asks_due = True
         until_ns = book.mono_received_ns + self._stale_after_ns.get(book.venue, 0)
-        if until_ns > self._until_ns[book.venue]:
-            self._until_ns[book.venue] = until_ns
+        self._until_ns[book.venue] = max(self._until_ns[book.venue], until_ns)
 
     def alive(self, venue: str, mono_ns: int) -> None:
         """Note proof of life of a venue's public link."""

@@ -14,6 +14,7 @@ import msgspec
 
 from adapters.codec import NS_PER_MS, Ack, BadReply, Orders, Page, RestCall
 from adapters.okx import SIDES, status_of
+from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
@@ -23,7 +24,6 @@ from engine.messages.port import (
     Source,
     SubmitOrder,
 )
-from engine.trading.book import BookDelta
 
 PAGE: Final = 100
 MAKER_DEFAULT: Final = Decimal("0.0008")
@@ -113,6 +113,14 @@ def _one(reply: Any, kind: Any) -> Any:
     if len(rows) != 1:
         raise BadReply(f"{len(rows)} rows instead of one")
     return rows[0]
+
+
+def cancel_all_after(seconds: int) -> RestCall:
+    """POST trade/cancel-all-after: every order of the account, unless told again; 0 turns it off.
+
+    https://www.okx.com/docs-v5/en/#order-book-trading-trade-post-cancel-all-after: 0 or 10 to 120.
+    """
+    return RestCall("privatePostTradeCancelAllAfter", {"timeOut": str(seconds)}, {})
 
 
 class OkxRest:

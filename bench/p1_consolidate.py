@@ -29,9 +29,8 @@ from engine import collector
 from engine.clock import SystemClock
 from engine.envelope import decode_body, raw_body
 from engine.messages.base import Message
-from engine.messages.market import ConsolidatedBook, VenueBook
+from engine.messages.market import BookDelta, ConsolidatedBook, VenueBook
 from engine.messages.port import Instrument
-from engine.trading.book import BookDelta
 from engine.trading.consolidated import Consolidator
 
 VENUES = ("binance", "second")

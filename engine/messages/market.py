@@ -28,8 +28,9 @@ _price: Final = attrgetter("price")
 class BookDelta(Part, frozen=True, array_like=True):
     """One book message as the venue said it: levels are texts, price first, then quantity.
 
-    `first` and `last` are update ids (`U_u`), `previous` and `last` sequence ids (`prev_seq`; None
-    where the venue sends none). `checksum` 0 means the venue sent none.
+    `last` is the venue's id of the message, or its time where it has no ids; `first` the oldest id
+    that it covers, `previous` the id before it, None where the venue names none. `checksum` 0 means
+    the venue sent none.
     """
 
     symbol: str

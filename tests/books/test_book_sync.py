@@ -4,7 +4,9 @@ import random
 
 import pytest
 
-from engine.trading.book import Book, BookDelta, BookKeeper, scaled_text
+from engine.messages.market import BookDelta
+from engine.trading.book import Book, scaled_text
+from engine.trading.keeper import BookKeeper
 
 PRICE_EXPONENT, QUANTITY_EXPONENT = 2, 3
 

@@ -256,10 +256,11 @@ def risk_halt(
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the gates.")] = 10.0,
 ) -> None:
     """Stop new orders now and cancel the open ones. Never asks, survives restarts."""
-    answer = ask(
-        context, "risk.halt", scope=scope, reason=reason, cancel=not no_cancel, timeout_s=timeout
-    )
-    show(context, answer)
+    from engine.cli_waiting import halt  # noqa: PLC0415  asyncio is slow to load, for one command
+
+    chosen = options(context)
+    arguments = {"scope": scope, "reason": reason, "cancel": not no_cancel, "timeout_s": timeout}
+    show(context, halt(chosen.screen, chosen.state_dir, arguments))
 
 
 @risk_app.command("resume")

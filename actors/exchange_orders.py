@@ -9,6 +9,7 @@ promises never to resend a submit and never to invent a fill.
 from typing import ClassVar, Final, Literal
 
 from actors.exchange_state import (
+    EarlyCancels,
     ExchangeConfig,
     ExchangeState,
     cancel_of,
@@ -19,11 +20,12 @@ from actors.exchange_state import (
     query_about,
     query_for,
     report_events,
+    submit_event,
     wire_order,
 )
 from engine.actor import Actor
 from engine.clock import NS_PER_S
-from engine.messages.base import Event
+from engine.messages.base import Event, Message
 from engine.messages.commands import (
     ApprovedOrder,
     CancelRequest,
@@ -33,17 +35,18 @@ from engine.messages.commands import (
 )
 from engine.messages.events import (
     ExternalOrderSeen,
-    OrderAcknowledged,
     OrderApproved,
     OrderCanceled,
     OrderCancelRejected,
     OrderCancelRequested,
+    OrderCancelTaken,
     OrderDenied,
     OrderRejected,
     OrderResolved,
     OrderUnknown,
 )
 from engine.messages.port import (
+    CancelOrder,
     CancelResult,
     FillReport,
     OrderReport,
@@ -57,8 +60,6 @@ QUERY_MAX_S: Final = 5.0
 MISSING_FILL_GRACE_S: Final = 1.0
 CANCEL_GRACE_S: Final = 1.0
 CANCEL_ATTEMPTS_MAX: Final = 5
-EARLY_CANCELS_MAX: Final = 1000
-EARLY_CANCEL_NS: Final = 60 * NS_PER_S
 
 
 class VenueOrders(Actor):
@@ -81,7 +82,9 @@ class VenueOrders(Actor):
         self.attempts: dict[str, int] = {}
         self.cancel_attempts: dict[str, int] = {}
         self.cancel_due_ns: dict[str, int] = {}
-        self.early_cancels: dict[str, tuple[str, int]] = {}
+        self.early_cancels = EarlyCancels()
+        self.is_ours = False  # whether the session is known to be our account's
+        self.held_cancels: dict[str, CancelOrder] = {}
         self.orphans: dict[str, list[FillReport]] = {}
 
     # --- recovery ---------------------------------------------------------------------------------
@@ -97,15 +100,14 @@ class VenueOrders(Actor):
     def resume_orders(self) -> None:
         """Take up where the last incarnation, or the last process, left off."""
         for order in self.state.open_orders():
-            if order.status == "PENDING_NEW":
-                if self.incarnation == 1:
-                    self.call_unknown(order, "the process ended while the order was on its way")
-                else:
-                    self._arm_ack(order.spec.order_id)
-            elif order.status == "UNKNOWN":
-                self.call_unknown(order, "")
+            if order.status == "PENDING_NEW" and self.incarnation > 1:
+                self._arm_ack(order.spec.order_id)
+            elif order.status in ("PENDING_NEW", "UNKNOWN"):
+                self.call_unknown(order, "the process ended while the order was on its way")
             elif order.status == "PENDING_CANCEL":
                 self._arm_cancel(order.spec.order_id, CANCEL_GRACE_S)
+        for order_id in self.state.cancels_taken:
+            self._cancel_taken(order_id, "canceled")
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -119,17 +121,16 @@ class VenueOrders(Actor):
         order = self.state.orders.order(spec.order_id)
         if order is None or order.status != "PENDING_NEW":
             return
-        why_canceled, _ = self.early_cancels.pop(spec.order_id, ("", 0))
-        if why_canceled:
-            self.emit(
-                OrderCanceled(spec.order_id, order.filled_quantity, why_canceled, "not sent", 0)
-            )
+        why = self.early_cancels.take(spec.order_id)
+        if why or spec.order_id in self.state.cancels_taken:
+            filled, why = order.filled_quantity, why or "canceled"
+            self.emit(OrderCanceled(spec.order_id, filled, why, "not sent", 0))
             return
         denial = self._denial(approval)
         if denial is not None:
             self.emit(OrderDenied(spec, *denial))
             return
-        self.send(self.adapter, wire_order(spec, approval.expires_mono_ns))
+        self.tell_adapter(wire_order(spec, approval.expires_mono_ns))
         self._arm_ack(spec.order_id)
 
     def _denial(self, approval: OrderApproved) -> tuple[str, str] | None:
@@ -149,35 +150,32 @@ class VenueOrders(Actor):
             self.log.warning("submit result for an order that is not known")
             return
         self.last_activity_ns = self.clock.mono_ns()
-        order_id = order.spec.order_id
-        if message.outcome == "ACCEPTED" and message.venue_order_id is not None:
-            if order.venue_order_id is None:
-                self.emit(
-                    OrderAcknowledged(
-                        order_id, message.venue_order_id, message.evidence, message.ts_event_ns
-                    )
-                )
-        elif order.status not in ("PENDING_NEW", "UNKNOWN"):
+        proven = message.outcome == "ACCEPTED" and message.venue_order_id is not None
+        if not proven and order.status not in ("PENDING_NEW", "UNKNOWN"):
             return
-        elif message.outcome == "NOT_SENT" and order.status == "PENDING_NEW":
-            self.emit(OrderDenied(order.spec, message.code, message.text))
-        elif message.outcome in ("REJECTED", "NOT_SENT"):
-            self.emit(
-                OrderRejected(
-                    order_id, message.code, message.text, message.evidence, message.ts_event_ns
-                )
-            )
-        else:
+        event = submit_event(order, message)
+        if event is not None:
+            self.emit(event)
+        elif not proven:
             self.call_unknown(order, message.text or "the outcome is not proven")
-        self._settle(order_id)
+        self._settle(order.spec.order_id)
+
+    def tell_adapter(self, message: Message) -> None:
+        """Send a command, unless the session may be another account's; cancels wait until it is known."""
+        if self.is_ours:
+            self.send(self.adapter, message)
+        elif isinstance(message, CancelOrder):
+            self.held_cancels[message.client_order_id or message.venue_order_id or ""] = message
 
     def on_order_report(self, message: OrderReport) -> None:
         """Take what the venue says of an order, from the stream or a reply."""
-        self.take_report(message)
+        if self.is_ours:  # else the reconciliation that follows tells it
+            self.take_report(message)
 
     def on_fill_report(self, message: FillReport) -> None:
         """Take one execution."""
-        self.take_fill(message)
+        if self.is_ours:
+            self.take_fill(message)
 
     def take_report(self, report: OrderReport, *, first_look: bool = False) -> None:
         """Turn what the venue says of an order into the events that it proves."""
@@ -213,7 +211,7 @@ class VenueOrders(Actor):
             if all(f.trade_id != fill.trade_id for f in held):
                 held.append(fill)
             if len(held) == 1:
-                self.send(self.adapter, query_for(fill))
+                self.tell_adapter(query_for(fill))
             return
         event = fill_event(order, fill, self.config.venue)
         if event is None:
@@ -226,7 +224,7 @@ class VenueOrders(Actor):
     def ask_for_orphans(self) -> None:
         """Ask again whose the fills are that belong to no known order."""
         for held in self.orphans.values():
-            self.send(self.adapter, query_for(held[0]))
+            self.tell_adapter(query_for(held[0]))
 
     def _find(self, report: OrderReport | FillReport) -> Order | None:
         known, key = self.state.orders, (report.account, report.symbol, report.venue_order_id)
@@ -250,22 +248,21 @@ class VenueOrders(Actor):
         """Cancel an order. Needs no approval; safe to repeat."""
         order = self.state.orders.order(message.order_id)
         if order is None:
-            self._cancel_early(message)
+            self.early_cancels.note(message, self.clock.mono_ns())
             return
         if order.is_closed or order.spec.who.startswith("sibling:"):
             return
         self.cancel(order, message.reason)
 
-    # A cancel that overtook its order's approval. One that never comes is forgotten after a while.
-    def _cancel_early(self, message: CancelRequest) -> None:
-        now_ns = self.clock.mono_ns()
-        held = self.early_cancels
-        while held and (
-            len(held) >= EARLY_CANCELS_MAX
-            or now_ns - next(iter(held.values()))[1] > EARLY_CANCEL_NS
-        ):
-            del held[next(iter(held))]
-        held[message.order_id] = (message.reason or "canceled", now_ns)
+    def committed(self, seq: int, event: Event) -> None:
+        """Cancel an order whose cancel was taken while its approval was still on the road."""
+        if isinstance(event, OrderCancelTaken):
+            self._cancel_taken(event.order_id, event.reason)
+
+    def _cancel_taken(self, order_id: str, reason: str) -> None:
+        order = self.state.orders.order(order_id)
+        if order is not None and order.is_open and not order.cancel_requested:
+            self.cancel(order, reason)
 
     def cancel(self, order: Order, reason: str) -> None:
         """Send a cancel, journaled as requested the first time."""
@@ -274,7 +271,7 @@ class VenueOrders(Actor):
             self.emit(OrderCancelRequested(order_id, reason))
         self.cancel_attempts[order_id] = self.cancel_attempts.get(order_id, 0) + 1
         self._arm_cancel(order_id, self.config.ack_timeout_s)
-        self.send(self.adapter, cancel_of(order, self.config.account))
+        self.tell_adapter(cancel_of(order, self.config.account))
 
     def on_cancel_result(self, message: CancelResult) -> None:
         """A cancel was answered. What became of the order only the order itself can say."""
@@ -306,7 +303,7 @@ class VenueOrders(Actor):
 
     def query(self, order: Order) -> None:
         """Ask the venue about one order, now."""
-        self.send(self.adapter, query_about(order, self.config.account))
+        self.tell_adapter(query_about(order, self.config.account))
 
     def on_query_request(self, message: QueryRequest) -> None:
         """Ask the venue anew about one order."""
@@ -326,6 +323,8 @@ class VenueOrders(Actor):
 
     def on_query_result(self, message: QueryResult) -> None:
         """Settle what the venue's answer proves, and ask again for the rest."""
+        if not self.is_ours:
+            return  # absence from another account proves nothing
         for fill in message.fills:
             if self._find(fill) is not None:
                 self.take_fill(fill)

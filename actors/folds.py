@@ -15,6 +15,7 @@ from engine.messages.events import (
     BalanceDifferenceFound,
     OpeningBalance,
     OrderApproved,
+    OrderCancelTaken,
     ParentAccepted,
     TradingHalted,
     TradingResumed,
@@ -54,8 +55,11 @@ Folds = Mapping[str, FoldFactory]
 def concerns(actor: str, origin: str, event: Event) -> bool:
     """Tell whether `actor` folds `event`, which `origin` decided."""
     if actor.startswith("exchange."):
+        venue = actor.partition(".")[2]
         if isinstance(event, OrderApproved):
-            return event.order.venue == actor.partition(".")[2]
+            return event.order.venue == venue
+        if isinstance(event, OrderCancelTaken):
+            return event.venue == venue
         return origin == actor or isinstance(event, HALTS)
     if actor == RISK:
         return _is_order_event(event) or isinstance(event, HALTS + MONEY)

@@ -28,6 +28,7 @@ from engine.messages.commands import (
 )
 from engine.messages.events import (
     CommandRecorded,
+    OrderCancelTaken,
     OrderSpec,
 )
 from engine.messages.market import ConsolidatedBook, VenueState
@@ -166,7 +167,13 @@ class OrderRouterActor(Actor):
         for venue, order_id in chosen:
             self.send(f"exchange.{venue}", CancelRequest(order_id, command.reason))
         arguments = " ".join(command.order_ids) or f"all venue={command.venue}"
-        self._record(command.command_id, "cancel", arguments, command.who)
+        now_ns = self.clock.wall_ns()
+        event = CommandRecorded(command.command_id, "cancel", arguments[:2000], command.who, now_ns)
+        # A request overtakes an approval that is still on its road, and only memory holds it then.
+        # What follows the approval on the same road cannot be lost.
+        pending = {spec.order_id for spec in self._pending()}
+        behind = [OrderCancelTaken(i, v, command.reason) for v, i in chosen if i in pending]
+        self.send("risk_pnl", Proposal([event, *behind], []))
         body = {"order_ids": [i for _, i in chosen], "not_found": unknown, "closed": closed}
         self.send(command.reply_to, Reply(command.command_id, True, "", "", pack(body)))
 
@@ -239,10 +246,6 @@ class OrderRouterActor(Actor):
         )
         body = {"order_id": command.order_id}
         self.send(command.reply_to, Reply(command.command_id, True, "", "", pack(body)))
-
-    def _record(self, command_id: str, what: str, arguments: str, who: str) -> None:
-        event = CommandRecorded(command_id, what, arguments[:2000], who, self.clock.wall_ns())
-        self.send("risk_pnl", Proposal([event], []))
 
     # --- questions from the edges -----------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from engine.trading.risk_limits import RiskLimits
 TICK: Final = "tick"
 DISK: Final = "disk"
 MAKER_SIZES: Final = {"BTC/USDT": Decimal("0.002"), "ETH/USDT": Decimal("0.05")}
+GATES_MARGIN_S: Final = 3.0  # beyond the time in which every submit is answered or UNKNOWN
 READERS: Final = ("order_router", "risk_pnl", "edge")
 
 AdapterFactory = Callable[[], VenuePort]
@@ -147,6 +148,7 @@ def _risk(settings: Settings) -> RiskPnLActor:
         closed_kept_max=settings.orders.closed_kept_max,
         venues=list(venues),
         opening_costs={venue.account: venue.opening_cost for venue in venues.values()},
+        gates_within_s=settings.orders.ack_timeout_s + GATES_MARGIN_S,
     )
 
 

@@ -354,6 +354,14 @@ class RestCodec(Protocol):
         """Return venue order id -> client order id."""
         ...
 
+    def account(self) -> RestCall | None:
+        """Describe the call that tells the venue's own id of the account; None where none does."""
+        ...
+
+    def read_account_uid(self, reply: Any) -> str:
+        """Return that id."""
+        ...
+
     def balances(self) -> RestCall:
         """Describe the call for balances."""
         ...

@@ -40,6 +40,7 @@ class _Instrument(msgspec.Struct):
     minSz: Decimal
     state: str
     maxLmtSz: str = ""
+    instIdCode: int | None = None
 
 
 class _Time(msgspec.Struct):
@@ -95,6 +96,10 @@ class _Detail(msgspec.Struct):
     frozenBal: Decimal
 
 
+class _Identity(msgspec.Struct):
+    uid: str
+
+
 class _Account(msgspec.Struct):
     details: list[_Detail]
 
@@ -134,6 +139,7 @@ class OkxRest:
         "orders_pending": (60, 2.0),
         "fills": (60, 2.0),
         "balance": (10, 2.0),
+        "config": (5, 2.0),
         "public": (10, 2.0),
     }
 
@@ -142,6 +148,8 @@ class OkxRest:
         self._account = account
         self._ours = symbols
         self._theirs = {ours: theirs for theirs, ours in symbols.items()}
+        # instId: instIdCode, as the last list of instruments has them.
+        self.codes: dict[str, int] = {}
 
     def used(self, headers: Mapping[str, str]) -> dict[str, int]:
         """Nothing: the venue sends no counters."""
@@ -166,7 +174,9 @@ class OkxRest:
         if not isinstance(data, list):
             raise BadReply("no list of instruments")
         kept = [r for r in data if isinstance(r, dict) and r.get("instId") in self._ours]
-        return [self._instrument(row) for row in _rows({"data": kept}, _Instrument)]
+        rows = _rows({"data": kept}, _Instrument)
+        self.codes.update({r.instId: r.instIdCode for r in rows if r.instIdCode is not None})
+        return [self._instrument(row) for row in rows]
 
     def _instrument(self, row: _Instrument) -> Instrument:
         return Instrument(
@@ -295,6 +305,17 @@ class OkxRest:
         """Never asked for."""
         del reply
         return {}
+
+    def account(self) -> RestCall | None:
+        """GET account/config."""
+        return RestCall("privateGetAccountConfig", {}, {"config": 1})
+
+    def read_account_uid(self, reply: Any) -> str:
+        """{"data":[{"acctLv":"2",...,"mainUid":"44705892343619584","uid":"44705892343619584"}]}."""
+        uid: str = _one(reply, _Identity).uid
+        if not uid:
+            raise BadReply("the account's configuration names no uid")
+        return uid
 
     def balances(self) -> RestCall:
         """GET account/balance."""

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from adapters import binance, okx, okx_rest
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
+from adapters.binance_trade import BinanceTrade
 from adapters.codec import Codec, Credentials, RestCall, RestCodec, Secret
 from adapters.okx import OkxCodec
 from adapters.okx_rest import OkxRest
+from adapters.okx_trade import OkxTrade
+from adapters.trade_codec import TradeCodec
 from engine.errors import ConfigError
 
 __all__ = ["ADAPTERS", "Secret", "Timeouts", "Venue", "VenueConfig", "dialect"]
@@ -45,6 +48,7 @@ class VenueConfig:
     publish_interval_ms: int = 0
     stale_after_ms: int = 10_000
     rate_limit_share: float = 1.0
+    order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     @property
@@ -68,14 +72,22 @@ class Adapter(NamedTuple):
     enforces_expiry: bool  # drops a request that arrives later than it allows (recvWindow, expTime)
     # Its dead man's switch, which cancels all of the account after so many seconds; 0 turns it off.
     dead_man: Callable[[int], RestCall] | None = None
+    trade: Callable[[Credentials, RestCodec], TradeCodec] | None = None  # its trading WebSocket
 
 
 class Venue(NamedTuple):
-    """One venue's dialect, ready for one account."""
+    """One venue's dialect, ready for one account. `trade` is None where orders go over REST."""
 
     codec: Codec
     rest: RestCodec
+    trade: TradeCodec | None
     send_every_s: float
+
+
+# The trading link names instruments by numbers that the REST half learns with the instruments.
+def _okx_trade(credentials: Credentials, rest: RestCodec) -> TradeCodec:
+    assert isinstance(rest, OkxRest), "the two halves of one dialect"
+    return OkxTrade(credentials, rest.codes)
 
 
 ADAPTERS: Final[Mapping[str, Adapter]] = {
@@ -91,6 +103,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=BinanceRest,
         send_every_s=0.25,  # five messages a second, pings and pongs included
         enforces_expiry=True,
+        trade=lambda credentials, _: BinanceTrade(credentials),
     ),
     "okx": Adapter(
         urls={
@@ -105,6 +118,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.05,
         enforces_expiry=True,
         dead_man=okx_rest.cancel_all_after,
+        trade=_okx_trade,
     ),
 }
 
@@ -123,11 +137,23 @@ def dialect(config: VenueConfig) -> Venue:
     if config.depth < 1 or not 0 < config.rate_limit_share <= 1:
         raise ConfigError(f"venues.{config.name}: depth from 1, rate_limit_share in (0, 1]")
     symbols = {known.venue_symbol(symbol): symbol for symbol in config.symbols}
+    rest = known.rest(config.name, config.account, symbols)
+    trade = known.trade if has_trade_road(config) else None
     return Venue(
         known.codec(config.name, config.account, symbols, config.credentials),
-        known.rest(config.name, config.account, symbols),
+        rest,
+        None if trade is None else trade(config.credentials, rest),
         known.send_every_s,
     )
+
+
+def has_trade_road(config: VenueConfig) -> bool:
+    """Tell whether orders may take the trading WebSocket: asked for, with a key, to the same venue.
+
+    Where other URLs are given but none for this link, its default would be another server than theirs.
+    """
+    is_same_venue = not config.urls or bool(config.urls.get("trade_ws"))
+    return config.order_road == "ws" and bool(config.api_key) and is_same_venue
 
 
 def _known(adapter: str) -> Adapter:

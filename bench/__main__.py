@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import p1_consolidate, p2_tick_to_order
+from bench import order_road, p1_consolidate, p2_tick_to_order
 from bench.report import RESULTS, Options, Result, Skipped, machine, save, show
 
 BENCHMARKS: dict[str, Callable[[Options], dict[str, Result]]] = {
     "P1": p1_consolidate.run,
     "P2": p2_tick_to_order.run,
+    "ORDER": order_road.run,
 }
 
 

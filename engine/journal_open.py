@@ -185,11 +185,7 @@ def _next_opening(found: Inspection, identity: Identity, clock: Clock, sync: Syn
         for name, was, now in (
             ("mode", bound.mode, identity.mode),
             ("instance", bound.instance, identity.instance),
-            *(
-                (f"account {name}", bound.accounts[name], now)
-                for name, now in sorted(identity.accounts.items())
-                if name in bound.accounts
-            ),
+            *_accounts(bound.accounts, identity.accounts),
         )
         if was != now
     ]
@@ -198,6 +194,17 @@ def _next_opening(found: Inspection, identity: Identity, clock: Clock, sync: Syn
     everything = Identity(bound.mode, bound.instance, bound.accounts | identity.accounts)
     epoch = max(old.epoch, found.mark.epoch) + 1
     return Opening(store.SCHEMA_VERSION, epoch, everything, sync, clock.wall_ns(), found.head_seq)
+
+
+# An account's meaning is fixed both ways: neither may a name come to mean something else, nor may what
+# it meant be reached under another name.
+def _accounts(bound: dict[str, str], now: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    names = {meaning: name for name, meaning in bound.items()}
+    for name, meaning in sorted(now.items()):
+        if name in bound:
+            yield f"account {name}", bound[name], meaning
+        if meaning in names:
+            yield f"account of {meaning}", names[meaning], name
 
 
 # Checkpoints are made by the journal itself, before a transaction, so that their failure is seen.

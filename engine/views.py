@@ -31,8 +31,8 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "age_ms",
     ),
     "venue": (
-        *("name", "state", "reason", "book_state", "book_age_ms", "account", "symbols"),
-        "process",
+        *("name", "state", "reason", "waits_for", "book_state", "book_age_ms", "account"),
+        *("symbols", "process"),
     ),
     "actor": ("name", "state", "restarts", "mailbox", "parked", "last_message_ms", "process"),
     "position": (

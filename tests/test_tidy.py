@@ -29,6 +29,7 @@ SHARED_BY_ACTORS = {
     "actors.exchange_state",
     "actors.folds",
     "actors.planning",
+    "actors.risk_halts",
 }
 
 THIRD_PARTY_ONLY_IN = {

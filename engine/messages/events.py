@@ -144,6 +144,18 @@ class OrderCancelRequested(Event, frozen=True, array_like=True, tag=True):
     reason: Text
 
 
+class OrderCancelTaken(Event, frozen=True, array_like=True, tag=True):
+    """The router took a cancel while the order's approval was still on its road to the journal.
+
+    It follows the approval to the venue's actor, so that no crash can lose it. The order itself is
+    changed by what that actor then says.
+    """
+
+    order_id: Id
+    venue: Name
+    reason: Text
+
+
 class OrderCancelRejected(Event, frozen=True, array_like=True, tag=True):
     """The venue refused the cancel; the order is as it was."""
 
@@ -213,6 +225,19 @@ class VenueReconciled(Event, frozen=True, array_like=True, tag=True):
     venue: Name
     account: Name
     fills_cursor_ns: TsNs
+
+
+class AccountIdentified(Event, frozen=True, array_like=True, tag=True):
+    """Which account of the venue this is, by the venue's own id; from here on no other may trade."""
+
+    venue: Name
+    account: Name
+    uid: Name
+    ts_ns: TsNs
+
+    def unique_key(self) -> str:
+        """Once per account, for ever."""
+        return f"identity:{self.account}"
 
 
 # --- risk and money -------------------------------------------------------------------------------
@@ -353,9 +378,11 @@ OrderEvent = (
 
 AnyEvent = (
     OrderEvent
+    | OrderCancelTaken
     | ParentAccepted
     | ExternalOrderSeen
     | VenueReconciled
+    | AccountIdentified
     | TradingHalted
     | TradingResumed
     | OpeningBalance

@@ -169,7 +169,11 @@ class ConsolidatedBook(Message, frozen=True, array_like=True, tag=True):
 
 
 class VenueState(Message, frozen=True, array_like=True, tag=True):
-    """What an ExchangeActor says of its venue, to whoever shows or gates on it."""
+    """What an ExchangeActor says of its venue, to whoever shows or gates on it.
+
+    `in_flight`: the gate is closed, and so many orders that passed it before are not answered yet.
+    `account_uid`: the venue's own id of the account; None while not known.
+    """
 
     lane: ClassVar[Lane] = Lane.ORDERS
 
@@ -180,3 +184,5 @@ class VenueState(Message, frozen=True, array_like=True, tag=True):
     reason: Text
     gate_closed: bool
     mono_ns: int
+    in_flight: int = 0
+    account_uid: Name | None = None

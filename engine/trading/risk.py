@@ -31,6 +31,7 @@ from engine.trading.risk_checks import CHECKS, Case, MarketView, Refusal, approv
 from engine.trading.risk_limits import RiskLimits
 
 NS_PER_S: Final = 1_000_000_000
+ASKED_MAX: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,15 @@ class Halt(State):
     ts_ns: int
 
 
+class GateAsk(State):
+    """A halt or its end, by whose id somebody may still wait for the venues' gates."""
+
+    request_id: str
+    scope: str
+    halted: bool
+    ts_ns: int
+
+
 class GateState(State):
     """The snapshot of the gate with its orders and money."""
 
@@ -59,6 +69,7 @@ class GateState(State):
     ledger: LedgerState
     halts: list[Halt]
     approvals: list[int]
+    asked: list[GateAsk] = []  # noqa: RUF012  msgspec copies the empty default
 
 
 class RiskGate:
@@ -72,6 +83,7 @@ class RiskGate:
         self.ledger = Ledger(limits.report_currency) if ledger is None else ledger
         self.exposure = Exposure(limits.fee_reserve)
         self.halts: dict[str, Halt] = {}
+        self.asked: deque[GateAsk] = deque(maxlen=ASKED_MAX)
         self._approvals: deque[int] = deque(maxlen=max(1, limits.max_orders_per_second))
         for order in self.orders.select(parents=False):
             if isinstance(order, Order):
@@ -80,9 +92,11 @@ class RiskGate:
     def apply(self, event: Any, seq: int = 0) -> bool:
         """Fold one event: orders, ledger, exposure, halts. False if it changed nothing."""
         if isinstance(event, TradingHalted):
+            self.asked.append(GateAsk(event.request_id, event.scope, True, event.ts_ns))
             self.halts[event.scope] = Halt(event.scope, event.reason, event.who, event.ts_ns)
             return True
         if isinstance(event, TradingResumed):
+            self.asked.append(GateAsk(event.request_id, event.scope, False, event.ts_ns))
             return self.halts.pop(event.scope, None) is not None
         changed = self.orders.apply(event, seq)
         if changed:
@@ -161,8 +175,9 @@ class RiskGate:
         """Return the canonical bytes of orders, money, halts and order rate."""
         halts = [halt for _, halt in sorted(self.halts.items())]
         state = GateState(
-            self.orders.to_state(), self.ledger.to_state(), halts, list(self._approvals)
-        )
+            self.orders.to_state(), self.ledger.to_state(), halts, list(self._approvals),
+            list(self.asked),
+        )  # fmt: skip
         return encode_state(state)
 
     @classmethod
@@ -176,6 +191,7 @@ class RiskGate:
         gate = cls(limits, orders, Ledger.from_state(state.ledger))
         gate.halts = {halt.scope: halt for halt in state.halts}
         gate._approvals.extend(state.approvals)
+        gate.asked.extend(state.asked)
         return gate
 
     def _is_known(self, event: OrderFilled) -> bool:

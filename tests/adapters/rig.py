@@ -32,6 +32,7 @@ from engine.messages.port import (
     SubmitResult,
 )
 from engine.venue_process import HostSettings, VenueHost, inherited
+from simulator.log import read_log
 
 DEADLINE_S = 15
 CLOCK = SystemClock()
@@ -84,6 +85,12 @@ class Sim:
     def fault(self, kind, venue, on=None, count=1, **params):
         body = {"kind": kind, "venue": venue, "count": count, "params": params}
         return self.ctl("fault", body if on is None else {**body, "on": on})["id"]
+
+    def requests(self, venue, client_order_id):
+        """Return the (action, road) of each request about an order that the engine carried out."""
+        log = read_log(self.folder / "sim" / f"{venue}.jsonl")
+        mine = [r for r in log.requests if r["client_order_id"] == client_order_id]
+        return [(r["action"], r["via"]) for r in mine]
 
     def orders(self, venue, client_order_id):
         found = self.ctl(f"truth/{venue}")["orders"]
@@ -199,6 +206,8 @@ class Desk:
         self.adapter.start()
         self.wait(AdapterReady, since=mark)
         self.wait(LinkChanged, lambda m: m.link == "private" and m.up, since=mark)
+        if self.config.order_road == "ws" and self.config.api_key:
+            self.wait(LinkChanged, lambda m: m.link == "trade" and m.up, since=mark)
         if books:
             for symbol in self.config.symbols:
                 self.live(symbol, since=mark)

@@ -58,6 +58,7 @@ def test_life_of_the_link_and_public_trades_are_told(desk):
     assert trade.price > 0
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_a_resting_order_is_acknowledged_found_and_canceled(desk):
     order = desk.new_order()
     result = ask(desk, order)
@@ -109,6 +110,7 @@ def test_a_market_order_with_a_collar_never_trades_beyond_it(desk):
     assert ended.filled_quantity == 0
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_orders_the_venue_refuses_are_rejected_in_its_words(desk):
     poor = ask(desk, desk.new_order(price="60000", quantity="100"))
     assert poor.outcome == "REJECTED"
@@ -132,6 +134,7 @@ def test_reconciliation_brings_orders_fills_and_balances(desk):
     assert cancel(desk, order).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 @pytest.mark.parametrize(
     "kind", ["lost_reply", "error_5xx", "malformed_200", "empty_200", "html_200", "truncated"]
 )
@@ -148,6 +151,7 @@ def test_an_order_whose_answer_is_lost_is_unknown_and_found_by_query(desk, kind)
     assert cancel(desk, order).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_an_order_that_never_arrived_is_unknown_and_absent_everywhere(desk):
     desk.sim.fault("drop_request", desk.venue, on="order", count=1)
     order = desk.new_order()
@@ -172,6 +176,7 @@ def test_a_repeated_submit_is_sent_once_and_told_the_same_answer(desk):
     assert cancel(desk, order).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_a_duplicate_client_id_at_the_venue_is_unknown_never_a_reject(desk):
     order = desk.new_order(price="34000")
     ask(desk, order)
@@ -226,6 +231,7 @@ def test_a_silent_link_is_noticed_and_replaced(make):
     desk.live(since=desk.reports.index(down))
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_a_closed_gate_lets_nothing_out_and_says_so(desk):
     desk.adapter.handle(SetGate("g1", closed=True, symbols=[]))
     assert desk.wait(GateChanged).closed
@@ -239,6 +245,7 @@ def test_a_closed_gate_lets_nothing_out_and_says_so(desk):
     assert cancel(desk, other).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["rest"])
 def test_closing_the_gate_stops_what_is_queued_behind_a_slow_order(desk):
     desk.sim.fault("delay", desk.venue, on="order", count=1, ms=800, when="before")
     orders = [desk.new_order() for _ in range(5)]
@@ -255,6 +262,7 @@ def test_closing_the_gate_stops_what_is_queued_behind_a_slow_order(desk):
         assert desk.sim.orders(desk.venue, order.client_order_id) == []
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_an_order_whose_time_is_up_is_not_sent(desk):
     order = desk.new_order(expires_mono_ns=CLOCK.mono_ns() - 1)
     result = ask(desk, order)
@@ -262,7 +270,10 @@ def test_an_order_whose_time_is_up_is_not_sent(desk):
     assert desk.sim.orders(desk.venue, order.client_order_id) == []
 
 
-def test_a_wrong_clock_is_corrected_and_the_order_sent_once(desk):
+@pytest.mark.parametrize("road", ["ws", "rest"])
+def test_a_wrong_clock_is_corrected_and_the_order_sent_once(desk, road):
+    if desk.venue == "okx" and road == "ws":
+        pytest.skip("this link's requests carry no time, only an expiry: see test_order_roads.py")
     desk.sim.fault("clock_skew", desk.venue, count=1, ms=60000)
     order = desk.new_order(price="35000")
     result = ask(desk, order)
@@ -282,6 +293,7 @@ def test_a_clock_that_is_off_by_less_than_the_venue_refuses_is_corrected_too(des
     assert ask(desk, desk.new_order(price="35600")).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_a_429_is_obeyed_and_the_order_sent_in_time(desk):
     desk.sim.fault("rate_limit_429", desk.venue, on="order", count=1, retry_after_s=1)
     order = desk.new_order(price="36000")
@@ -291,6 +303,7 @@ def test_a_429_is_obeyed_and_the_order_sent_in_time(desk):
     assert cancel(desk, order).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_a_ban_beyond_the_approval_rejects_the_order(desk):
     desk.sim.fault("ban_418", desk.venue, on="order", count=1, retry_after_s=60)
     order = desk.new_order(expires_mono_ns=CLOCK.mono_ns() + NS_PER_S)

@@ -13,7 +13,7 @@ FIELDS = {"value", "unit", "reference", "reference_value", "ratio", "target", "m
 
 @pytest.mark.processes
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("name", ["P1", "P2"])
+@pytest.mark.parametrize("name", ["P1", "P2", "ORDER"])
 def test_a_benchmark_yields_its_line(name: str, tmp_path: Path):
     out = tmp_path / "results.json"
     ran = subprocess.run(

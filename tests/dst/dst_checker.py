@@ -20,6 +20,7 @@ from engine.messages.events import (
     MessageParked,
     OrderApproved,
     OrderCancelRejected,
+    OrderCancelTaken,
     OrderFilled,
     OrderRejected,
 )
@@ -75,6 +76,19 @@ class Judge:
                 self.fail(
                     f"I5 {client_id} reached {venue.name} after the halt of {scope} was acked"
                 )
+
+    def arrives(self, venue: SimVenue, order: SubmitOrder) -> None:
+        """An order reaches the venue: was a halt acknowledged that did not wait for it?"""
+        process, halted = self.world.process, self.world.user.halted
+        in_scope = halted & {"all", f"venue:{venue.name}", f"symbol:{order.symbol}"}
+        if process is None or not in_scope:
+            return
+        actor = process.actor(f"exchange.{venue.name}")
+        ours = actor.state.orders.order(order.client_order_id) if actor is not None else None
+        if ours is not None and ours.status == "PENDING_NEW":
+            self.fail(
+                f"I5 {order.client_order_id} arrived at {venue.name} after {in_scope} was acked"
+            )
 
     # --- the judgement ----------------------------------------------------------------------------
 
@@ -268,7 +282,7 @@ class Judge:
             if isinstance(event, OrderApproved) and spec is not None:
                 orders.setdefault(spec.order_id, Order(spec=spec))
             order = orders.get(getattr(event, "order_id", spec.order_id if spec else ""))
-            if order is None:
+            if order is None or isinstance(event, OrderCancelTaken):
                 continue
             before = order.status
             order.apply(event)
@@ -327,7 +341,7 @@ def _unordered(state: Any) -> list[Any]:
     if isinstance(state, RiskGate):
         rest = [[repr(h) for h in rest[0]], state.ledger.to_bytes(), list(state._approvals)]
     else:
-        rest += [state.cursors, state.opened, state.fills_since_cursor]
+        rest += [state.cursors, state.opened, state.fills_since_cursor, list(state.cancels_taken)]
     orders = sorted(encode_state(order) for order in table.orders)
     parents = sorted(encode_state(parent) for parent in table.parents)
     return [orders, parents, sorted(table.closed), *rest]

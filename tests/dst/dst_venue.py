@@ -52,6 +52,8 @@ class SimVenue:
     def __init__(self, name: str, rng: Random, clock: VirtualClock, symbols: list[str]) -> None:
         self.name = name
         self.account = f"{name}.main"
+        self.uid = "uid-1" if name == "okx" else None  # one tells whose account it is, one does not
+        self.told: list[tuple[str | None, str]] = []  # as whom which command was given
         self.symbols = symbols
         self.rng = rng
         self.clock = clock

@@ -8,6 +8,8 @@ import ccxt.pro
 import pytest
 from conftest import CLIENTS, wait_for
 
+from simulator.venue import demo_accounts
+
 BTC = "BTC/USDT"
 
 
@@ -73,6 +75,20 @@ def test_reuse_after_the_end_fills_again_on_binance_only(sim):
         else:
             with pytest.raises(ccxt.InvalidOrder, match="51016"):
                 client.create_order(BTC, "limit", "buy", 0.01, 50000, by_name)
+
+
+def test_the_venue_tells_whose_account_a_key_belongs_to(sim, venue):
+    def uid(number):
+        login = demo_accounts(venue)[number]
+        more = {"password": login.passphrase} if venue == "okx" else {}
+        client = CLIENTS[venue](sim, apiKey=login.api_key, secret=login.api_secret, **more)
+        if venue == "binance":
+            return str(client.private_get_account()["uid"])
+        return client.private_get_account_config()["data"][0]["uid"]
+
+    mine, other, rotated = (uid(number) for number in (0, 1, 2))
+    assert mine == rotated != other
+    assert mine.isdigit()
 
 
 def test_wrong_secret_is_an_authentication_error(sim, venue):

@@ -360,3 +360,19 @@ def test_limits_are_frozen_and_orders_are_not_changed_by_judging():
     assert replaced(order, price=D(1)).price == 1
     with pytest.raises((AttributeError, msgspec.ValidationError)):
         limits().max_open_orders = 9
+
+
+def test_a_snapshot_from_before_halts_were_waited_for_is_still_read():
+    made = gate()
+    made.apply(TradingHalted("all", "why", "who", True, 7, "h1"))
+    made.apply(TradingResumed("all", "why", "who", 8, "r1"))
+    made.apply(TradingHalted("venue:okx", "why", "who", True, 9, "h2"))
+    data = made.to_bytes()
+    again = RiskGate.from_bytes(data, limits())
+    assert again.to_bytes() == data
+    found = [(a.request_id, a.scope, a.halted, a.ts_ns) for a in again.asked]
+    assert found == [("h1", "all", True, 7), ("r1", "all", False, 8), ("h2", "venue:okx", True, 9)]
+    fields = msgspec.msgpack.decode(data)
+    older = RiskGate.from_bytes(msgspec.msgpack.encode(fields[:-1]), limits())
+    assert list(older.halts) == ["venue:okx"]
+    assert not older.asked

@@ -42,7 +42,7 @@ from adapters.wire import (
     side_of,
 )
 from engine.messages.base import Liquidity
-from engine.messages.market import TradePrint
+from engine.messages.market import BookDelta, TradePrint
 from engine.messages.port import (
     BalanceReport,
     BalanceUpdate,
@@ -50,7 +50,7 @@ from engine.messages.port import (
     OrderReport,
     VenueStatus,
 )
-from engine.trading.book import LEVELS_MAX, BookDelta, Policy
+from engine.trading.book import LEVELS_MAX, Policy
 
 DEPTH: Final = 50
 # How long a login frame is good for; its own clock may be behind.

@@ -17,6 +17,7 @@ from adapters.bybit import NO_REASON, status_of
 from adapters.codec import NS_PER_MS, Ack, BadReply, NotListed, Orders, Page, RestCall
 from adapters.symbols import Listing
 from adapters.wire import read, side_of
+from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
@@ -26,7 +27,6 @@ from engine.messages.port import (
     Source,
     SubmitOrder,
 )
-from engine.trading.book import BookDelta
 
 SPOT: Final = {"category": "spot"}
 ORDERS_PAGE: Final = 50

@@ -17,6 +17,7 @@ from adapters.codec import Ack, BadReply, NotListed, Orders, Page, RestCall
 from adapters.coinbase import NO_REASON, STATUS
 from adapters.symbols import Listing
 from adapters.wire import at, ns_of_rfc3339, read, side_of
+from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
@@ -26,7 +27,6 @@ from engine.messages.port import (
     Source,
     SubmitOrder,
 )
-from engine.trading.book import BookDelta
 
 PAGE: Final = 250
 MAKER_DEFAULT: Final = Decimal("0.006")

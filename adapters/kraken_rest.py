@@ -15,6 +15,7 @@ import msgspec
 from adapters.codec import Ack, BadReply, NotListed, Orders, Page, RestCall
 from adapters.symbols import Listing, Table, asset, table_of
 from adapters.wire import at, read, side_of
+from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
@@ -25,7 +26,6 @@ from engine.messages.port import (
     SubmitOrder,
     VenueStatus,
 )
-from engine.trading.book import BookDelta
 
 FILLS_PAGE: Final = 50
 MAKER_DEFAULT: Final = Decimal("0.0025")

@@ -45,9 +45,9 @@ from adapters.wire import (
     side_of,
 )
 from engine.messages.base import Liquidity
-from engine.messages.market import TradePrint
+from engine.messages.market import BookDelta, TradePrint
 from engine.messages.port import BalanceReport, BalanceUpdate, OrderReport, VenueStatus
-from engine.trading.book import LEVELS_MAX, BookDelta, Policy
+from engine.trading.book import LEVELS_MAX, Policy
 
 # At most so many symbols in one topic.
 TOPIC_SYMBOLS_MAX: Final = 100

@@ -16,6 +16,7 @@ import msgspec
 from adapters.codec import NS_PER_MS, Ack, BadReply, Orders, Page, RestCall
 from adapters.symbols import Listing
 from adapters.wire import read, side_of
+from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
@@ -26,7 +27,6 @@ from engine.messages.port import (
     SubmitOrder,
     VenueStatus,
 )
-from engine.trading.book import BookDelta
 
 PAGE: Final = 100
 WINDOW_MS: Final = 7 * 24 * 3600 * 1000 - 1000

@@ -29,7 +29,7 @@ from adapters.codec import (
     ms_of,
 )
 from engine.messages.base import Side
-from engine.messages.market import TradePrint
+from engine.messages.market import BookDelta, TradePrint
 from engine.messages.port import (
     BalanceReport,
     BalanceUpdate,
@@ -37,7 +37,7 @@ from engine.messages.port import (
     OrderReport,
     VenueStatus,
 )
-from engine.trading.book import LEVELS_MAX, BookDelta, Policy
+from engine.trading.book import LEVELS_MAX, Policy
 
 SERVICE_UPGRADE: Final = "64008"
 BOOK_CHANNELS: Final = frozenset({"books", "books-l2-tbt", "books50-l2-tbt"})

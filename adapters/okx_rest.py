@@ -14,6 +14,7 @@ import msgspec
 
 from adapters.codec import NS_PER_MS, Ack, BadReply, Orders, Page, RestCall
 from adapters.okx import SIDES, base_quantity, status_of
+from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
@@ -23,7 +24,6 @@ from engine.messages.port import (
     Source,
     SubmitOrder,
 )
-from engine.trading.book import BookDelta
 
 PAGE: Final = 100
 MAKER_DEFAULT: Final = Decimal("0.0008")

@@ -38,7 +38,7 @@ from adapters.kucoin_rest import KucoinRest
 from adapters.okx import OkxCodec
 from adapters.recording import Frame, frames, messages, recorded
 from engine.errors import ConfigError
-from engine.trading.book import BookDelta
+from engine.messages.market import BookDelta
 from engine.trading.keeper import BookKeeper
 
 __all__ = ["CODECS", "ReplayReport", "Replayer", "frames", "private_events", "replay"]

@@ -28,11 +28,10 @@ from bench.recorded import Session
 from bench.report import Beside, Options, Result, median, spread
 from engine import collector
 from engine.clock import SystemClock
-from engine.envelope import raw_body
+from engine.envelope import decode_body, raw_body
 from engine.messages.base import Message
-from engine.messages.market import ConsolidatedBook, VenueBook
+from engine.messages.market import BookDelta, ConsolidatedBook, VenueBook
 from engine.messages.port import Instrument
-from engine.trading.book import BookDelta
 from engine.trading.consolidated import Consolidator
 
 VENUES = ("binance", "second")
@@ -93,7 +92,6 @@ class Reader:
         self.books = Consolidator(stale_after_ns=dict.fromkeys(VENUES, STALE_NS), depth=DEPTH)
         self.outbox: deque[msgspec.Raw] = deque(maxlen=100)
         self.published = 0
-        self.last: dict[str, ConsolidatedBook] = {}
 
     def deliver(self, message: Message) -> None:
         """Do with a venue's book what the book actor does."""
@@ -101,7 +99,6 @@ class Reader:
             self.books.update(message)
             book = self.books.publish(message.symbol, self.clock.mono_ns())
             self.outbox.append(raw_body(book))
-            self.last[book.symbol] = book
             self.published += 1
 
 
@@ -114,9 +111,7 @@ def core(session: Session, *, complete: bool) -> float:
     began = time.process_time()
     for raw in session.frames:
         for feed in feeds:
-            now_ns = clock.mono_ns()
-            feed.on_alive(now_ns)
-            feed.on_frame(raw, clock.wall_ns(), now_ns)
+            feed.on_frame(raw, clock.wall_ns(), clock.mono_ns())
     took = time.process_time() - began
     frames = len(session.frames) * len(feeds)
     assert reader.published - before == frames, "a frame was not published"
@@ -127,13 +122,18 @@ def core(session: Session, *, complete: bool) -> float:
 
 
 def _check(session: Session, reader: Reader) -> None:
+    read = {}
+    for raw in reader.outbox:
+        book = decode_body("ConsolidatedBook", raw)
+        assert isinstance(book, ConsolidatedBook), "not what was published"
+        read[book.symbol] = book
     for symbol, last in session.last_ids.items():
         for venue in VENUES:
             held = reader.books.venue_book(symbol, venue)
             assert held is not None, "a venue is missing"
             assert (held.sequence, held.state) == (last, "LIVE"), "a book is not at its end"
-        book = reader.last[symbol]
-        assert len(book.bids) == len(book.asks) == 3 * DEPTH, "the book is not 20 levels deep"
+        book = read[symbol]
+        assert len(book.bids) == len(book.asks) == DEPTH, "the book is not 20 levels deep"
         assert {q.state for q in book.venues} == {"LIVE"}, "a venue does not count"
 
 

@@ -25,7 +25,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from engine.trading.book import LEVELS_MAX, UNITS_MAX, Book, BookDelta, BookSide, Level, Policy
+from engine.messages.market import BookDelta
+from engine.trading.book import LEVELS_MAX, UNITS_MAX, Book, BookSide, Level, Policy
 
 if TYPE_CHECKING:
     from engine.messages.market import BookState
@@ -227,7 +228,8 @@ class BookKeeper:
             elif after is not None and delta.first <= after:
                 self.book.apply(_newer(delta.bids, after), _newer(delta.asks, after))
             else:
-                self.book.apply(delta.bids, delta.asks)
+                self.book.bids.apply(delta.bids)
+                self.book.asks.apply(delta.asks)
         except ValueError:
             self._lose("malformed")
             return
@@ -240,7 +242,9 @@ class BookKeeper:
         if not is_proven:
             self.state, self.reason, self._awaiting = "SYNCING", "unconfirmed", True
         elif self._floors is None or self._keeps_to(self._floors):
-            self._look_at_touch()
+            bids, asks = self.book.bids.keys, self.book.asks.keys
+            if self.state != "LIVE" or not bids or not asks or bids[-1] + asks[-1] >= 0:
+                self._look_at_touch()  # else it is LIVE, bids below asks, and stays so
 
     def _checksum(self) -> int:
         if self.policy != "crc32_top10":

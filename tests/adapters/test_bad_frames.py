@@ -28,9 +28,8 @@ from adapters.private import PrivateFeed
 from adapters.registry import VenueConfig
 from adapters.replay import CODECS
 from engine.clock import VirtualClock
-from engine.messages.market import TradePrint, VenueBook
+from engine.messages.market import BookDelta, TradePrint, VenueBook
 from engine.messages.port import BalanceUpdate, FillReport, Instrument, OrderReport
-from engine.trading.book import BookDelta
 
 KEYS = Credentials(Secret("key"), Secret("hush"), Secret("phrase"))
 NAMES = {"binance": "BTCUSDT", "okx": "BTC-USDT", "kucoin": "BTC-USDT", "bybit": "BTCUSDT",

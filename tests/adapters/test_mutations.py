@@ -17,7 +17,7 @@ import pytest
 from adapters.dialects import DIALECTS
 from adapters.recording import Frame, recorded
 from adapters.replay import EXPONENT, Replayer, _symbol_of
-from engine.trading.book import BookDelta
+from engine.messages.market import BookDelta
 
 FEED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "streams" / "cryptofeed"
 STREAMS = {

@@ -5,9 +5,10 @@ from zlib import crc32
 
 import pytest
 
+from engine.messages.market import BookDelta
 from engine.trading import book as module
 from engine.trading import keeper as keeper_module
-from engine.trading.book import Book, BookDelta, scaled_text
+from engine.trading.book import Book, scaled_text
 from engine.trading.keeper import BookKeeper
 
 PRICE_EXPONENT, QUANTITY_EXPONENT = 2, 3

@@ -164,10 +164,8 @@ class SmallCore:
                     watcher(len(self.events), event)
 
     def publish(self, symbol="BTC/USDT", bid=6100050, at=1):
-        quote = VenueQuote("okx", "LIVE", "", mono_received_ns=1)
-        book = ConsolidatedBook(
-            symbol, 2, 8, [bid, 150000000, 0], [bid + 10, 5000000, 0], [quote], 0, at
-        )
+        quote = VenueQuote("okx", "LIVE", "", 1, [bid], [150000000], [bid + 10], [5000000])
+        book = ConsolidatedBook(symbol, 2, 8, [bid], [bid + 10], [quote], 0, at)
         for watcher in list(self.watchers):
             watcher(0, book)
 

@@ -5,6 +5,11 @@ import random
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast a shared machine draws examples is not what a test judges.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 def pytest_addoption(parser):

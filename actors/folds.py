@@ -52,14 +52,22 @@ FoldFactory = Callable[[bytes | None], Fold]
 Folds = Mapping[str, FoldFactory]
 
 
+def addressed_to(event: Event) -> str:
+    """Return the venue whose actor folds an event although others decide it, or the empty text."""
+    if isinstance(event, OrderApproved):
+        return event.order.venue
+    return event.venue if isinstance(event, OrderCancelTaken) else ""
+
+
 def concerns(actor: str, origin: str, event: Event) -> bool:
-    """Tell whether `actor` folds `event`, which `origin` decided."""
+    """Tell whether `actor` folds `event`, which `origin` decided.
+
+    The answer follows from the event's kind, its origin and to which venue it is addressed.
+    """
     if actor.startswith("exchange."):
-        venue = actor.partition(".")[2]
-        if isinstance(event, OrderApproved):
-            return event.order.venue == venue
-        if isinstance(event, OrderCancelTaken):
-            return event.venue == venue
+        venue = addressed_to(event)
+        if venue:
+            return actor == f"exchange.{venue}"
         return origin == actor or isinstance(event, HALTS)
     if actor == RISK:
         return _is_order_event(event) or isinstance(event, HALTS + MONEY)

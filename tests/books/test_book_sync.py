@@ -252,9 +252,8 @@ def test_texts_are_remembered_within_a_limit_and_never_wrong(monkeypatch):
 
 
 @pytest.mark.parametrize("with_texts", [False, True])
-def test_a_side_keeps_the_levels_nearest_to_the_touch(monkeypatch, with_texts):
-    monkeypatch.setattr(module, "LEVELS_MAX", 3)
-    book = Book(0, 0, with_texts=with_texts)
+def test_a_side_keeps_the_levels_nearest_to_the_touch(with_texts):
+    book = Book(0, 0, with_texts=with_texts, levels_max=3)
     book.apply([(str(p), "1") for p in range(1, 9)], [(str(p), "1") for p in range(11, 19)])
     assert book.bids.top(9)[::2] == [8, 7, 6]
     assert book.asks.top(9)[::2] == [11, 12, 13]

@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: run test coverage lint types setup lock bench docs clean
+.PHONY: run test coverage lint types setup lock bench bench-peers docs clean
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -38,6 +38,10 @@ types: setup
 bench: setup
 	$(BIN)/python -m bench $(ARGS)
 
+# Other libraries on the same recorded frames, in an environment of their own. Never fails for one of them.
+bench-peers: setup
+	$(BIN)/python -m bench.peers $(ARGS)
+
 # Rewrites the reference pages that are made from the code.
 docs: setup
 	$(BIN)/python docs/generate.py
@@ -48,4 +52,4 @@ lock:
 	  --no-emit-index-url --no-emit-find-links --no-header --extra dev pyproject.toml - -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .coverage .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .venv-peers .coverage .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -6,13 +6,14 @@ full nothing that would send an order is recorded or passed on; fills, cancels a
 are, on the reserve. When the journal cannot be trusted any more the process stops.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from msgspec.structs import replace
 
-from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Fold, Folds, concerns
+from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Folds, concerns
+from actors.replicas import Replicas
 from engine.actor import Actor
 from engine.envelope import Envelope, decode_event, encode_body
 from engine.journal import AppendResult, Journal, JournalFailed, JournalFull, NewRecord
@@ -73,14 +74,9 @@ class PersistenceActor(Actor):
         self.fold_chunk = min(FOLD_CHUNK, snapshot_every_records)
         self.fail_stop = fail_stop
         self.fault_point = fault_point
-        self.replicas: dict[str, Fold] = {}
-        self.folded_upto = 0
-        self.snapshot_seq = 0
+        self.replicas: Replicas | None = None  # made when there is something to fold
         self.folding = False
-
-    def ready(self) -> None:
-        """Begin where the newest snapshots end."""
-        self.folded_upto, self.snapshot_seq = self._load_replicas()
+        self.folded_upto = journal.head_seq
 
     # --- append, commit, pass on ------------------------------------------------------------------
 
@@ -214,37 +210,17 @@ class PersistenceActor(Actor):
     def on_tick(self, message: Tick) -> None:
         """Fold the next stretch of the journal, and store snapshots when enough has come."""
         self.folding = False
-        self.folded_upto = self._fold_journal(self.folded_upto, self.folded_upto + self.fold_chunk)
-        if self.folded_upto - self.snapshot_seq >= self.snapshot_every:
+        if self.replicas is None:  # not at the start: that is when everybody waits for us
+            self.replicas = Replicas(self.journal, self.folds)
+        replicas = self.replicas
+        replicas.fold(replicas.folded_upto + self.fold_chunk)
+        self.folded_upto = replicas.folded_upto
+        if replicas.folded_upto - replicas.stored_upto >= self.snapshot_every:
             try:
-                for actor, replica in self.replicas.items():
-                    self.journal.save_snapshot(actor, self.folded_upto, replica.to_bytes())
-                self.snapshot_seq = self.folded_upto
+                replicas.store()
             except JournalFull as error:
                 self.log.bind(problem=str(error)).error("snapshot not stored")
         self._fold_soon()
-
-    def _load_replicas(self) -> tuple[int, int]:
-        """Load the newest snapshots that all actors share a seq of, or begin at nothing."""
-        snapshots = {actor: self.journal.load_snapshot(actor) for actor in self.folds}
-        seqs = {s.seq if s is not None else 0 for s in snapshots.values()}
-        if len(seqs) != 1:
-            snapshots = dict.fromkeys(self.folds)
-        for actor, factory in self.folds.items():
-            held = snapshots[actor]
-            self.replicas[actor] = factory(held.state if held is not None else None)
-        start = seqs.pop() if len(seqs) == 1 else 0
-        return start, start
-
-    def _fold_journal(self, after_seq: int, upto_seq: int) -> int:
-        last = after_seq
-        for record in self.journal.read(after_seq, min(upto_seq, self.journal.head_seq)):
-            event = decode_event(record.kind, record.body)
-            for actor, replica in self.replicas.items():
-                if concerns(actor, record.origin, event):
-                    replica.apply(event, record.seq)
-            last = record.seq
-        return last
 
 
 class JournalRecovery:
@@ -253,16 +229,20 @@ class JournalRecovery:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
-    def load(self, actor_name: str, upto_seq: int) -> tuple[bytes | None, list[tuple[int, Event]]]:
+    def load(
+        self, actor_name: str, upto_seq: int
+    ) -> tuple[bytes | None, Iterator[tuple[int, Event]]]:
         """Return an actor's snapshot, and the events after it up to `upto_seq` that it folds."""
         snapshot = self._journal.load_snapshot(actor_name, upto_seq)
-        after_seq = snapshot.seq if snapshot is not None else 0
-        events: list[tuple[int, Event]] = []
+        if snapshot is None:
+            return None, self._events(actor_name, 0, upto_seq)
+        return snapshot.state, self._events(actor_name, snapshot.seq, upto_seq)
+
+    def _events(self, actor: str, after_seq: int, upto_seq: int) -> Iterator[tuple[int, Event]]:
         for record in self._journal.read(after_seq, upto_seq):
             event = decode_event(record.kind, record.body)
-            if concerns(actor_name, record.origin, event):
-                events.append((record.seq, event))
-        return (snapshot.state if snapshot is not None else None), events
+            if concerns(actor, record.origin, event):
+                yield record.seq, event
 
     def parked(self) -> list[MessageParked]:
         """Return what was parked in earlier runs and is neither retried nor discarded."""

@@ -283,8 +283,10 @@ class RiskPnLActor(Halts):
         }  # fmt: skip
 
 
-def new_gate(snapshot: bytes | None, limits: RiskLimits, closed_kept_max: int) -> RiskGate:
+def new_gate(
+    snapshot: bytes | None, limits: RiskLimits, closed_kept_max: int, *, judging: bool = True
+) -> RiskGate:
     """Return the gate of a snapshot, or the one before any event."""
     if snapshot is not None:
-        return RiskGate.from_bytes(snapshot, limits, closed_kept_max)
-    return RiskGate(limits, OrderTable(closed_kept_max))
+        return RiskGate.from_bytes(snapshot, limits, closed_kept_max, judging=judging)
+    return RiskGate(limits, OrderTable(closed_kept_max), judging=judging)

@@ -77,7 +77,7 @@ def folds(settings: Settings) -> Folds:
         return OrderTable(kept) if data is None else OrderTable.from_bytes(data, kept)
 
     def risk(data: bytes | None) -> Fold:
-        return new_gate(data, limits, kept)
+        return new_gate(data, limits, kept, judging=False)
 
     made: dict[str, Callable[[bytes | None], Fold]] = {RISK: risk, ROUTER: router}
     return made | {f"exchange.{name}": exchange for name in enabled_venues(settings)}

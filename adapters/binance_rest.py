@@ -15,6 +15,7 @@ import msgspec
 from adapters.binance import RECV_WINDOW_MS, STATUS
 from adapters.codec import NS_PER_MS, Ack, BadReply, Orders, Page, RestCall
 from engine.messages.base import Side
+from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
@@ -24,7 +25,6 @@ from engine.messages.port import (
     Source,
     SubmitOrder,
 )
-from engine.trading.book import BookDelta
 
 SNAPSHOT_LEVELS: Final = 1000
 FILLS_PAGE: Final = 1000

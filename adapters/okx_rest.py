@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from adapters.codec import NS_PER_MS, Ack, BadReply, Orders, Page, RestCall
-from adapters.okx import SIDES, status_of
+from adapters.okx import SIDES, base_quantity, status_of
+from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
@@ -23,7 +24,6 @@ from engine.messages.port import (
     Source,
     SubmitOrder,
 )
-from engine.trading.book import BookDelta
 
 PAGE: Final = 100
 MAKER_DEFAULT: Final = Decimal("0.0008")
@@ -64,7 +64,7 @@ class _Order(msgspec.Struct):
     ordId: str
     clOrdId: str
     px: str
-    sz: Decimal
+    sz: str
     side: str
     ordType: str
     state: str
@@ -331,6 +331,9 @@ class OkxRest:
         side = SIDES.get(row.side)
         if status is None or symbol is None or side is None:
             raise BadReply(f"unknown state {row.state[:40]} or instrument {row.instId[:40]}")
+        quantity = base_quantity(row.sz, row.tgtCcy, row.state, row.accFillSz)
+        if quantity is None:
+            raise BadReply(f"order {row.ordId[:40]} is for an amount of the quote")
         try:
             return OrderReport(
                 account=self._account,
@@ -339,7 +342,7 @@ class OkxRest:
                 symbol=symbol,
                 side=side,
                 order_type="MARKET" if row.ordType == "market" else "LIMIT",
-                quantity=row.sz,
+                quantity=Decimal(quantity),
                 price=Decimal(row.px) if row.px else None,
                 status=status,
                 filled_quantity=Decimal(row.accFillSz or "0"),

@@ -2,16 +2,26 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Literal, NamedTuple
 
 from adapters import binance, okx, okx_rest
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
+from adapters.bybit import BybitCodec
+from adapters.bybit_rest import BybitRest
 from adapters.codec import Codec, Credentials, RestCall, RestCodec, Secret
+from adapters.coinbase import CoinbaseCodec
+from adapters.coinbase_rest import CoinbaseRest
+from adapters.kraken import KrakenCodec
+from adapters.kraken_rest import KrakenRest
+from adapters.kucoin import KucoinCodec
+from adapters.kucoin_rest import KucoinRest
 from adapters.okx import OkxCodec
 from adapters.okx_rest import OkxRest
 from adapters.okx_trade import OkxTrade
+from adapters.symbols import venue_symbol
 from adapters.trade_codec import TradeCodec
 from engine.errors import ConfigError
 
@@ -119,6 +129,53 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         enforces_expiry=True,
         dead_man=okx_rest.cancel_all_after,
         trade=_okx_trade,
+    ),
+    # The four below are read and written (their recordings replay, their dialects are tested), but
+    # not yet run against a simulated venue: the configuration does not accept them.
+    "bybit": Adapter(
+        urls={
+            "rest": "https://api.bybit.com",
+            "public_ws": "wss://stream.bybit.com/v5/public/spot",
+            "private_ws": "wss://stream.bybit.com/v5/private",
+            "trade_ws": "wss://stream.bybit.com/v5/trade",
+        },
+        venue_symbol=partial(venue_symbol, "bybit"),
+        codec=BybitCodec,
+        rest=BybitRest,
+        send_every_s=0.05,
+        enforces_expiry=True,
+    ),
+    "coinbase": Adapter(
+        urls={
+            "rest": "https://api.coinbase.com",
+            "public_ws": "wss://advanced-trade-ws.coinbase.com",
+            "private_ws": "wss://advanced-trade-ws-user.coinbase.com",
+        },
+        venue_symbol=partial(venue_symbol, "coinbase"),
+        codec=CoinbaseCodec,
+        rest=CoinbaseRest,
+        send_every_s=0.15,
+        enforces_expiry=False,
+    ),
+    "kraken": Adapter(
+        urls={
+            "rest": "https://api.kraken.com",
+            "public_ws": "wss://ws.kraken.com/v2",
+            "private_ws": "wss://ws-auth.kraken.com/v2",
+        },
+        venue_symbol=partial(venue_symbol, "kraken"),
+        codec=KrakenCodec,
+        rest=KrakenRest,
+        send_every_s=0.1,
+        enforces_expiry=False,
+    ),
+    "kucoin": Adapter(
+        urls={"rest": "https://api.kucoin.com"},  # each stream's address comes by REST
+        venue_symbol=partial(venue_symbol, "kucoin"),
+        codec=KucoinCodec,
+        rest=KucoinRest,
+        send_every_s=0.1,
+        enforces_expiry=True,
     ),
 }
 

@@ -52,7 +52,7 @@ class LinkHandler(Protocol):
         ...
 
     def on_alive(self, mono_ns: int) -> None:
-        """Anything arrived, be it a pong."""
+        """Something arrived that is no data: a ping or a pong."""
         ...
 
     def on_tick(self, mono_ns: int) -> None:
@@ -217,10 +217,11 @@ class WsLink:
             words = data[2:100].decode("utf-8", "replace")
             raise _LinkLost(f"closed by the venue: {code} {words}".strip())
         self._awaits_life = False
-        self._handler.on_alive(now_ns)
         if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
             self._data_ns = now_ns
             self._handler.on_frame(data, self._clock.wall_ns(), now_ns)
+        else:
+            self._handler.on_alive(now_ns)
 
     def _send_one(self, link: websocket.WebSocket, now_ns: int) -> None:
         if now_ns - self._sent_ns >= self._send_every_ns:

@@ -303,6 +303,7 @@ class Edge:
             "orders": parts["counts"],
             "journal": {
                 "seq": self._journal.head_seq,
+                "verified": not self._journal.unchecked_upto,
                 "lag": self._runtime.mailbox("persistence").waiting_durable(),
                 "notices": list(self._journal.notices),
             },

@@ -32,6 +32,7 @@ from engine.snapshot import FOLDER_NAME, sync_folder, write_durably
 
 LOCK_NAME: Final = "journal.lock"
 RESERVE_NAME: Final = "reserve"
+SUSPECT_NAME: Final = "suspect"
 
 # A folder that may not be looked at, or is on a read-only disk: nothing of ours is new in it.
 _NOT_OURS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EINVAL, errno.EROFS})
@@ -49,6 +50,7 @@ class Opened(msgspec.Struct, frozen=True):
     opening: Opening
     head_seq: int
     head_hash: bytes
+    unchecked_upto: int
 
     def release(self) -> None:
         """Close and unlock everything; writes nothing.
@@ -91,7 +93,7 @@ def take_lock(folder: Path) -> int:
 
 
 def open_for_writing(
-    folder: Path, identity: Identity, clock: Clock, sync: Sync, report: Report
+    folder: Path, identity: Identity, clock: Clock, sync: Sync, report: Report, whole_max: int
 ) -> Opened:
     """Check the folder (which is locked) and begin a new epoch in it, durably."""
     with contextlib.ExitStack() as undo:
@@ -102,7 +104,7 @@ def open_for_writing(
                 _give_birth(folder)
             reader = JournalReader(folder, report)
             undo.callback(reader.close)
-            found = _inspected(folder, reader)
+            found = _inspected(folder, reader, whole_max)
             for note in found.notes:
                 report(note)
             opening = _next_opening(found, identity, clock, sync)
@@ -115,8 +117,12 @@ def open_for_writing(
             undo.callback(high_water.close)
             high_water.write(opening.epoch, found.head_seq, found.head_hash)
             high_water.sync()
+            _clear_suspicion(folder, report)
         undo.pop_all()
-    return Opened(lock_fd, db, reader, high_water, opening, found.head_seq, found.head_hash)
+    return Opened(
+        lock_fd, db, reader, high_water, opening, found.head_seq, found.head_hash,
+        unchecked_upto=found.head_seq - found.records,
+    )  # fmt: skip
 
 
 def make_reserve(folder: Path, size: int, report: Report) -> bool:
@@ -174,20 +180,36 @@ def _sync_ancestors(folder: Path) -> None:
                 raise
 
 
-# The chain is walked from the newest snapshot on; what lies before is checked by `verify`, and by
-# `read` whenever somebody reads it. Pages and indexes are checked as a whole each time, because a
-# damaged index could hide a record_id and so let a duplicate in.
-def _inspected(folder: Path, reader: JournalReader) -> Inspection:
+# All is checked before the first record is written, but for a long journal with a snapshot: there
+# the snapshot, what came after it, the openings and the mark are, and the owner of the journal has
+# the rest (the chain below, SQLite's pages and indexes) checked beside its work: see Journal.open.
+def _inspected(folder: Path, reader: JournalReader, whole_max: int) -> Inspection:
     with contextlib.closing(store.connect(folder)) as db:
         store.check_schema(db)
-        try:
-            from_seq = min(reader.newest_snapshot_seq(), store.head_of(db)[0])
-        except JournalCorrupt:  # the record beside a snapshot is bad: say so after a whole walk
-            from_seq = 0
-        found = inspect(folder, db, from_seq)
+        head_seq = store.head_of(db)[0]
+        from_seq = 0
+        if head_seq > whole_max and not (folder / SUSPECT_NAME).exists():
+            # The record beside a snapshot may be bad: a whole walk says so.
+            with contextlib.suppress(JournalCorrupt):
+                from_seq = min(reader.newest_snapshot_seq(), head_seq)
+        found = inspect(folder, db, from_seq, pages=from_seq == 0)
     if found.opening is None and (found.head_seq > 0 or found.mark.epoch > 0):
         raise JournalCorrupt("the record of the journal's birth is gone")
     return found
+
+
+def mark_suspect(folder: Path, problem: str) -> None:
+    """Have the next open check the whole journal before anything else, whatever its length."""
+    write_durably(folder / SUSPECT_NAME, problem.encode())
+    sync_folder(folder)
+
+
+def _clear_suspicion(folder: Path, report: Report) -> None:
+    path = folder / SUSPECT_NAME
+    if path.exists():
+        report(f"suspected ({path.read_text(errors='replace')}), and found good as a whole")
+        path.unlink()
+        sync_folder(folder)
 
 
 def _next_opening(found: Inspection, identity: Identity, clock: Clock, sync: Sync) -> Opening:

@@ -7,6 +7,7 @@ reads `["OrderFilled", ...]`. Decimals travel as strings; NaN and infinities are
 from collections.abc import Callable
 from decimal import Decimal
 from enum import IntEnum
+from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar, get_type_hints
 
 import msgspec
@@ -55,18 +56,11 @@ def check_decimal(name: str, value: Decimal) -> None:
 class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A typed piece of a message. Not sent by itself."""
 
-    _decimals: ClassVar[dict[type, tuple[str, ...]]] = {}
-
-    def __post_init__(self) -> None:
-        """Refuse NaN, infinities and absurd sizes in every Decimal field."""
-        names = Part._decimals.get(type(self))
-        if names is None:
-            names = _decimal_fields(type(self))
-            Part._decimals[type(self)] = names
-        for name in names:
-            value = getattr(self, name)
-            if value is not None:
-                check_decimal(name, value)
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Have each value with a Decimal field checked; the others, books above all, cost nothing."""
+        super().__init_subclass__(**options)
+        if any("Decimal" in str(hint) for hint in cls.__annotations__.values()):
+            cls.__post_init__ = _check_decimals  # type: ignore[attr-defined]
 
 
 class Message(Part, frozen=True, array_like=True, tag=True, forbid_unknown_fields=True):
@@ -91,6 +85,15 @@ class Event(Message, frozen=True, array_like=True, tag=True, forbid_unknown_fiel
         return None
 
 
+# Refuses NaN, infinities and absurd sizes in every Decimal field.
+def _check_decimals(part: Part) -> None:
+    for name in _decimal_fields(type(part)):
+        value = getattr(part, name)
+        if value is not None:
+            check_decimal(name, value)
+
+
+@cache
 def _decimal_fields(cls: type) -> tuple[str, ...]:
     hints = get_type_hints(cls)
     fields: tuple[str, ...] = cls.__struct_fields__  # type: ignore[attr-defined]

@@ -76,9 +76,16 @@ class RiskGate:
     """Orders, money, exposure, halts and order rate, as one fold; and the judgement over them."""
 
     def __init__(
-        self, limits: RiskLimits, orders: OrderTable | None = None, ledger: Ledger | None = None
+        self,
+        limits: RiskLimits,
+        orders: OrderTable | None = None,
+        ledger: Ledger | None = None,
+        *,
+        judging: bool = True,
     ) -> None:
+        """Take the parts. Without `judging` it only folds: no exposure is kept, and none is stored."""
         self.limits = limits
+        self._judging = judging
         self.orders = OrderTable() if orders is None else orders
         self.ledger = Ledger(limits.report_currency) if ledger is None else ledger
         self.exposure = Exposure(limits.fee_reserve)
@@ -86,8 +93,9 @@ class RiskGate:
         self.asked: deque[GateAsk] = deque(maxlen=ASKED_MAX)
         self._approvals: deque[int] = deque(maxlen=max(1, limits.max_orders_per_second))
         for order in self.orders.select(parents=False):
-            assert isinstance(order, Order)
-            self.exposure.update(order)
+            if judging:
+                assert isinstance(order, Order)
+                self.exposure.update(order)
 
     def apply(self, event: Any, seq: int = 0) -> bool:
         """Fold one event: orders, ledger, exposure, halts. False if it changed nothing."""
@@ -110,6 +118,7 @@ class RiskGate:
     ) -> Verdict:
         """Return whether the order may leave, and as what. Changes nothing."""
         assert now_wall_ns >= 0
+        assert self._judging, "this gate only folds"
         refusal = self._refuse_unseen(spec, market)
         if refusal is not None:
             return Verdict(False, *refusal, spec)
@@ -182,13 +191,18 @@ class RiskGate:
 
     @classmethod
     def from_bytes(
-        cls, data: bytes, limits: RiskLimits, closed_kept_max: int | None = None
+        cls,
+        data: bytes,
+        limits: RiskLimits,
+        closed_kept_max: int | None = None,
+        *,
+        judging: bool = True,
     ) -> "RiskGate":
         """Return the gate that `to_bytes` wrote, under today's limits; MessageError if it is none."""
         state = decode_state(data, GateState)
         kept = {} if closed_kept_max is None else {"closed_kept_max": closed_kept_max}
         orders = OrderTable.from_state(state.orders, **kept)
-        gate = cls(limits, orders, Ledger.from_state(state.ledger))
+        gate = cls(limits, orders, Ledger.from_state(state.ledger), judging=judging)
         gate.halts = {halt.scope: halt for halt in state.halts}
         gate._approvals.extend(state.approvals)
         gate.asked.extend(state.asked)
@@ -203,7 +217,7 @@ class RiskGate:
             while approvals and not 0 <= at - approvals[0] < NS_PER_S:
                 approvals.popleft()
             approvals.append(at)
-        order = self.orders.order(event_order_id(event))
+        order = self.orders.order(event_order_id(event)) if self._judging else None
         if order is not None:
             self.exposure.update(order)
 

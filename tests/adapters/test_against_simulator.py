@@ -26,10 +26,10 @@ from engine.trading.instrument import unscale
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("adapters")]
 
 
-def levels(flat, book):
+def levels(prices, quantities, book):
     return [
-        (unscale(flat[i], book.price_exponent), unscale(flat[i + 1], book.quantity_exponent))
-        for i in range(0, len(flat), 2)
+        (unscale(price, book.price_exponent), unscale(quantity, book.quantity_exponent))
+        for price, quantity in zip(prices, quantities, strict=True)
     ]
 
 
@@ -39,9 +39,13 @@ def test_books_become_live_and_equal_the_venues_truth(desk):
 
     def is_equal(symbol):
         book = [b for b in desk.found(VenueBook) if b.symbol == symbol][-1]
-        for name, flat in (("bids", book.bids), ("asks", book.asks)):
+        sides = {
+            "bids": (book.bid_prices, book.bid_quantities),
+            "asks": (book.ask_prices, book.ask_quantities),
+        }
+        for name, side in sides.items():
             wanted = [(Decimal(level[0]), Decimal(level[1])) for level in truth[symbol][name][:20]]
-            if levels(flat, book) != wanted:
+            if levels(*side, book) != wanted:
                 return False
         return book.state == "LIVE"
 
@@ -189,7 +193,7 @@ def test_a_cut_stream_makes_books_stale_at_once_and_live_again(desk):
     mark = desk.mark()
     desk.sim.fault("ws_drop", desk.venue, on="any", count=1)
     stale = desk.wait(VenueBook, lambda b: b.state == "STALE", mark)
-    assert (stale.bids, stale.asks, stale.reason) == ([], [], "disconnected")
+    assert (stale.bid_prices, stale.ask_prices, stale.reason) == ([], [], "disconnected")
     down = desk.wait(LinkChanged, lambda m: m.link == "public" and not m.up, mark)
     after = desk.reports.index(stale)
     desk.wait(LinkChanged, lambda m: m.link == "public" and m.up, mark)
@@ -203,7 +207,7 @@ def test_a_missing_frame_is_a_gap_that_is_mended_without_dropping_the_link(desk)
     mark = desk.mark()
     desk.sim.fault("ws_gap", desk.venue, on="book", count=1)
     gap = desk.wait(VenueBook, lambda b: b.state == "GAP", mark)
-    assert (gap.reason, gap.bids) == ("sequence", [])
+    assert (gap.reason, gap.bid_prices) == ("sequence", [])
     at = desk.reports.index(gap)
     desk.live(gap.symbol, since=at)
     assert not desk.found(LinkChanged, lambda m: not m.up, mark)

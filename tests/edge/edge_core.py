@@ -47,6 +47,8 @@ class SmallCore:
         self.behaviour = "acknowledge"
         self.told = []
         self.halted = False
+        self.in_flight = 0  # a halt is answered when so many looks at the venues have been taken
+        self.halting = None
         self.mode = mode
         self.journal_reads = 0
         self.stuck_topics = set()
@@ -162,10 +164,8 @@ class SmallCore:
                     watcher(len(self.events), event)
 
     def publish(self, symbol="BTC/USDT", bid=6100050, at=1):
-        quote = VenueQuote("okx", "LIVE", "", mono_received_ns=1)
-        book = ConsolidatedBook(
-            symbol, 2, 8, [bid, 150000000, 0], [bid + 10, 5000000, 0], [quote], 0, at
-        )
+        quote = VenueQuote("okx", "LIVE", "", 1, [bid], [150000000], [bid + 10], [5000000])
+        book = ConsolidatedBook(symbol, 2, 8, [bid], [bid + 10], [quote], 0, at)
         for watcher in list(self.watchers):
             watcher(0, book)
 
@@ -200,7 +200,10 @@ class SmallCore:
                     message.scope, message.reason, message.who, True, 0, message.command_id
                 )
             )
-            self._answer_gates(message, reply)
+            if self.in_flight:
+                self.halting = message, reply
+            else:
+                self._answer_gates(message, reply)
         elif isinstance(message, Resume):
             self.halted = False
             self.commit(
@@ -319,8 +322,17 @@ def _status(core, _arguments):
         "venues": [{"name": "okx", "state": "READY", "book_state": "LIVE", "book_age_ms": 3}],
         "actors": [{"name": "risk_pnl", "state": "RUNNING", "restarts": 0, "mailbox": 0}],
         "orders": {"open": 0, "unknown": unknown},
-        "journal": {"seq": len(core.events), "lag": 0},
+        "journal": {"seq": len(core.events), "lag": 0, "verified": True},
     }
+
+
+def _venues(core, _):
+    row = {"name": "okx", "state": "READY", "book_state": "LIVE", "in_flight": core.in_flight}
+    if core.halting is not None:
+        core.in_flight -= 1
+        if core.in_flight == 0:
+            core._answer_gates(*core.halting)
+    return [row]
 
 
 BBO = {
@@ -351,7 +363,7 @@ GRID = {"symbol": "BTC/USDT", "tick_size": str(TICK), "lot_size": "0.00001"}
 ANSWERS = {
     "instruments": lambda c, a: [{"venue": "okx", **GRID}],
     "status": _status,
-    "venues": lambda c, a: [{"name": "okx", "state": "READY", "book_state": "LIVE"}],
+    "venues": _venues,
     "bbo": lambda c, a: [BBO],
     "book": lambda c, a: {"symbol": a["symbol"], "bids": [LEVEL], "asks": [LEVEL], "venues": []},
     "positions": lambda c, a: [{"account": "okx.main", "asset": "BTC", "quantity": "0.01"}],

@@ -58,7 +58,7 @@ def test_status_has_the_documented_shape(server, as_json):
     assert {"name", "state", "book_state", "book_age_ms"} <= set(status["venues"][0])
     assert {"name", "state", "restarts", "mailbox"} <= set(status["actors"][0])
     assert set(status["orders"]) == {"open", "unknown"}
-    assert set(status["journal"]) == {"seq", "lag"}
+    assert set(status["journal"]) == {"seq", "lag", "verified"}
 
 
 def test_an_order_has_the_documented_shape(server, as_json):
@@ -246,6 +246,19 @@ def test_halt_and_resume_answer_in_one_shape(server, as_json):
     )
 
 
+def test_a_halt_says_what_it_waits_for_to_people_and_not_to_programs(server, core, xcore, as_json):
+    core.in_flight = 2
+    code, out, err = xcore("risk", "halt")
+    assert code == 0
+    assert "HALTED" in out
+    assert err.splitlines() == [
+        "okx: gate closed, waiting for 2 orders in flight",
+        "okx: gate closed, waiting for 1 order in flight",
+    ]
+    core.in_flight, core.halting = 1, None
+    assert as_json("risk", "halt")["halted"]
+
+
 def test_status_check_tells_monitors(server, core, xcore):
     assert xcore("status", "--check")[0] == 0
     core.halted = True
@@ -270,7 +283,8 @@ def test_journal_verify_works_without_a_core(as_json, xcore, tmp_path):
 @pytest.mark.processes
 def test_every_kind_of_fault_can_be_injected_without_saying_where(server, core, xcore, tmp_path):
     simulator = Simulator(tmp_path, SystemClock())
-    simulator.start(seed=1, venues=["okx"], external=False)
+    simulator.begin(seed=1, venues=["okx"], external=False)
+    simulator.wait()
     core.fault_port = simulator
     try:
         for kind in KINDS:
@@ -306,10 +320,45 @@ def test_codec_replay_shows_the_report(as_json, xcore, tmp_path):
     assert (code, f"no frame of binance in {file}" in err) == (1, True)
 
 
+ORDER_PUSH = """{"type":"message","topic":"/spotMarket/tradeOrdersV2","subject":"orderChange","data":
+{"symbol":"KCS-USDT","orderType":"limit","side":"sell","orderId":"5efa","liquidity":"taker","type":"match",
+"size":"0.1","filledSize":"0.1","price":"0.938","matchPrice":"0.96738","matchSize":"0.1","tradeId":"t1",
+"clientOid":"ce01","remainSize":"0","status":"match","ts":1593487482038606180}}"""
+
+
+def test_codec_replay_shows_what_private_messages_become(as_json, xcore, tmp_path):
+    file = tmp_path / "order.txt"
+    file.write_text(f'> {{"id":"|1|"}}\n< {{"id":"|1|","type":"ack"}}\n=\n{ORDER_PUSH}\n')
+    answer = as_json("codec", "replay", "kucoin", "--channel", "private", str(file))
+    assert (answer["venue"], answer["channel"]) == ("kucoin", "private")
+    acked, seen, report = answer["events"]
+    assert acked == {"event": "Acked", "what": "private"}
+    assert (seen["event"], seen["price"], seen["trade_id"]) == ("FillSeen", "0.96738", "t1")
+    assert (report["event"], report["filled_quantity"]) == ("OrderReport", "0.1")
+    assert report["status"] == "PARTIALLY_FILLED"
+    code, out, _ = xcore("codec", "replay", "kucoin", "--channel", "private", str(file))
+    assert (code, len(out.splitlines())) == (0, 3)
+    assert "OrderReport account=" in out
+
+
+def test_codec_replay_wants_a_dialect_of_the_venue_and_a_known_channel(xcore, tmp_path):
+    file = tmp_path / "frames.gz"
+    file.write_bytes(gzip.compress(RECORDED, mtime=0))
+    for words, sentence in [
+        (("kraken", "--dialect", "bybit_v2"), "known: kraken_v1"),
+        (("okx", "--dialect", "x"), "known: none"),
+        (("okx", "--channel", "x"), "no channel 'x'"),
+        (("kraken", "--dialect", "kraken_v1", "--channel", "private"), "public recordings"),
+    ]:
+        code, out, err = xcore("codec", "replay", *words, str(file))
+        assert (code, out) == (2, "")
+        assert sentence in " ".join(err.replace("│", " ").split()), err
+
+
 @pytest.mark.parametrize(
     ("name", "content", "venue", "sentence"),
     [
-        ("a.gz", gzip.compress(RECORDED, mtime=0), "moon", "known: binance, binance_us, okx"),
+        ("a.gz", gzip.compress(RECORDED, mtime=0), "moon", "known: binance, binance_coinm,"),
         ("a.gz", gzip.compress(RECORDED, mtime=0)[:-12], "okx", "a.gz is cut off"),
         ("a.gz", b"hello", "okx", "a.gz is no whole gzip file"),
         (

@@ -5,8 +5,8 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
@@ -293,7 +293,11 @@ def test_after_a_halt_is_acknowledged_no_order_reaches_a_venue_until_resumed(cor
 
 @contextlib.contextmanager
 def halting_around_an_order(core, venues, delay_ms):
-    """Halt from the command line while one order is on its way to okx; yields (client, order, CLI)."""
+    """Halt while one order is on its way to okx; yield a client, the order's id and the receipt's future.
+
+    The venue holds the request back for less than our patience with its answers, so a halt that is
+    slower than that on a busy machine meets nothing in flight: then the test cannot be judged.
+    """
     core.configure(orders=PATIENT)
     core.start()
     assert core.ready()
@@ -304,34 +308,30 @@ def halting_around_an_order(core, venues, delay_ms):
         price = (bid * Decimal("0.99")).quantize(Decimal("0.1"))
         placed = client.place("okx", "BTC/USDT", "buy", "0.002", price, wait="none")
         wait_for(lambda: venues.ctl("active") == [], "the request is at the venue, and waits")
-        halting = subprocess.Popen(
-            [sys.executable, "cli.py", "--state-dir", str(core.state_dir), "risk", "halt",
-             "--no-cancel", "-o", "table", "--timeout", "25"],
-            cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        with core.client() as other, ThreadPoolExecutor(1) as pool:
+            halting = pool.submit(other.request, "risk.halt", reason="a test", cancel=False,
+                                  timeout_s=25)  # fmt: skip
 
-        def seen():
-            return {v["name"]: (v["gate_closed"], v["in_flight"]) for v in core.status()["venues"]}
+            def seen():
+                rows = client.status()["venues"]
+                return {v["name"]: (v["gate_closed"], v["in_flight"]) for v in rows}
 
-        wait_for(lambda: seen() == {"okx": (True, 1), "binance": (True, 0)}, "the gates are closed")
-        try:
+            closed = {"okx": (True, 1), "binance": (True, 0)}
+            wait_for(lambda: seen() == closed, "the gates are closed, and one order is behind")
             yield client, placed["order_id"], halting
-        finally:
-            halting.kill()
-            halting.wait()
 
 
-def test_a_halt_waits_for_the_orders_that_had_passed_the_gate_and_says_so(core, venues):
-    with halting_around_an_order(core, venues, 2500) as (client, order_id, halting):
-        receipt, said = halting.communicate(timeout=20)
+def test_a_halt_waits_for_the_orders_that_had_passed_the_gate(core, venues):
+    with halting_around_an_order(core, venues, 3000) as (client, order_id, halting):
+        receipt = halting.result(25)
         acknowledged_ns = time.monotonic_ns()
-        assert halting.returncode == 0, said
-        assert "okx: gate closed, waiting for 1 order in flight" in said
-        assert "HALTED" in receipt
+        assert receipt["trading_state"] == "HALTED"
+        assert receipt["gates"] == dict.fromkeys(VENUES, True)
+        assert receipt["unproven"] == dict.fromkeys(VENUES, 0)
         line = read_log(venues.log("okx"), "main").orders[order_id]
         assert line["status"] == "NEW", "it had passed the gate, and it arrived"
         assert last_request_ns(venues) <= acknowledged_ns
-        assert client.order(order_id)["status"] == "NEW", "and nobody has to guess about it"
+        wait_for(lambda: client.order(order_id)["status"] == "NEW", "nobody has to guess about it")
     core.quiesce()
     assert core.terminate() == 0
     assert problems(core.journal, venues.log, ()) == []
@@ -339,13 +339,14 @@ def test_a_halt_waits_for_the_orders_that_had_passed_the_gate_and_says_so(core, 
 
 @pytest.mark.parametrize("actor", ["risk_pnl", "exchange.okx", "order_router", "persistence"])
 def test_a_halt_is_answered_though_an_actor_crashes_in_between(actor, core, venues):
-    with halting_around_an_order(core, venues, 2500) as (client, order_id, halting):
+    with halting_around_an_order(core, venues, 3000) as (client, order_id, halting):
         client.request("actor.kill", name=actor)
-        receipt, said = halting.communicate(timeout=25)
+        receipt = halting.result(25)
         acknowledged_ns = time.monotonic_ns()
-        assert halting.returncode == 0, said + receipt
+        assert receipt["gates"] == dict.fromkeys(VENUES, True)
+        assert receipt["unproven"] == dict.fromkeys(VENUES, 0)
         assert last_request_ns(venues) <= acknowledged_ns
-        assert client.order(order_id)["status"] == "NEW"
+        wait_for(lambda: client.order(order_id)["status"] == "NEW", "nobody has to guess about it")
     core.quiesce()
     assert core.terminate() == 0
     assert problems(core.journal, venues.log, ()) == []
@@ -354,10 +355,9 @@ def test_a_halt_is_answered_though_an_actor_crashes_in_between(actor, core, venu
 def test_a_halt_counts_what_became_unknown_when_the_session_ended(core, venues):
     with halting_around_an_order(core, venues, 4500) as (client, order_id, halting):
         client.request("actor.kill", name="adapter.okx")
-        receipt, said = halting.communicate(timeout=25)
-        assert halting.returncode == 0, said + receipt
-        assert "binance=0 okx=1" in receipt, "what may still reach the venue is named"
-        assert client.order(order_id)["status"] == "UNKNOWN"
+        receipt = halting.result(25)
+        assert receipt["gates"] == dict.fromkeys(VENUES, True)
+        assert receipt["unproven"] == {"binance": 0, "okx": 1}, "it may still reach the venue"
         wait_for(lambda: client.order(order_id)["status"] == "NEW", "it reached the venue later")
     core.quiesce()
     assert core.terminate() == 0

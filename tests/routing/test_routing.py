@@ -36,7 +36,8 @@ def rule(venue, **changes):
 def market(**books):
     c = Consolidator(stale_after_ns=dict.fromkeys(books, 10**9))
     for venue, (bids, asks) in books.items():
-        c.update(VenueBook(venue, S, "LIVE", "", 1, 3, bids, asks, 1, 0, 0, 0))
+        sides = bids[::2], bids[1::2], asks[::2], asks[1::2]
+        c.update(VenueBook(venue, S, "LIVE", "", 1, 3, *sides, 1, 0, 0, 0))
     return c.publish(S, 0)
 
 

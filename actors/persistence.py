@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Fold, Folds, concerns
 from engine.actor import Actor
-from engine.envelope import Envelope, decode_event, encode_body
+from engine.envelope import Entry, decode_event, encode_body
 from engine.journal import AppendResult, Journal, JournalFailed, JournalFull, NewRecord
 from engine.messages.base import Event, Message
 from engine.messages.commands import (
@@ -38,7 +38,7 @@ FOLD_CHUNK: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    envelope: Envelope
+    envelope: Entry
     index: int
     event: Event
 
@@ -48,6 +48,7 @@ class PersistenceActor(Actor):
 
     batch_kinds: ClassVar[frozenset[str]] = frozenset({"Append", "AppendNow", "Barrier"})
     durable: ClassVar[bool] = False
+    by_bytes: ClassVar[bool] = True  # what cannot be read back must not get into the journal
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class PersistenceActor(Actor):
 
     # --- append, commit, pass on ------------------------------------------------------------------
 
-    def on_batch(self, batch: list[tuple[Envelope, Message]]) -> None:
+    def on_batch(self, batch: list[tuple[Entry, Message]]) -> None:
         """Commit all that waits in one transaction, then pass it on in order."""
         items = [
             _Item(envelope, index, event)

@@ -13,12 +13,12 @@ crash, not a memory for ever.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import Enum, auto
 from threading import Lock
 from typing import Final
 
-from engine.envelope import Envelope, decode_header, encode
+from engine.envelope import Entry, Output, entry_of
 from engine.errors import Fenced
 from engine.messages.base import Lane
 
@@ -35,83 +35,6 @@ class PutResult(Enum):
     FULL = auto()
     OVERFLOW = auto()
 
-
-class Entry:
-    """One message in a mailbox. `outputs` is what its handler sent, once that is committed."""
-
-    __slots__ = (
-        "_data",
-        "_envelope",
-        "attempts",
-        "enqueued_mono_ns",
-        "error",
-        "key",
-        "kind",
-        "lane",
-        "message_id",
-        "outputs",
-        "recipient",
-    )
-
-    def __init__(
-        self,
-        recipient: str,
-        kind: str,
-        lane: Lane,
-        message_id: str,
-        key: str | None,
-        envelope: Envelope | None,
-        data: bytes | None = None,
-    ) -> None:
-        self.recipient = recipient
-        self.kind = kind
-        self.lane = lane
-        self.message_id = message_id
-        self.key = key
-        self._envelope = envelope
-        self._data = data
-        self.attempts = 0
-        self.enqueued_mono_ns = 0
-        self.outputs: list[Output] | None = None
-        self.error = ""
-
-    @property
-    def envelope(self) -> Envelope:
-        """Return the header with its body still encoded. Raises MessageError on foreign bytes."""
-        if self._envelope is None:
-            assert self._data is not None
-            self._envelope = decode_header(self._data)
-        return self._envelope
-
-    @property
-    def data(self) -> bytes:
-        """Return the bytes of the whole envelope, as they would go to a socket or a journal."""
-        if self._data is None:
-            assert self._envelope is not None
-            self._data = encode(self._envelope)
-        return self._data
-
-    def replace_by(self, newer: "Entry") -> None:
-        """Take over the content of a newer message of the same slot, and keep the place."""
-        self.kind = newer.kind
-        self.message_id = newer.message_id
-        self._envelope = newer._envelope  # noqa: SLF001  the same class
-        self._data = newer._data  # noqa: SLF001  the same class
-        self.enqueued_mono_ns = newer.enqueued_mono_ns
-
-
-class Delayed:
-    """An output that is a timer: `entry` goes to its sender itself after the delay."""
-
-    __slots__ = ("delay_ns", "entry", "key")
-
-    def __init__(self, entry: Entry, delay_ns: int, key: str | None) -> None:
-        self.entry = entry
-        self.delay_ns = delay_ns
-        self.key = key
-
-
-Output = Entry | Delayed
 
 # Reading a member of an Enum costs as much as a dictionary look-up; these are read for every message.
 _MARKET: Final = Lane.MARKET
@@ -161,24 +84,13 @@ class Mailbox:
 
     # --- the senders' side ------------------------------------------------------------------------
 
-    def put(
-        self,
-        data: bytes,
-        *,
-        lane: Lane,
-        message_id: str,
-        key: str | None = None,
-        kind: str = "",
-        now_ns: int = 0,
-    ) -> PutResult:
+    def put(self, data: bytes, *, lane: Lane, key: str | None = None, now_ns: int = 0) -> PutResult:
         """Queue an encoded envelope and fire `on_ready`. Never blocks.
 
         Raises:
-            MessageError: `kind` was not given and the bytes are not an envelope.
+            MessageError: the bytes are not an envelope.
         """
-        envelope = None if kind else decode_header(data)
-        kind = envelope.kind if envelope is not None else kind
-        entry = Entry(self.address, kind, lane, message_id, key, envelope, data)
+        entry = entry_of(data, lane, key)
         entry.enqueued_mono_ns = now_ns
         result = self.accept(entry)
         if result is not PutResult.DUPLICATE and self.on_ready is not None:
@@ -190,12 +102,13 @@ class Mailbox:
         message_id = entry.message_id
         lane = entry.lane
         with self._lock:
-            if message_id in self._known:
+            known = self._known
+            if message_id in known:
                 self.duplicates += 1
                 return _DUPLICATE
             if lane is _MARKET:
                 return self._accept_market(entry)
-            self._known.add(message_id)
+            known.add(message_id)
             queue = self._lanes[lane]
             queue.append(entry)
             self.accepted += 1
@@ -285,7 +198,13 @@ class Mailbox:
             if epoch != self.epoch:
                 raise Fenced(f"{self.address}: epoch {epoch} was replaced by {self.epoch}")
             for entry in entries:
-                self._remove(entry)
+                queue = self._lanes[entry.lane]
+                if queue and queue[0] is entry:
+                    queue.popleft()
+                else:
+                    queue.remove(entry)
+                self._forget_later(entry)
+            self.acked += len(entries)
             self._committed = _NOTHING
             self._in_flight = None
             return bool(self._control or self._orders or self._market)
@@ -347,15 +266,6 @@ class Mailbox:
             del self._slots[victim.key]
         self.dropped += 1
 
-    def _remove(self, entry: Entry) -> None:
-        queue = self._lanes[entry.lane]
-        if queue and queue[0] is entry:
-            queue.popleft()
-        else:
-            queue.remove(entry)
-        self.acked += 1
-        self._forget_later(entry)
-
     def _forget_later(self, entry: Entry) -> None:
         if entry.lane is _MARKET:
             window, limit = self._seen_market, MARKET_SEEN_LIMIT
@@ -364,8 +274,3 @@ class Mailbox:
         window.append(entry.message_id)
         if len(window) > limit:
             self._known.discard(window.popleft())
-
-
-def messages_of(outputs: Iterable[Output]) -> list[Entry]:
-    """Return the outputs that go out at once, without the timers."""
-    return [output for output in outputs if isinstance(output, Entry)]

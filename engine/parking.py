@@ -8,10 +8,9 @@ from collections.abc import Callable
 
 from engine.cell import Cell, Slot
 from engine.clock import Clock
-from engine.envelope import SCHEMA, Envelope, decode_body, raw_body
+from engine.envelope import Entry
 from engine.errors import MessageError
 from engine.ids import message_id
-from engine.mailbox import Entry
 from engine.messages.base import Message
 from engine.messages.commands import Append, Reply
 from engine.messages.events import MessageParked
@@ -88,26 +87,27 @@ class Parking:
         if not reply_to:
             return
         asked = str(getattr(message, "command_id", "") or getattr(message, "correlation_id", ""))
-        correlation_id = entry.envelope.correlation_id or asked
+        correlation_id = entry.correlation_id or asked
         text = f"{cell.name} failed on this {entry.kind}; it is parked as {entry.message_id}"
         reply = Reply(correlation_id[:ID_MAX], False, "FAILED_POISON", text, b"")
         self._post(reply_to, reply, entry.message_id, correlation_id, "reply")
 
     def _post(self, to: str, message: Message, cause: str, correlation_id: str, why: str) -> None:
         now_ns = self._clock.wall_ns()
-        new_id = message_id(cause, f"parking.{why}", 0)
-        body = raw_body(message)
+        new_id = message_id(cause, why)
         kind = type(message).__name__
-        envelope = Envelope(
-            SCHEMA, 0, new_id, cause, correlation_id, "supervisor", to, now_ns, now_ns, kind, body
-        )
-        slot = self._deliver(Entry(to, kind, message.lane, new_id, None, envelope))
+        slot = self._deliver(
+            Entry(
+                to, kind, message.lane, new_id, None, "supervisor", cause, correlation_id,
+                now_ns, now_ns, message,
+            )
+        )  # fmt: skip
         if slot is not None:
             slot.wake()
 
 
 def _try_decode(entry: Entry) -> Message | None:
     try:
-        return decode_body(entry.kind, entry.envelope.body)
+        return entry.typed(by_bytes=False)
     except MessageError:
         return None

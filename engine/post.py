@@ -15,11 +15,12 @@ from loguru import logger
 
 from engine.cell import Slot
 from engine.clock import Clock
-from engine.envelope import SCHEMA, Envelope, raw_body
+from engine.envelope import Entry, raw_body
 from engine.errors import Fenced, Refused
-from engine.mailbox import Entry, PutResult
-from engine.messages.base import Message
+from engine.mailbox import PutResult
+from engine.messages.base import Lane, Message
 
+_MARKET: Final = Lane.MARKET
 _OVERFLOW: Final = PutResult.OVERFLOW
 Observe = Callable[[str, str, int, str, Entry | None], None]
 
@@ -66,21 +67,23 @@ class Post:
         slot = self.slot(address)
         now_ns = self._clock.wall_ns()
         new_id = message_id or f"{self._run_id}.{sender}.{next(self._numbers)}"
-        kind = type(message).__name__
-        envelope = Envelope(
-            SCHEMA,
-            0,
+        lane = message.lane
+        market = lane is _MARKET
+        entry = Entry(
+            address,
+            type(message).__name__,
+            lane,
             new_id,
+            message.conflate_key() if market else None,
+            sender,
             cause_id,
             correlation_id,
-            sender,
-            address,
             ts_event_ns or now_ns,
             now_ns,
-            kind,
-            raw_body(message),
+            message if market else None,
+            # Whatever may reach the journal is read by the actor from its bytes, and so checked whole.
+            None if market else raw_body(message),
         )
-        entry = Entry(address, kind, message.lane, new_id, message.conflate_key(), envelope)
         entry.enqueued_mono_ns = self._clock.mono_ns()
         result = slot.mailbox.accept(entry)
         if result is _OVERFLOW:

@@ -13,7 +13,7 @@ from loguru import logger
 
 from engine.cell import Cell, InjectedFault, Life, Phase
 from engine.clock import NS_PER_S, Clock
-from engine.mailbox import Entry
+from engine.envelope import Entry
 from engine.parking import Parking
 from engine.specs import ActorStatus, RestartPolicy, State
 from engine.timers import Timers

@@ -22,8 +22,9 @@ from engine.cell import Cell, Life, Phase
 from engine.clock import NS_PER_S, Clock
 from engine.consumer import Consumer
 from engine.dispatch import Dispatcher, SeededDispatcher
+from engine.envelope import Delayed, Entry
 from engine.errors import MessageError, Refused
-from engine.mailbox import Delayed, Entry, Mailbox, PutResult
+from engine.mailbox import Mailbox, PutResult
 from engine.messages.base import Message
 from engine.parking import Parking
 from engine.post import Post
@@ -72,9 +73,12 @@ class Supervisor:
         run_id: str | None = None,
         watch_period_s: float = WATCH_PERIOD_S,
         faults: Callable[[str, str], None] | None = None,
+        by_bytes: bool = False,
     ) -> None:
+        """Take the specs and what they need. `by_bytes`, for tests: no hop hands an object over."""
         self.clock = clock
         self.faults = faults
+        self.by_bytes = by_bytes
         self.run_id = run_id if run_id is not None else f"{rng.getrandbits(64):016x}"
         self._dispatchers = dict(dispatchers)
         self._recovery = recovery

@@ -68,6 +68,7 @@ class Process:
             parked_to="persistence",
             run_id=f"dst-{self.epoch}",
             faults=world.crash,
+            by_bytes=world.by_bytes,
         )
         self.edge = self.supervisor.add_mailbox("edge", self._read_edge)
         self.supervisor.start()
@@ -112,7 +113,9 @@ class World:
         *,
         change: Callable[[ChildSpec], ChildSpec] = lambda spec: spec,
         bias: Mapping[str, float] | None = None,
+        by_bytes: bool = False,
     ) -> None:
+        self.by_bytes = by_bytes  # whether every hop encodes and decodes
         self.bias = bias or {}  # makes single kinds of fault more frequent
         self.seed = seed
         self.change = change
@@ -146,6 +149,7 @@ class World:
         self.judge = Judge(self)
         self.user = User(self)
         self.process: Process | None = None
+        self.head_hash = b""
 
     # --- what the parts use -----------------------------------------------------------------------
 
@@ -218,6 +222,8 @@ class World:
             self._calm()
             self._advance(SETTLE_S)
             self.judge.judge()
+            assert self.process is not None
+            self.head_hash = self.process.journal.head_hash
             self.note(self.process.dispatcher.trace() if self.process else "")
             self.note(repr(sorted(self.fired.items())))
         finally:

@@ -5,9 +5,8 @@ PENDING_CANCEL ones in full, and closed ones with the fills that the venue claim
 itemised. The sums are exact, so adding and taking away leaves no trace.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from engine.trading.money import ZERO, exact, split_symbol
 from engine.trading.order import Order
@@ -16,8 +15,7 @@ Key = tuple[str, str]
 K = TypeVar("K")
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """One order's claim: it may still trade `quantity` at `price` or better."""
 
     order_id: str
@@ -40,6 +38,7 @@ class Exposure:
         self._charges: dict[str, Charge] = {}
         self._resting: dict[tuple[str, str, str], dict[str, Charge]] = {}  # venue, symbol, side
         self._by_side: dict[tuple[str, str, str], Decimal] = {}  # account, base, side
+        self._net_by_side: dict[Key, Decimal] = {}  # base, side: the same over all accounts
         self._reserved: dict[Key, Decimal] = {}  # account, asset
         self.notional: dict[str, Decimal] = {}  # per quote asset, orders with a price
         self.unpriced: dict[str, Decimal] = {}  # per symbol, orders without one
@@ -48,10 +47,11 @@ class Exposure:
     @exact
     def update(self, order: Order) -> None:
         """Charge the order for what it can do now, in place of its former charge."""
-        former = self._charges.pop(order.order_id, None)
+        order_id = order.spec.order_id
+        former = self._charges.pop(order_id, None)
         if former is not None:
             self._count(former, -1)
-            del self._resting[former.venue, former.symbol, former.side][former.order_id]
+            del self._resting[former.venue, former.symbol, former.side][order_id]
         quantity = order.exposure_quantity
         if quantity == 0 and order.is_closed:
             return
@@ -69,20 +69,16 @@ class Exposure:
             quantity,
             order.is_open,
         )
-        self._charges[order.order_id] = charge
+        self._charges[order_id] = charge
         market = (spec.venue, spec.symbol, spec.side)
-        self._resting.setdefault(market, {})[order.order_id] = charge
+        self._resting.setdefault(market, {})[order_id] = charge
         self._count(charge, 1)
 
-    @exact
     def side_quantity(self, base: str, side: str, account: str | None = None) -> Decimal:
         """Return what all orders of one side may still trade of an asset, per account or net."""
         if account is not None:
             return self._by_side.get((account, base, side), ZERO)
-        return sum(
-            (q for (_, b, s), q in self._by_side.items() if b == base and s == side),
-            ZERO,
-        )
+        return self._net_by_side.get((base, side), ZERO)
 
     def reserved(self, account: str, asset: str) -> Decimal:
         """Return what open orders claim of a balance: quote with fees for buys, base for sells."""
@@ -90,7 +86,7 @@ class Exposure:
 
     def bases(self) -> set[str]:
         """Return the assets that any order has ever been charged for."""
-        return {base for (_, base, _) in self._by_side}
+        return {base for (base, _) in self._net_by_side}
 
     def crossing(self, venue: str, symbol: str, side: str, price: Decimal | None) -> list[Charge]:
         """Return our own orders on the other side that `side` at `price` could trade with."""
@@ -111,6 +107,7 @@ class Exposure:
         quantity = charge.quantity * sign
         self.open_orders += sign if charge.is_open else 0
         _add(self._by_side, (charge.account, charge.base, charge.side), quantity)
+        _add(self._net_by_side, (charge.base, charge.side), quantity)
         if charge.side == "SELL":
             _add(self._reserved, (charge.account, charge.base), quantity)
         if charge.price is None:

@@ -105,8 +105,10 @@ class Ledger:
     def net(self, asset: str, *, with_opening: bool = True, account: str | None = None) -> Decimal:
         """Return the holdings of an asset in one account or all, with or without opening ones."""
         total = ZERO
-        for found in self._accounts.values():
-            if account not in {None, found.account}:
+        chosen = self._accounts if account is None else (account,)
+        for name in chosen:
+            found = self._accounts.get(name)
+            if found is None:
                 continue
             total += found.balances.get(asset, ZERO)
             if not with_opening:
@@ -240,6 +242,9 @@ class Ledger:
         BalanceDifferenceCleared: _cleared,
         BalanceDifferenceAccepted: _accepted,
     }
+
+
+MOVES_MONEY: Final = frozenset(Ledger._TAKE)  # noqa: SLF001  what `apply` does not ignore
 
 
 def _split(symbol: str, key: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from engine.errors import IllegalTransition
-from engine.messages.base import State
+from engine.messages.base import Event, State
 from engine.messages.events import (
     ExternalOrderSeen,
     OrderAcknowledged,
@@ -27,7 +27,7 @@ from engine.messages.events import (
     OrderUnknown,
     OrderVenueFilled,
 )
-from engine.trading.money import ZERO, exact, ratio
+from engine.trading.money import ZERO, exact, minus, plus, ratio
 from engine.trading.order_status import (
     ACK,
     ADOPT,
@@ -104,7 +104,7 @@ class Order(State):
     @property
     def is_settled(self) -> bool:
         """Whether the order is closed and every fill the venue claims is here."""
-        return self.is_closed and self.missing_fills == 0
+        return self.status in CLOSED and self.venue_filled_quantity <= self.filled_quantity
 
     @property
     def is_in_flight(self) -> bool:
@@ -112,21 +112,24 @@ class Order(State):
         return self.status in IN_FLIGHT
 
     @property
-    @exact
     def leaves_quantity(self) -> Decimal:
         """What may still be filled; 0 once closed."""
-        return max(ZERO, self.spec.quantity - self.filled_quantity) if self.is_open else ZERO
+        if self.status in CLOSED or self.spec.quantity <= self.filled_quantity:
+            return ZERO
+        return minus(self.spec.quantity, self.filled_quantity)
 
     @property
-    @exact
     def missing_fills(self) -> Decimal:
         """What the venue claims to have filled and has not itemised here yet."""
-        return max(ZERO, self.venue_filled_quantity - self.filled_quantity)
+        if self.venue_filled_quantity <= self.filled_quantity:
+            return ZERO
+        return minus(self.venue_filled_quantity, self.filled_quantity)
 
     @property
     def exposure_quantity(self) -> Decimal:
         """What risk must charge beyond the fills that are counted already."""
-        return max(self.leaves_quantity, self.missing_fills)
+        leaves, missing = self.leaves_quantity, self.missing_fills
+        return leaves if leaves >= missing else missing
 
     @property
     def overfilled(self) -> bool:
@@ -138,7 +141,6 @@ class Order(State):
         """The average over all fills to 28 digits (exact: filled_notional / filled_quantity)."""
         return ratio(self.filled_notional, self.filled_quantity)
 
-    @exact
     def apply(self, event: Any, seq: int = 0) -> bool:
         """Fold one event; False for a duplicate. IllegalTransition changes nothing."""
         trigger = self._trigger(event)
@@ -173,8 +175,9 @@ class Order(State):
 
     # The trigger of an event; None for a repeated fill; IllegalTransition for somebody else's event.
     def _trigger(self, event: Any) -> str | None:
-        find = _TRIGGER_OF.get(type(event))
-        about = event.order if hasattr(event, "order") else event
+        kind = type(event)
+        find = _TRIGGER_OF.get(kind)
+        about = event.order if kind in _WITH_SPEC else event
         of = getattr(about, "order_id", "")
         if find is None or of != self.order_id:
             raise IllegalTransition(
@@ -192,9 +195,15 @@ class Order(State):
         return PARTIALLY_FILLED if self.filled_quantity > 0 else NEW
 
     def _note(self, event: Any, seq: int) -> None:
-        self.seq = max(self.seq, seq)
-        self.ts_last_ns = max(self.ts_last_ns, getattr(event, "ts_event_ns", 0))
-        self.trail = [*self.trail, f"{type(event).__name__} {_words(event)}".strip()][-TRAIL_MAX:]
+        if seq > self.seq:
+            self.seq = seq
+        kind = type(event)
+        at_ns = 0 if kind in _WITHOUT_TIME else getattr(event, "ts_event_ns", 0)
+        if at_ns > self.ts_last_ns:
+            self.ts_last_ns = at_ns
+        self.trail.append(f"{kind.__name__} {_words(event)}".strip())
+        if len(self.trail) > TRAIL_MAX:
+            del self.trail[0]
 
 
 # --- triggers -------------------------------------------------------------------------------------
@@ -216,7 +225,7 @@ def _fill_trigger(order: Order, event: OrderFilled) -> str | None:
         )
     if _fill_key(event) in order.fill_keys:
         return None
-    done = order.filled_quantity + event.quantity >= spec.quantity
+    done = plus(order.filled_quantity, event.quantity) >= spec.quantity
     return FILL_LAST if done else FILL_PART
 
 
@@ -235,7 +244,7 @@ def _resolution_trigger(_: Order, event: OrderResolved) -> str:
     return RESOLVE_REJECTED if event.status == REJECTED else RESOLVE_CANCELED
 
 
-_TRIGGER_OF: Final[dict[type, Callable[[Order, Any], str | None]]] = {
+_TRIGGER_OF: Final[dict[type[Event], Callable[[Order, Any], str | None]]] = {
     OrderApproved: lambda _, __: APPROVE,
     OrderDenied: _denial_trigger,
     OrderAcknowledged: lambda _, __: ACK,
@@ -252,9 +261,16 @@ _TRIGGER_OF: Final[dict[type, Callable[[Order, Any], str | None]]] = {
 }
 
 
+_WITH_SPEC: Final = frozenset({OrderApproved, OrderDenied, ExternalOrderSeen})
+_WITHOUT_TIME: Final = frozenset(
+    kind for kind in _TRIGGER_OF if "ts_event_ns" not in kind.__struct_fields__
+)
+
+
 # --- facts: what an accepted event changes beside the status ---------------------------------------
 
 
+@exact
 def _take_fill(order: Order, event: OrderFilled) -> None:
     order.fill_keys.add(_fill_key(event))
     order.filled_quantity += event.quantity
@@ -318,9 +334,20 @@ _TAKE: Final[dict[str, Callable[[Order, Any], None]]] = {
 }
 
 
+# The fields of each kind of event that may say something in the trail, the first that does counts.
+_WORDS_OF: Final = {
+    kind: tuple(
+        name
+        for name in ("evidence", "cause", "reason", "text", "trade_id")
+        if name in kind.__struct_fields__
+    )
+    for kind in _TRIGGER_OF
+}
+
+
 def _words(event: Any) -> str:
-    for name in ("evidence", "cause", "reason", "text", "trade_id"):
-        words = getattr(event, name, "")
+    for name in _WORDS_OF[type(event)]:
+        words = getattr(event, name)
         if words:
             return str(words)
     return ""

@@ -7,7 +7,7 @@ children. A parent has no events of its own after its birth: everything it shows
 import copy
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from engine.messages.base import State, decode_state, encode_state
 from engine.messages.events import (
@@ -36,6 +36,8 @@ from engine.trading.order_status import (
 )
 
 CLOSED_KEPT_MAX: Final = 10_000
+_BEARING: Final = frozenset({OrderApproved, OrderDenied, ExternalOrderSeen})
+_ORDER_EVENTS: Final = frozenset({*get_args(OrderEvent), ExternalOrderSeen})
 
 
 class ParentState(State):
@@ -196,17 +198,16 @@ class OrderTable:
         An event of an order that is not known (dropped from the history) is ignored here; the
         ledger still counts its fills. IllegalTransition changes nothing.
         """
-        if isinstance(event, ParentAccepted):
-            return self._accept_parent(event)
-        if not isinstance(event, OrderEvent | ExternalOrderSeen):
-            return False
-        order_id = event_order_id(event)
+        kind = type(event)
+        if kind not in _ORDER_EVENTS:
+            return kind is ParentAccepted and self._accept_parent(event)
+        bears = kind in _BEARING
+        order_id = event.order.order_id if bears else event.order_id
         if order_id in self._parents:
             return self._cancel_parent(event)
         order = self._orders.get(order_id)
-        born = False
-        if order is None and isinstance(event, OrderApproved | OrderDenied | ExternalOrderSeen):
-            born = True
+        born = order is None and bears
+        if order is None and bears:
             order = Order(spec=event.order, ts_last_ns=event.order.ts_created_ns)
         if order is None or not order.apply(event, seq):
             return False
@@ -327,8 +328,11 @@ class OrderTable:
             self._by_venue_order_id[key] = order.order_id
 
     def _settle(self, order: Order) -> None:
-        parent_id = order.spec.parent_id
-        self._settle_family(parent_id if parent_id in self._parents else order.order_id)
+        parent_id, order_id = order.spec.parent_id, order.spec.order_id
+        if parent_id in self._parents:
+            self._settle_family(parent_id)
+        elif order.is_settled or order_id in self._closed:
+            self._settle_family(order_id)
 
     # Keep the list of closed families true, and forget the oldest beyond the limit.
     def _settle_family(self, root_id: str | None) -> None:
@@ -383,6 +387,7 @@ def to_view(order: AnyOrder) -> dict[str, Any]:
 
 def event_order_id(event: Any) -> str:
     """Return the id of the order that an order event is about."""
-    if isinstance(event, OrderApproved | OrderDenied | ExternalOrderSeen | ParentAccepted):
-        return event.order.order_id
+    kind = type(event)
+    if kind in _BEARING or kind is ParentAccepted:
+        return str(event.order.order_id)
     return str(event.order_id)

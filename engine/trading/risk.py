@@ -23,7 +23,7 @@ from engine.messages.events import (
 from engine.messages.port import Instrument
 from engine.trading import risk_limits as why
 from engine.trading.exposure import Exposure
-from engine.trading.ledger import Ledger, LedgerState
+from engine.trading.ledger import MOVES_MONEY, Ledger, LedgerState
 from engine.trading.money import ZERO, exact, plain, plain_or_none
 from engine.trading.order import Order
 from engine.trading.orders import OrderTable, TableState, event_order_id
@@ -31,6 +31,8 @@ from engine.trading.risk_checks import CHECKS, Case, MarketView, Refusal, approv
 from engine.trading.risk_limits import RiskLimits
 
 NS_PER_S: Final = 1_000_000_000
+ONE: Final = Decimal(1)
+_PERCENT: Final = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +81,18 @@ class RiskGate:
 
     def apply(self, event: Any, seq: int = 0) -> bool:
         """Fold one event: orders, ledger, exposure, halts. False if it changed nothing."""
-        if isinstance(event, TradingHalted):
+        kind = type(event)
+        if kind is TradingHalted:
             self.halts[event.scope] = Halt(event.scope, event.reason, event.who, event.ts_ns)
             return True
-        if isinstance(event, TradingResumed):
+        if kind is TradingResumed:
             return self.halts.pop(event.scope, None) is not None
         changed = self.orders.apply(event, seq)
         if changed:
             self._follow(event)
-        repeated = isinstance(event, OrderFilled) and self._is_known(event) and not changed
+        if kind not in MOVES_MONEY:
+            return changed
+        repeated = kind is OrderFilled and self._is_known(event) and not changed
         return (not repeated and self.ledger.apply(event)) or changed
 
     @exact
@@ -96,10 +101,12 @@ class RiskGate:
     ) -> Verdict:
         """Return whether the order may leave, and as what. Changes nothing."""
         assert now_wall_ns >= 0
-        refusal = self._refuse_unseen(spec, market)
-        if refusal is not None:
+        instrument = market.instrument(spec.venue, spec.symbol)
+        refusal = self._refuse_unseen(spec, instrument)
+        if refusal is not None or instrument is None or spec.account is None:
+            assert refusal is not None
             return Verdict(False, *refusal, spec)
-        case = self._case(spec, now_mono_ns, market)
+        case = self._case(spec, spec.account, instrument, now_mono_ns, market)
         for check in CHECKS:
             refusal = check(self, case)
             if refusal is not None:
@@ -133,12 +140,14 @@ class RiskGate:
         """Return the worth of everything open in the report currency; None if not valuable now."""
         total = ZERO
         for quote, notional in self.exposure.notional.items():
-            rate = self.rate(quote, market) if notional != 0 else ZERO
+            if not notional:
+                continue
+            rate = self.rate(quote, market)
             if rate is None:
                 return None
             total += notional * rate
         for symbol, quantity in self.exposure.unpriced.items():
-            if quantity == 0:
+            if not quantity:
                 continue
             mid, _ = self._mid(symbol, market)
             rate = self.rate(symbol.partition("/")[2], market)
@@ -182,7 +191,7 @@ class RiskGate:
         return self.orders.order(event.order_id) is not None
 
     def _follow(self, event: Any) -> None:
-        if isinstance(event, OrderApproved):
+        if type(event) is OrderApproved:
             approvals, at = self._approvals, event.approved_mono_ns
             while approvals and not 0 <= at - approvals[0] < NS_PER_S:
                 approvals.popleft()
@@ -192,43 +201,46 @@ class RiskGate:
             self.exposure.update(order)
 
     # What refuses an order before anything about its market is looked up.
-    def _refuse_unseen(self, spec: OrderSpec, market: MarketView) -> Refusal | None:
+    def _refuse_unseen(self, spec: OrderSpec, instrument: Instrument | None) -> Refusal | None:
         if self.orders.get(spec.order_id) is not None:
             return why.DUPLICATE, f"order {spec.order_id} is known already"
-        for scope in ("all", f"venue:{spec.venue}", f"symbol:{spec.symbol}"):
-            if scope in self.halts:
-                halt = self.halts[scope]
-                return why.HALTED, f"{scope} halted by {halt.who}: {halt.reason}"
+        if self.halts:
+            for scope in ("all", f"venue:{spec.venue}", f"symbol:{spec.symbol}"):
+                if scope in self.halts:
+                    halt = self.halts[scope]
+                    return why.HALTED, f"{scope} halted by {halt.who}: {halt.reason}"
         if spec.account is None:
             return why.NO_ACCOUNT, f"an order to {spec.venue} must name its account"
         if not self.ledger.is_opened(spec.account):
             return why.ACCOUNT_NOT_OPENED, f"account {spec.account} has no opening balances yet"
-        instrument = market.instrument(spec.venue, spec.symbol)
         if instrument is None:
             return why.UNKNOWN_INSTRUMENT, f"{spec.symbol} at {spec.venue} is not known"
         if instrument.status != "TRADING":
             return why.INSTRUMENT_NOT_TRADING, f"{spec.symbol} at {spec.venue}: {instrument.status}"
         return None
 
-    def _case(self, spec: OrderSpec, now_mono_ns: int, market: MarketView) -> Case:
-        instrument = market.instrument(spec.venue, spec.symbol)
-        assert instrument is not None
-        account = spec.account
-        assert account is not None
+    def _case(
+        self,
+        spec: OrderSpec,
+        account: str,
+        instrument: Instrument,
+        now_mono_ns: int,
+        market: MarketView,
+    ) -> Case:
         mid, problem = self._mid(spec.symbol, market)
         if spec.order_type == "MARKET" and spec.price is None and mid is not None:
             spec = replaced(spec, price=self._collar_price(spec, mid, instrument))
         return Case(
-            spec=spec,
-            account=account,
-            base=instrument.base,
-            quote=instrument.quote,
-            instrument=instrument,
-            mid=mid,
-            mid_problem=problem,
-            reduces=self._reduces(spec, instrument.base),
-            now_mono_ns=now_mono_ns,
-            market=market,
+            spec,
+            account,
+            instrument.base,
+            instrument.quote,
+            instrument,
+            mid,
+            problem,
+            self._reduces(spec, account, instrument.base),
+            now_mono_ns,
+            market,
         )
 
     # The furthest price the collar allows, on the tick, on the near side.
@@ -239,14 +251,15 @@ class RiskGate:
 
     def collar(self, mid: Decimal, sign: int) -> Decimal:
         """Return the collar above (`sign` 1) or below (-1) a mid."""
-        return mid * (100 + sign * self.limits.price_collar_pct) * Decimal("0.01")
+        return mid * (100 + sign * self.limits.price_collar_pct) * _PERCENT
 
     # Whether the order, and all others of its side, can only bring the account's holdings nearer zero.
-    def _reduces(self, spec: OrderSpec, base: str) -> bool:
-        held = self.position(base, spec.account)
-        open_quantity = self.exposure.side_quantity(base, spec.side, spec.account)
+    def _reduces(self, spec: OrderSpec, account: str, base: str) -> bool:
+        held = self.position(base, account)
         room = held if spec.side == "SELL" else -held
-        return open_quantity + spec.quantity <= room
+        if room <= 0:
+            return False
+        return self.exposure.side_quantity(base, spec.side, account) + spec.quantity <= room
 
     def _mid(self, symbol: str, market: MarketView) -> tuple[Decimal | None, str]:
         found = market.mid(symbol)
@@ -259,7 +272,7 @@ class RiskGate:
     def rate(self, asset: str, market: MarketView) -> Decimal | None:
         """Return one unit of an asset in the report currency; None if not valuable now."""
         if asset == self.limits.report_currency:
-            return Decimal(1)
+            return ONE
         return self._mid(f"{asset}/{self.limits.report_currency}", market)[0]
 
     @exact

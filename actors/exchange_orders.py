@@ -9,6 +9,8 @@ promises never to resend a submit and never to invent a fill.
 from typing import ClassVar, Final, Literal
 
 from actors.exchange_state import (
+    Awaited,
+    EarlyCancels,
     ExchangeConfig,
     ExchangeState,
     cancel_of,
@@ -57,8 +59,6 @@ QUERY_MAX_S: Final = 5.0
 MISSING_FILL_GRACE_S: Final = 1.0
 CANCEL_GRACE_S: Final = 1.0
 CANCEL_ATTEMPTS_MAX: Final = 5
-EARLY_CANCELS_MAX: Final = 1000
-EARLY_CANCEL_NS: Final = 60 * NS_PER_S
 
 
 class VenueOrders(Actor):
@@ -77,11 +77,12 @@ class VenueOrders(Actor):
         self.venue_state = "STARTING"
         self.reason = "not started"
         self.last_activity_ns = 0
+        self.awaited = Awaited()
         self.unknown_since_ns: dict[str, int] = {}
         self.attempts: dict[str, int] = {}
         self.cancel_attempts: dict[str, int] = {}
         self.cancel_due_ns: dict[str, int] = {}
-        self.early_cancels: dict[str, tuple[str, int]] = {}
+        self.early_cancels = EarlyCancels()
         self.orphans: dict[str, list[FillReport]] = {}
 
     # --- recovery ---------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ class VenueOrders(Actor):
                 if self.incarnation == 1:
                     self.call_unknown(order, "the process ended while the order was on its way")
                 else:
-                    self._arm_ack(order.spec.order_id)
+                    self._await_answer(order.spec.order_id)
             elif order.status == "UNKNOWN":
                 self.call_unknown(order, "")
             elif order.status == "PENDING_CANCEL":
@@ -119,18 +120,17 @@ class VenueOrders(Actor):
         order = self.state.orders.order(spec.order_id)
         if order is None or order.status != "PENDING_NEW":
             return
-        why_canceled, _ = self.early_cancels.pop(spec.order_id, ("", 0))
+        why_canceled = self.early_cancels.take(spec.order_id)
         if why_canceled:
-            self.emit(
-                OrderCanceled(spec.order_id, order.filled_quantity, why_canceled, "not sent", 0)
-            )
+            filled = order.filled_quantity
+            self.emit(OrderCanceled(spec.order_id, filled, why_canceled, "not sent", 0))
             return
         denial = self._denial(approval)
         if denial is not None:
             self.emit(OrderDenied(spec, *denial))
             return
         self.send(self.adapter, wire_order(spec, approval.expires_mono_ns))
-        self._arm_ack(spec.order_id)
+        self._await_answer(spec.order_id)
 
     def _denial(self, approval: OrderApproved) -> tuple[str, str] | None:
         halt = self.state.halted(approval.order.venue, approval.order.symbol)
@@ -150,23 +150,17 @@ class VenueOrders(Actor):
             return
         self.last_activity_ns = self.clock.mono_ns()
         order_id = order.spec.order_id
+        self.awaited.drop(order_id)
+        evidence, at_ns = message.evidence, message.ts_event_ns
         if message.outcome == "ACCEPTED" and message.venue_order_id is not None:
             if order.venue_order_id is None:
-                self.emit(
-                    OrderAcknowledged(
-                        order_id, message.venue_order_id, message.evidence, message.ts_event_ns
-                    )
-                )
+                self.emit(OrderAcknowledged(order_id, message.venue_order_id, evidence, at_ns))
         elif order.status not in ("PENDING_NEW", "UNKNOWN"):
             return
         elif message.outcome == "NOT_SENT" and order.status == "PENDING_NEW":
             self.emit(OrderDenied(order.spec, message.code, message.text))
         elif message.outcome in ("REJECTED", "NOT_SENT"):
-            self.emit(
-                OrderRejected(
-                    order_id, message.code, message.text, message.evidence, message.ts_event_ns
-                )
-            )
+            self.emit(OrderRejected(order_id, message.code, message.text, evidence, at_ns))
         else:
             self.call_unknown(order, message.text or "the outcome is not proven")
         self._settle(order_id)
@@ -250,22 +244,12 @@ class VenueOrders(Actor):
         """Cancel an order. Needs no approval; safe to repeat."""
         order = self.state.orders.order(message.order_id)
         if order is None:
-            self._cancel_early(message)
+            reason = message.reason or "canceled"
+            self.early_cancels.add(message.order_id, reason, self.clock.mono_ns())
             return
         if order.is_closed or order.spec.who.startswith("sibling:"):
             return
         self.cancel(order, message.reason)
-
-    # A cancel that overtook its order's approval. One that never comes is forgotten after a while.
-    def _cancel_early(self, message: CancelRequest) -> None:
-        now_ns = self.clock.mono_ns()
-        held = self.early_cancels
-        while held and (
-            len(held) >= EARLY_CANCELS_MAX
-            or now_ns - next(iter(held.values()))[1] > EARLY_CANCEL_NS
-        ):
-            del held[next(iter(held))]
-        held[message.order_id] = (message.reason or "canceled", now_ns)
 
     def cancel(self, order: Order, reason: str) -> None:
         """Send a cancel, journaled as requested the first time."""
@@ -379,12 +363,13 @@ class VenueOrders(Actor):
 
     def on_tick(self, message: Tick) -> None:
         """A deadline passed: an answer is missing."""
+        if message.name == "ack":
+            self._look_for_answers()
+            return
         order = self.state.orders.order(message.argument)
         if order is None:
             return
-        if message.name == "ack" and order.status == "PENDING_NEW":
-            self.call_unknown(order, f"no answer within {self.config.ack_timeout_s:g} s")
-        elif is_question_due(order, message.name):
+        if is_question_due(order, message.name):
             self.query(order)
             self._query_soon(order)  # should the answer be lost
 
@@ -395,5 +380,21 @@ class VenueOrders(Actor):
             self.cancel_due_ns[order_id] = now_ns + int(after_s * NS_PER_S)
             self.schedule(after_s, Tick("cancel", order_id), key=f"cancel:{order_id}")
 
-    def _arm_ack(self, order_id: str) -> None:
-        self.schedule(self.config.ack_timeout_s, Tick("ack", order_id), key=f"ack:{order_id}")
+    # One timer for all: most answers are here long before, and each order would pay for its own.
+    def _await_answer(self, order_id: str) -> None:
+        due_ns = self.clock.mono_ns() + int(self.config.ack_timeout_s * NS_PER_S)
+        self.awaited.add(order_id, due_ns)
+        if not self.awaited.watched:
+            self.awaited.watched = True
+            self.schedule(self.config.ack_timeout_s, Tick("ack"), key="ack")
+
+    def _look_for_answers(self) -> None:
+        now_ns = self.clock.mono_ns()
+        for order_id in self.awaited.overdue(now_ns):
+            order = self.state.orders.order(order_id)
+            if order is not None and order.status == "PENDING_NEW":
+                self.call_unknown(order, f"no answer within {self.config.ack_timeout_s:g} s")
+        next_ns = self.awaited.next_ns()
+        self.awaited.watched = next_ns is not None
+        if next_ns is not None:
+            self.schedule((next_ns - now_ns) / NS_PER_S, Tick("ack"), key="ack")

@@ -29,6 +29,8 @@ from engine.trading.order import Order
 from engine.trading.orders import OrderTable
 
 NEVER_NS: Final = 2**63 - 1
+EARLY_CANCELS_MAX: Final = 1000
+EARLY_CANCEL_NS: Final = 60 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,54 @@ class ExchangeState:
     def opened_ns(self, account: str) -> int:
         """Return when the opening balances were taken: foreign fills before it are in them."""
         return self.opened.get(account, NEVER_NS)
+
+
+class Awaited:
+    """Submits whose answer is due, oldest first. `watched`: a timer looks after them."""
+
+    def __init__(self) -> None:
+        self.watched = False
+        self._due_ns: dict[str, int] = {}
+
+    def add(self, order_id: str, due_ns: int) -> None:
+        """Await an answer. All wait equally long, so the last added is due last."""
+        self._due_ns[order_id] = due_ns
+
+    def drop(self, order_id: str) -> None:
+        """The answer is here."""
+        self._due_ns.pop(order_id, None)
+
+    def overdue(self, now_ns: int) -> list[str]:
+        """Return and forget those whose time is up."""
+        found = [order_id for order_id, due_ns in self._due_ns.items() if due_ns <= now_ns]
+        for order_id in found:
+            del self._due_ns[order_id]
+        return found
+
+    def next_ns(self) -> int | None:
+        """Return when the next one is due, or None if nothing is awaited."""
+        return next(iter(self._due_ns.values()), None)
+
+
+class EarlyCancels:
+    """Cancels that overtook their order's approval. One whose order never comes is forgotten."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[str, int]] = {}
+
+    def add(self, order_id: str, reason: str, now_mono_ns: int) -> None:
+        """Remember a cancel, and forget the oldest."""
+        held = self._held
+        while held and (
+            len(held) >= EARLY_CANCELS_MAX
+            or now_mono_ns - next(iter(held.values()))[1] > EARLY_CANCEL_NS
+        ):
+            del held[next(iter(held))]
+        held[order_id] = (reason, now_mono_ns)
+
+    def take(self, order_id: str) -> str:
+        """Return and forget why the order is not wanted any more; empty if nobody said so."""
+        return self._held.pop(order_id, ("", 0))[0]
 
 
 def report_events(order: Order, report: OrderReport) -> list[Event]:

@@ -6,9 +6,8 @@ full nothing that would send an order is recorded or passed on; fills, cancels a
 are, on the reserve. When the journal cannot be trusted any more the process stops.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -32,14 +31,14 @@ from engine.messages.commands import (
 from engine.messages.events import OrderApproved, ParentAccepted, TradingHalted, TradingResumed
 
 EDGE: Final = "edge"
+_APPENDS: Final = (Append, AppendNow)
 # Small, so that a stretch fits between two ticks: folding a record into all states takes 50 us.
 FOLD_CHUNK: Final = 50
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     envelope: Entry
-    index: int
+    number: int
     event: Event
 
 
@@ -70,6 +69,7 @@ class PersistenceActor(Actor):
         self.folded_upto = 0
         self.snapshot_seq = 0
         self.folding = False
+        self.readers: dict[tuple[type[Event], str, str], tuple[str, ...]] = {}
 
     def ready(self) -> None:
         """Begin where the newest snapshots end."""
@@ -82,22 +82,19 @@ class PersistenceActor(Actor):
         items = [
             _Item(envelope, index, event)
             for envelope, message in batch
-            if isinstance(message, Append | AppendNow)
+            if isinstance(message, _APPENDS)
             for index, event in enumerate(message.events)
         ]
-        results = self._commit(items)
+        results = iter(self._commit(items))
         self.fault_point("after_commit")
-        done = {id(item): result for item, result in zip(items, results, strict=True)}
-        by_envelope: dict[int, list[_Item]] = {}
-        for item in items:
-            by_envelope.setdefault(id(item.envelope), []).append(item)
         for envelope, message in batch:
             self.take(envelope)
-            if isinstance(message, Barrier):
+            if isinstance(message, _APPENDS):
+                for event in message.events:
+                    self._pass_on(envelope.sender, event, next(results))
+            elif isinstance(message, Barrier):
                 seq = self.journal.head_seq
                 self.send(message.actor, BarrierPassed(message.actor, message.incarnation, seq))
-            for item in by_envelope.get(id(envelope), ()):
-                self._pass_on(item, done[id(item)])
         if any(isinstance(item.event, TradingResumed) for item in items):
             self._set_reserve_aside()
         self._fold_soon()
@@ -114,13 +111,13 @@ class PersistenceActor(Actor):
         """Answer a barrier that came alone."""
         self.on_batch([(self.envelope, message)])
 
-    def _commit(self, items: list[_Item]) -> list[AppendResult | None]:
+    def _commit(self, items: list[_Item]) -> Sequence[AppendResult | None]:
         if not items:
             return []
         self.check_fence()
         self.fault_point("before_commit")
         try:
-            return list(self.journal.append([self._record(item) for item in items]))
+            return self.journal.append(self._records(items))
         except JournalFull as error:
             return self._commit_on_reserve(items, str(error))
         except JournalFailed as error:
@@ -139,11 +136,11 @@ class PersistenceActor(Actor):
         )  # everybody is told, whose batch it was too
         mark = _Item(own, -1, halt)
         try:
-            results = self.journal.append([self._record(item) for item in (*kept, mark)])
+            results = self.journal.append(self._records([*kept, mark]))
         except JournalFull as error:
             self.fail_stop(f"the journal is full and the reserve is used up: {error}")
             raise
-        self._pass_on(mark, results[-1])
+        self._pass_on(self.name, halt, results[-1])
         answers = {id(item): result for item, result in zip(kept, results, strict=False)}
         return [answers.get(id(item)) for item in items]
 
@@ -155,43 +152,59 @@ class PersistenceActor(Actor):
         except JournalFull as error:
             self.log.bind(problem=str(error)).warning("no space for the journal's reserve")
 
-    def _record(self, item: _Item) -> NewRecord:
-        envelope, event = item.envelope, item.event
-        return NewRecord(
-            f"{envelope.message_id}:{item.index}",
-            event.unique_key(),
-            type(event).__name__,
-            envelope.sender,
-            envelope.cause_id,
-            envelope.correlation_id,
-            encode_body(event),
-            self.clock.wall_ns(),
-            self.clock.mono_ns(),
-        )
+    def _records(self, items: Sequence[_Item]) -> list[NewRecord]:
+        wall_ns, mono_ns = self.clock.wall_ns(), self.clock.mono_ns()
+        return [
+            NewRecord(
+                f"{envelope.message_id}:{index}",
+                event.unique_key(),
+                type(event).__name__,
+                envelope.sender,
+                envelope.cause_id,
+                envelope.correlation_id,
+                encode_body(event),
+                wall_ns,
+                mono_ns,
+            )
+            for envelope, index, event in items
+        ]
 
-    def _pass_on(self, item: _Item, result: AppendResult | None) -> None:
-        event: Any = item.event
+    def _pass_on(self, origin: str, event: Any, result: AppendResult | None) -> None:
         if result is None or result.status == "duplicate":
-            if isinstance(event, OrderApproved):
-                code, text = "journal_full", "the journal could not record the order"
-                if result is not None:
-                    code, text = "already_journaled", f"this order is already record {result.seq}"
-                refusal = AppendRefused([event], code, text)
-                for actor in (item.envelope.sender, ROUTER, EDGE):
-                    self.send(actor, refusal)
+            self._refuse(origin, event, result)
             return
-        seq = result.seq
+        seq, venue = result.seq, ""
         urgent = isinstance(event, HALTS)
         message: Message = CommittedNow(seq, event) if urgent else Committed(seq, event)
-        if isinstance(event, OrderApproved):
-            self.send(f"exchange.{event.order.venue}", ApprovedOrder(seq, event))
-        origin = item.envelope.sender
+        if type(event) is OrderApproved:
+            venue = event.order.venue
+            self.send(f"exchange.{venue}", ApprovedOrder(seq, event))
+        key = (type(event), origin, venue)
+        readers = self.readers.get(key)
+        if readers is None:
+            readers = self.readers[key] = self._readers(origin, event)
+        for reader in readers:
+            self.send(reader, message)
+
+    # Who is told of a committed event: those who fold it, but for who has decided it, and the edge.
+    def _readers(self, origin: str, event: Event) -> tuple[str, ...]:
+        found = []
         for actor in self.folds:
             as_approval = isinstance(event, OrderApproved) and actor.startswith("exchange.")
             decided = actor == origin and not isinstance(event, IN_PLACE)
             if not decided and not as_approval and concerns(actor, origin, event):
-                self.send(actor, message)
-        self.send(EDGE, message)
+                found.append(actor)
+        return (*found, EDGE)
+
+    def _refuse(self, origin: str, event: Event, result: AppendResult | None) -> None:
+        if not isinstance(event, OrderApproved):
+            return
+        code, text = "journal_full", "the journal could not record the order"
+        if result is not None:
+            code, text = "already_journaled", f"this order is already record {result.seq}"
+        refusal = AppendRefused([event], code, text)
+        for actor in (origin, ROUTER, EDGE):
+            self.send(actor, refusal)
 
     def on_account_snapshot(self, message: AccountSnapshot) -> None:
         """Pass a venue's balances on, behind the fills that were journaled before them."""

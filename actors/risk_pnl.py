@@ -54,6 +54,7 @@ from engine.trading.risk_limits import RiskLimits
 from engine.trading.routing import mid_price, quantity_before
 from engine.wire import pack
 
+HALTS: Final = frozenset({TradingHalted, TradingResumed})
 GATES_WITHIN_S: Final = 5.0
 OPENING_LOOK_S: Final = 0.25
 OPENING_LOOKS_MAX: Final = 40
@@ -118,7 +119,7 @@ class RiskPnLActor(Actor):
 
     def journal_message(self, events: list[Event]) -> Message:
         """Halts overtake everything that waits."""
-        if any(isinstance(event, TradingHalted | TradingResumed) for event in events):
+        if not HALTS.isdisjoint(map(type, events)):
             return AppendNow(events)  # type: ignore[arg-type]
         return Append(events)  # type: ignore[arg-type]
 

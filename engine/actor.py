@@ -117,12 +117,13 @@ class Actor(pykka.ThreadingActor):
     log: "Logger"
     envelope: Entry
     state: Any
+    handlers: dict[str, Handler]
 
     def __init__(self) -> None:
         super().__init__()
         self.state = None
         self._birth: Birth | None = None
-        self._handlers: dict[str, Handler] = {}
+        self.handlers = {}
         self._outputs: list[Output] = []
         self._events: list[Event] = []
         self._index = 0
@@ -238,7 +239,7 @@ class Actor(pykka.ThreadingActor):
         self.incarnation = birth.incarnation
         self.log = logger.bind(actor=self.name, incarnation=self.incarnation)
         names = {kind: name for kind, name in _HANDLER_NAMES.items() if hasattr(self, name)}
-        self._handlers = {kind: getattr(self, name) for kind, name in names.items()}
+        self.handlers = {kind: getattr(self, name) for kind, name in names.items()}
         self.begin_hook()
 
     def launch(self) -> None:
@@ -257,9 +258,9 @@ class Actor(pykka.ThreadingActor):
         Raises:
             MessageError: malformed, or a kind that this actor does not handle.
         """
-        if entry.kind not in self._handlers:
+        if entry.kind not in self.handlers:
             raise MessageError(f"{self.name}: no handler for {entry.kind[:64]!r}")
-        return entry.typed(by_bytes=by_bytes or self.by_bytes)
+        return entry.typed(by_bytes=by_bytes)
 
     def handle(self, entry: Entry, message: Message) -> list[Output]:
         """Run the handler of one message and return what it sends, events first."""
@@ -270,7 +271,7 @@ class Actor(pykka.ThreadingActor):
         self._index = 0
         if self._events:
             self._events = []
-        self._handlers[entry.kind](message)
+        self.handlers[entry.kind](message)
         return self._collect() if self._events else outputs
 
     def handle_batch(self, batch: list[tuple[Entry, Message]]) -> list[Output]:

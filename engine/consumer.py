@@ -14,6 +14,8 @@ class Consumer:
     A reader that begins anew calls `claim`; from then on the one before gets Fenced.
     """
 
+    runner = None
+
     def __init__(self, mailbox: Mailbox, on_ready: Callable[[], None] | None = None) -> None:
         self.mailbox = mailbox
         self._on_ready = on_ready
@@ -49,7 +51,7 @@ class Consumer:
 
     def ack(self, entry: Entry, epoch: int | None = None) -> None:
         """Remove a handled entry."""
-        self.mailbox.ack(self._epoch if epoch is None else epoch, entry)
+        self.mailbox.ack(self._epoch if epoch is None else epoch, (entry,))
 
     def read(self, entry: Entry) -> tuple[Entry, Message]:
         """Return header and typed message. Raises MessageError."""

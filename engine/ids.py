@@ -6,6 +6,7 @@ and the tag let an instance recognise a sibling's orders on the same account and
 """
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, Protocol
 
@@ -44,6 +45,7 @@ def message_id(cause_id: str, index: int | str) -> str:
     return blake2b(new_id.encode(), digest_size=16).hexdigest()
 
 
+@lru_cache(maxsize=16)
 def instance_tag(instance: str) -> str:
     """Return the six hex characters that mark this instance's orders."""
     return blake2b(instance.encode(), digest_size=3).hexdigest()

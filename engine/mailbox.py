@@ -13,8 +13,9 @@ crash, not a memory for ever.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from itertools import islice
 from threading import Lock
 from typing import Final
 
@@ -41,7 +42,7 @@ _MARKET: Final = Lane.MARKET
 _ACCEPTED: Final = PutResult.ACCEPTED
 _DUPLICATE: Final = PutResult.DUPLICATE
 _OVERFLOW: Final = PutResult.OVERFLOW
-_NOTHING: Final[list[Entry]] = []
+_NOTHING: Final[tuple[Entry, ...]] = ()
 
 
 class Mailbox:
@@ -67,6 +68,7 @@ class Mailbox:
         self.duplicates = 0
         self.overflow = 0
         self._limits = (control_limit, orders_limit, market_limit)
+        self._market_limit = market_limit
         self._high_water = max(1, int(orders_limit * HIGH_WATER_SHARE))
         self._lock = Lock()
         self._control: deque[Entry] = deque()
@@ -80,7 +82,7 @@ class Mailbox:
         self._seen_market: deque[str] = deque()
         self._seen_limit = seen_limit
         self._in_flight: Entry | None = None
-        self._committed: list[Entry] = _NOTHING
+        self._committed: Sequence[Entry] = _NOTHING
 
     # --- the senders' side ------------------------------------------------------------------------
 
@@ -162,6 +164,27 @@ class Mailbox:
             self._in_flight = entry
             return entry
 
+    def peek_run(self, epoch: int, limit: int) -> list[Entry]:
+        """Return the entries to handle next and leave them in their place; none if nothing waits.
+
+        Up to `limit` of orders and fills; of control and of market data, one.
+        """
+        with self._lock:
+            if epoch != self.epoch:
+                raise Fenced(f"{self.address}: epoch {epoch} was replaced by {self.epoch}")
+            if self._control:
+                return [self._control[0]]
+            orders = self._orders
+            if orders:
+                return [orders[0]] if len(orders) == 1 else list(islice(orders, limit))
+            if not self._market:
+                return []
+            entry = self._market[0]
+            if entry.key is not None and self._slots.get(entry.key) is entry:
+                del self._slots[entry.key]
+            self._in_flight = entry
+            return [entry]
+
     def peek_batch(self, epoch: int, kinds: frozenset[str], limit: int) -> list[Entry]:
         """Return the longest run of entries of `kinds`, in serving order, at most `limit` of them."""
         batch: list[Entry] = []
@@ -174,7 +197,7 @@ class Mailbox:
                     batch.append(entry)
         return batch
 
-    def commit(self, epoch: int, entries: list[Entry], outputs: list[Output]) -> None:
+    def commit(self, epoch: int, entries: Sequence[Entry], outputs: list[Output]) -> None:
         """Record what the handler of `entries` sent: from here on they count as handled."""
         with self._lock:
             if epoch != self.epoch:
@@ -182,13 +205,13 @@ class Mailbox:
             entries[0].outputs = outputs
             self._committed = entries
 
-    def committed(self, epoch: int) -> list[Entry]:
+    def committed(self, epoch: int) -> Sequence[Entry]:
         """Return the entries that an earlier incarnation committed and did not acknowledge."""
         with self._lock:
             self._check(epoch)
             return self._committed
 
-    def ack(self, epoch: int, *entries: Entry) -> bool:
+    def ack(self, epoch: int, entries: Sequence[Entry]) -> bool:
         """Remove handled entries and remember their ids; tell whether others wait.
 
         Raises:
@@ -198,12 +221,19 @@ class Mailbox:
             if epoch != self.epoch:
                 raise Fenced(f"{self.address}: epoch {epoch} was replaced by {self.epoch}")
             for entry in entries:
-                queue = self._lanes[entry.lane]
+                lane = entry.lane
+                queue = self._lanes[lane]
                 if queue and queue[0] is entry:
                     queue.popleft()
                 else:
                     queue.remove(entry)
-                self._forget_later(entry)
+                if lane is _MARKET:
+                    self._forget_later(entry)
+                    continue
+                seen = self._seen
+                seen.append(entry.message_id)
+                if len(seen) > self._seen_limit:
+                    self._known.discard(seen.popleft())
             self.acked += len(entries)
             self._committed = _NOTHING
             self._in_flight = None
@@ -251,7 +281,7 @@ class Mailbox:
         self._known.add(entry.message_id)
         self._market.append(entry)
         self.accepted += 1
-        if len(self._market) <= self._limits[Lane.MARKET]:
+        if len(self._market) <= self._market_limit:
             return _ACCEPTED
         self._drop_oldest_market()
         return PutResult.FULL
@@ -267,10 +297,7 @@ class Mailbox:
         self.dropped += 1
 
     def _forget_later(self, entry: Entry) -> None:
-        if entry.lane is _MARKET:
-            window, limit = self._seen_market, MARKET_SEEN_LIMIT
-        else:
-            window, limit = self._seen, self._seen_limit
+        window = self._seen_market
         window.append(entry.message_id)
-        if len(window) > limit:
+        if len(window) > MARKET_SEEN_LIMIT:
             self._known.discard(window.popleft())

@@ -79,7 +79,7 @@ class Restarts:
             counted, park = self._blame(cell, blamed, error)
             successor = self.renew(cell, "restarting")
             if park and blamed is not None:
-                cell.mailbox.ack(successor.epoch, blamed)
+                cell.mailbox.ack(successor.epoch, (blamed,))
             members = self._behind(cell)
             old = [life, *(member.life for member in members)]
             for member in members:

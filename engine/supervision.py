@@ -203,10 +203,8 @@ class Supervisor:
         """Give an address to a reader that is not an actor, and return what it reads with."""
         mailbox = Mailbox(
             address,
-            orders_limit=orders_limit,
-            market_limit=market_limit,
-            control_limit=control_limit,
-        )
+            orders_limit=orders_limit, market_limit=market_limit, control_limit=control_limit,
+        )  # fmt: skip
         consumer = Consumer(mailbox, on_ready)
         self._post.add(address, consumer)
         return consumer
@@ -282,7 +280,7 @@ class Supervisor:
 
     def unreadable(self, cell: Cell, life: Life, entry: Entry, error: MessageError) -> None:
         """Park a message that the actor cannot read; the actor goes on."""
-        cell.mailbox.ack(life.epoch, entry)
+        cell.mailbox.ack(life.epoch, (entry,))
         self._parking.park(cell, entry, str(error))
         self._notify("unknown_message", cell, str(error), entry)
 

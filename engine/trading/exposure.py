@@ -8,11 +8,12 @@ itemised. The sums are exact, so adding and taking away leaves no trace.
 from decimal import Decimal
 from typing import Final, NamedTuple, TypeVar
 
-from engine.trading.money import ZERO, exact, split_symbol
+from engine.trading.money import ZERO, minus, plus, split_symbol, times
 from engine.trading.order import Order
 
 Key = tuple[str, str]
 K = TypeVar("K")
+ONE: Final = Decimal(1)
 
 
 class Charge(NamedTuple):
@@ -34,7 +35,7 @@ class Exposure:
     """Running sums over all charges. `update` is the only thing that changes them."""
 
     def __init__(self, fee_reserve: Decimal) -> None:
-        self._fee_factor: Final = 1 + fee_reserve
+        self._fee_factor: Final = plus(ONE, fee_reserve)
         self._charges: dict[str, Charge] = {}
         self._resting: dict[tuple[str, str, str], dict[str, Charge]] = {}  # venue, symbol, side
         self._by_side: dict[tuple[str, str, str], Decimal] = {}  # account, base, side
@@ -44,7 +45,6 @@ class Exposure:
         self.unpriced: dict[str, Decimal] = {}  # per symbol, orders without one
         self.open_orders = 0
 
-    @exact
     def update(self, order: Order) -> None:
         """Charge the order for what it can do now, in place of its former charge."""
         order_id = order.spec.order_id
@@ -104,20 +104,22 @@ class Exposure:
         return found
 
     def _count(self, charge: Charge, sign: int) -> None:
-        quantity = charge.quantity * sign
+        account, base, side, price = charge.account, charge.base, charge.side, charge.price
+        quantity = charge.quantity if sign > 0 else minus(ZERO, charge.quantity)
         self.open_orders += sign if charge.is_open else 0
-        _add(self._by_side, (charge.account, charge.base, charge.side), quantity)
-        _add(self._net_by_side, (charge.base, charge.side), quantity)
-        if charge.side == "SELL":
-            _add(self._reserved, (charge.account, charge.base), quantity)
-        if charge.price is None:
+        _add(self._by_side, (account, base, side), quantity)
+        _add(self._net_by_side, (base, side), quantity)
+        if side == "SELL":
+            _add(self._reserved, (account, base), quantity)
+        if price is None:
             _add(self.unpriced, charge.symbol, quantity)
             return
-        notional = charge.price * quantity
+        notional = times(price, quantity)
         _add(self.notional, charge.quote, notional)
-        if charge.side == "BUY":
-            _add(self._reserved, (charge.account, charge.quote), notional * self._fee_factor)
+        if side == "BUY":
+            _add(self._reserved, (account, charge.quote), times(notional, self._fee_factor))
 
 
 def _add(sums: dict[K, Decimal], key: K, quantity: Decimal) -> None:
-    sums[key] = sums.get(key, ZERO) + quantity
+    former = sums.get(key)
+    sums[key] = quantity if former is None else plus(former, quantity)

@@ -24,7 +24,7 @@ from engine.messages.events import (
     OpeningBalance,
     OrderFilled,
 )
-from engine.trading.money import ZERO, exact, split_symbol
+from engine.trading.money import ZERO, exact, minus, plus, split_symbol
 from engine.trading.position import Position
 
 FILL_KEYS_MAX: Final = 4096
@@ -101,18 +101,17 @@ class Ledger:
         found = self._accounts.get(account)
         return {} if found is None else dict(sorted(found.balances.items()))
 
-    @exact
     def net(self, asset: str, *, with_opening: bool = True, account: str | None = None) -> Decimal:
         """Return the holdings of an asset in one account or all, with or without opening ones."""
         total = ZERO
         chosen = self._accounts if account is None else (account,)
         for name in chosen:
             found = self._accounts.get(name)
-            if found is None:
+            if found is None or asset not in found.balances:
                 continue
-            total += found.balances.get(asset, ZERO)
-            if not with_opening:
-                total -= found.openings.get(asset, ZERO)
+            total = plus(total, found.balances[asset])
+            if not with_opening and asset in found.openings:
+                total = minus(total, found.openings[asset])
         return total
 
     def position(self, account: str, symbol: str) -> Position | None:

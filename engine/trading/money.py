@@ -36,6 +36,7 @@ _LOOSE: Final = Context(prec=_PRECISION, rounding=ROUND_DOWN, traps=[InvalidOper
 # One operation by itself, exact like those inside `exact` and cheaper than entering it.
 plus: Final = _EXACT.add
 minus: Final = _EXACT.subtract
+times: Final = _EXACT.multiply
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -129,7 +129,7 @@ class Order(State):
     def exposure_quantity(self) -> Decimal:
         """What risk must charge beyond the fills that are counted already."""
         leaves, missing = self.leaves_quantity, self.missing_fills
-        return leaves if leaves >= missing else missing
+        return max(leaves, missing)
 
     @property
     def overfilled(self) -> bool:
@@ -195,12 +195,10 @@ class Order(State):
         return PARTIALLY_FILLED if self.filled_quantity > 0 else NEW
 
     def _note(self, event: Any, seq: int) -> None:
-        if seq > self.seq:
-            self.seq = seq
+        self.seq = max(self.seq, seq)
         kind = type(event)
         at_ns = 0 if kind in _WITHOUT_TIME else getattr(event, "ts_event_ns", 0)
-        if at_ns > self.ts_last_ns:
-            self.ts_last_ns = at_ns
+        self.ts_last_ns = max(self.ts_last_ns, at_ns)
         self.trail.append(f"{kind.__name__} {_words(event)}".strip())
         if len(self.trail) > TRAIL_MAX:
             del self.trail[0]

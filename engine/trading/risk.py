@@ -7,9 +7,8 @@ account's position. Cancels never come here: reducing risk is never refused.
 """
 
 from collections import deque
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from engine.messages.base import State, decode_state, encode_state, replaced
 from engine.messages.events import (
@@ -35,8 +34,7 @@ ONE: Final = Decimal(1)
 _PERCENT: Final = Decimal("0.01")
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The judgement. `order` is the order as it may leave: a MARKET order carries its collar price."""
 
     approved: bool
@@ -120,11 +118,9 @@ class RiskGate:
         expires = now_mono_ns + self.limits.approval_ttl_ns
         return OrderApproved(verdict.order, now_mono_ns, expires, verdict.text)
 
-    @exact
     def position(self, asset: str, account: str | None = None) -> Decimal:
         """Return the holdings of an asset that limits count: of one account, or net over all."""
-        counted = self.limits.count_opening
-        return self.ledger.net(asset, with_opening=counted, account=account)
+        return self.ledger.net(asset, with_opening=self.limits.count_opening, account=account)
 
     @exact
     def worst_position(self, asset: str) -> tuple[Decimal, Decimal]:
@@ -265,9 +261,8 @@ class RiskGate:
         found = market.mid(symbol)
         if found is None:
             return None, why.NO_MID
-        if found[1] > self.limits.mid_age_max_ns:
-            return None, why.STALE_MID
-        return found[0], ""
+        mid, age_ns = found
+        return (mid, "") if age_ns <= self.limits.mid_age_max_ns else (None, why.STALE_MID)
 
     def rate(self, asset: str, market: MarketView) -> Decimal | None:
         """Return one unit of an asset in the report currency; None if not valuable now."""

@@ -24,7 +24,7 @@ def drain(box: Mailbox, epoch: int) -> list[str]:
     found = []
     while (entry := box.peek(epoch)) is not None:
         found.append(entry.message_id)
-        box.ack(epoch, entry)
+        box.ack(epoch, (entry,))
     return found
 
 
@@ -37,7 +37,7 @@ def test_an_entry_stays_until_it_is_acknowledged():
     assert box.peek(epoch) is first
     assert (first.kind, first.lane) == ("Tick", Lane.ORDERS)
     assert encode(first.envelope) == data("1")
-    box.ack(epoch, first)
+    box.ack(epoch, (first,))
     assert box.peek(epoch) is None
 
 
@@ -51,7 +51,7 @@ def test_control_comes_before_a_backlog_of_a_hundred_thousand():
     entry = box.peek(epoch)
     assert entry is not None
     assert entry.message_id == "halt"
-    box.ack(epoch, entry)
+    box.ack(epoch, (entry,))
     assert drain(box, epoch)[-1] == "m"
 
 
@@ -75,7 +75,7 @@ def test_an_old_epoch_can_take_commit_and_acknowledge_nothing():
     box.claim()
     for touch in (
         lambda: box.peek(old),
-        lambda: box.ack(old, entry),
+        lambda: box.ack(old, (entry,)),
         lambda: box.commit(old, [entry], []),
         lambda: box.committed(old),
         lambda: box.peek_batch(old, frozenset({"Tick"}), 9),
@@ -207,9 +207,9 @@ def test_any_mix_of_puts_crashes_and_acks_keeps_each_lane_in_order(seed):
         elif what < 0.6:
             epoch = box.claim()
         elif (entry := box.peek(epoch)) is not None and what < 0.95:
-            box.ack(epoch, entry)
+            box.ack(epoch, (entry,))
             got[entry.lane].append(entry.message_id)
     while (entry := box.peek(epoch)) is not None:
-        box.ack(epoch, entry)
+        box.ack(epoch, (entry,))
         got[entry.lane].append(entry.message_id)
     assert got == sent, f"seed {seed}"

@@ -34,6 +34,7 @@ EDGE: Final = "edge"
 _APPENDS: Final = (Append, AppendNow)
 # Small, so that a stretch fits between two ticks: folding a record into all states takes 50 us.
 FOLD_CHUNK: Final = 50
+FOLD_LATER_S: Final = 0.02
 
 
 class _Item(NamedTuple):
@@ -69,6 +70,7 @@ class PersistenceActor(Actor):
         self.folded_upto = 0
         self.snapshot_seq = 0
         self.folding = False
+        self.busy = False  # whether anything was appended since the last look
         self.readers: dict[tuple[type[Event], str, str], tuple[str, ...]] = {}
 
     def ready(self) -> None:
@@ -85,6 +87,7 @@ class PersistenceActor(Actor):
             if isinstance(message, _APPENDS)
             for index, event in enumerate(message.events)
         ]
+        self.busy = True
         results = iter(self._commit(items))
         self.fault_point("after_commit")
         for envelope, message in batch:
@@ -212,14 +215,23 @@ class PersistenceActor(Actor):
 
     # --- snapshots --------------------------------------------------------------------------------
 
-    def _fold_soon(self) -> None:
+    def _fold_soon(self, after_s: float = 0.0) -> None:
         if not self.folding and self.journal.head_seq - self.folded_upto >= self.fold_chunk:
             self.folding = True
-            self.schedule(0.0, Tick("fold"), key="fold")
+            self.schedule(after_s, Tick("fold"), key="fold")
 
     def on_tick(self, message: Tick) -> None:
-        """Fold the next stretch of the journal, and store snapshots when enough has come."""
+        """Fold the next stretch of the journal, and store snapshots when enough has come.
+
+        An idle moment is waited for, until a whole snapshot's worth of records waits.
+        """
         self.folding = False
+        lag = self.journal.head_seq - self.folded_upto
+        if self.busy and lag < self.snapshot_every + self.fold_chunk:
+            self.busy = False
+            self._fold_soon(FOLD_LATER_S)
+            return
+        self.busy = False
         self.folded_upto = self._fold_journal(self.folded_upto, self.folded_upto + self.fold_chunk)
         if self.folded_upto - self.snapshot_seq >= self.snapshot_every:
             try:

@@ -40,11 +40,11 @@ Liquidity = Literal["MAKER", "TAKER"]
 
 def check_decimal(name: str, value: Decimal) -> None:
     """Raise ValueError unless `value` is finite and of a size that money can have."""
-    text = str(value)
-    if len(text) <= EXPONENT_MAX and text.lstrip("-").replace(".", "", 1).isdigit():
-        return  # plain and short: nearly always so, and much cheaper to see than to take apart
     if not value.is_finite():
         raise ValueError(f"{name} is {value}, not a finite number")
+    text = str(value)
+    if len(text) <= EXPONENT_MAX and "E" not in text:
+        return  # plain and short: nearly always so, and much cheaper to see than to take apart
     _, digits, exponent = value.as_tuple()
     if len(digits) > DIGITS_MAX or abs(int(exponent)) > EXPONENT_MAX:
         raise ValueError(f"{name} has more digits than any price or quantity: {str(value)[:60]}")

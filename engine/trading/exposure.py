@@ -47,14 +47,26 @@ class Exposure:
 
     def update(self, order: Order) -> None:
         """Charge the order for what it can do now, in place of its former charge."""
-        order_id = order.spec.order_id
-        former = self._charges.pop(order_id, None)
-        if former is not None:
-            self._count(former, -1)
-            del self._resting[former.venue, former.symbol, former.side][order_id]
-        quantity = order.exposure_quantity
-        if quantity == 0 and order.is_closed:
+        spec = order.spec
+        former = self._charges.get(spec.order_id)
+        quantity, is_open = order.exposure_quantity, order.is_open
+        if former is None:
+            if quantity or is_open:
+                self._begin(order, quantity)
             return
+        change = minus(quantity, former.quantity)
+        if not change and is_open is former.is_open:
+            return
+        self.open_orders += is_open - former.is_open
+        self._count(former, change)
+        resting = self._resting[spec.venue, spec.symbol, spec.side]
+        if quantity or is_open:
+            charge = former._replace(quantity=quantity, is_open=is_open)
+            self._charges[spec.order_id] = resting[spec.order_id] = charge
+        else:
+            del self._charges[spec.order_id], resting[spec.order_id]
+
+    def _begin(self, order: Order, quantity: Decimal) -> None:
         spec = order.spec
         base, quote = split_symbol(spec.symbol)
         charge = Charge(
@@ -69,10 +81,10 @@ class Exposure:
             quantity,
             order.is_open,
         )
-        self._charges[order_id] = charge
-        market = (spec.venue, spec.symbol, spec.side)
-        self._resting.setdefault(market, {})[order_id] = charge
-        self._count(charge, 1)
+        self._charges[spec.order_id] = charge
+        self._resting.setdefault((spec.venue, spec.symbol, spec.side), {})[spec.order_id] = charge
+        self.open_orders += charge.is_open
+        self._count(charge, quantity)
 
     def side_quantity(self, base: str, side: str, account: str | None = None) -> Decimal:
         """Return what all orders of one side may still trade of an asset, per account or net."""
@@ -103,18 +115,17 @@ class Exposure:
                 found.append(charge)
         return found
 
-    def _count(self, charge: Charge, sign: int) -> None:
+    # Each sum of a charge moves by `change` of its quantity: what was added goes away again exactly.
+    def _count(self, charge: Charge, change: Decimal) -> None:
         account, base, side, price = charge.account, charge.base, charge.side, charge.price
-        quantity = charge.quantity if sign > 0 else minus(ZERO, charge.quantity)
-        self.open_orders += sign if charge.is_open else 0
-        _add(self._by_side, (account, base, side), quantity)
-        _add(self._net_by_side, (base, side), quantity)
+        _add(self._by_side, (account, base, side), change)
+        _add(self._net_by_side, (base, side), change)
         if side == "SELL":
-            _add(self._reserved, (account, base), quantity)
+            _add(self._reserved, (account, base), change)
         if price is None:
-            _add(self.unpriced, charge.symbol, quantity)
+            _add(self.unpriced, charge.symbol, change)
             return
-        notional = times(price, quantity)
+        notional = times(price, change)
         _add(self.notional, charge.quote, notional)
         if side == "BUY":
             _add(self._reserved, (account, charge.quote), times(notional, self._fee_factor))

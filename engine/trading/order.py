@@ -57,6 +57,7 @@ from engine.trading.order_status import (
     RESOLVE_REJECTED,
     SAME,
     SEE,
+    STATUSES,
     TABLE,
     VENUE_FILL,
 )
@@ -64,11 +65,13 @@ from engine.trading.order_status import (
 NOT_RECEIVED: Final = "not_received"  # code of a rejection that rests on absence, not on a reply
 RESOLVED: Final = "resolved"  # reason code of an end by a person's word
 DUPLICATE: Final = "duplicate"  # denial of a repeated proposal; says nothing of the first one
-TRAIL_MAX: Final = 32
 
 
-class Order(State):
-    """One order at one venue. `apply` is the only thing that changes it."""
+class Order(State, forbid_unknown_fields=False):
+    """One order at one venue. `apply` is the only thing that changes it.
+
+    Snapshots of the first release carry two more fields at the end, which are ignored.
+    """
 
     spec: OrderSpec
     status: str = CREATED
@@ -83,8 +86,6 @@ class Order(State):
     reason_code: str = ""
     reason: str = ""
     ts_last_ns: int = 0
-    trail: list[str] = []  # noqa: RUF012
-    seq: int = 0  # of the last event, for people; not part of a snapshot
 
     @property
     def order_id(self) -> str:
@@ -141,7 +142,7 @@ class Order(State):
         """The average over all fills to 28 digits (exact: filled_notional / filled_quantity)."""
         return ratio(self.filled_notional, self.filled_quantity)
 
-    def apply(self, event: Any, seq: int = 0) -> bool:
+    def apply(self, event: Any) -> bool:
         """Fold one event; False for a duplicate. IllegalTransition changes nothing."""
         trigger = self._trigger(event)
         if trigger is None:
@@ -158,11 +159,12 @@ class Order(State):
         take = _TAKE.get(trigger)
         if take is not None:
             take(self, event)
-        self.status = self._resolve(target)
-        if target == ADOPT or (before in {REJECTED, DENIED} and self._lives()):
+        self.status = target if target in _STATUSES else self._resolve(target)
+        if target == ADOPT or (before in _UNBORN and self._lives()):
             self.resurrected = True
             self.reason_code, self.reason = "", ""
-        self._note(event, seq)
+        if type(event) in _TIMED and event.ts_event_ns > self.ts_last_ns:
+            self.ts_last_ns = event.ts_event_ns
         return True
 
     # Adopted after all: open, or complete.
@@ -179,29 +181,18 @@ class Order(State):
         find = _TRIGGER_OF.get(kind)
         about = event.order if kind in _WITH_SPEC else event
         of = getattr(about, "order_id", "")
-        if find is None or of != self.order_id:
+        if find is None or of != self.spec.order_id:
             raise IllegalTransition(
                 f"order {self.order_id} ({self.status}): {type(event).__name__} of {of!r} is not for it"
             )
-        return find(self, event)
+        return find if type(find) is str else find(self, event)  # type: ignore[operator]
 
     def _resolve(self, target: str) -> str:
         if target == KEEP:
             return self.status
-        if target not in {OPEN, ADOPT}:
-            return target
         if self.cancel_requested:
             return PENDING_CANCEL
         return PARTIALLY_FILLED if self.filled_quantity > 0 else NEW
-
-    def _note(self, event: Any, seq: int) -> None:
-        self.seq = max(self.seq, seq)
-        kind = type(event)
-        at_ns = 0 if kind in _WITHOUT_TIME else getattr(event, "ts_event_ns", 0)
-        self.ts_last_ns = max(self.ts_last_ns, at_ns)
-        self.trail.append(f"{kind.__name__} {_words(event)}".strip())
-        if len(self.trail) > TRAIL_MAX:
-            del self.trail[0]
 
 
 # --- triggers -------------------------------------------------------------------------------------
@@ -242,27 +233,26 @@ def _resolution_trigger(_: Order, event: OrderResolved) -> str:
     return RESOLVE_REJECTED if event.status == REJECTED else RESOLVE_CANCELED
 
 
-_TRIGGER_OF: Final[dict[type[Event], Callable[[Order, Any], str | None]]] = {
-    OrderApproved: lambda _, __: APPROVE,
+# The trigger of each kind of event, or what finds it where arithmetic or a code decides.
+_TRIGGER_OF: Final[dict[type[Event], str | Callable[[Order, Any], str | None]]] = {
+    OrderApproved: APPROVE,
     OrderDenied: _denial_trigger,
-    OrderAcknowledged: lambda _, __: ACK,
+    OrderAcknowledged: ACK,
     OrderRejected: _rejection_trigger,
-    OrderUnknown: lambda _, __: LOSE,
+    OrderUnknown: LOSE,
     OrderFilled: _fill_trigger,
-    OrderCancelRequested: lambda _, __: CANCEL,
-    OrderCancelRejected: lambda _, __: CANCEL_REFUSE,
-    OrderCanceled: lambda _, __: CANCELED_BY_VENUE,
-    OrderExpired: lambda _, __: EXPIRE,
-    OrderVenueFilled: lambda _, __: VENUE_FILL,
+    OrderCancelRequested: CANCEL,
+    OrderCancelRejected: CANCEL_REFUSE,
+    OrderCanceled: CANCELED_BY_VENUE,
+    OrderExpired: EXPIRE,
+    OrderVenueFilled: VENUE_FILL,
     OrderResolved: _resolution_trigger,
-    ExternalOrderSeen: lambda _, __: SEE,
+    ExternalOrderSeen: SEE,
 }
-
-
 _WITH_SPEC: Final = frozenset({OrderApproved, OrderDenied, ExternalOrderSeen})
-_WITHOUT_TIME: Final = frozenset(
-    kind for kind in _TRIGGER_OF if "ts_event_ns" not in kind.__struct_fields__
-)
+_TIMED: Final = frozenset(kind for kind in _TRIGGER_OF if "ts_event_ns" in kind.__struct_fields__)
+_STATUSES: Final = frozenset(STATUSES)
+_UNBORN: Final = frozenset({REJECTED, DENIED})
 
 
 # --- facts: what an accepted event changes beside the status ---------------------------------------
@@ -330,22 +320,3 @@ _TAKE: Final[dict[str, Callable[[Order, Any], None]]] = {
     RESOLVE_CANCELED: _take_resolution,
     SEE: _take_sighting,
 }
-
-
-# The fields of each kind of event that may say something in the trail, the first that does counts.
-_WORDS_OF: Final = {
-    kind: tuple(
-        name
-        for name in ("evidence", "cause", "reason", "text", "trade_id")
-        if name in kind.__struct_fields__
-    )
-    for kind in _TRIGGER_OF
-}
-
-
-def _words(event: Any) -> str:
-    for name in _WORDS_OF[type(event)]:
-        words = getattr(event, name)
-        if words:
-            return str(words)
-    return ""

@@ -4,7 +4,6 @@ Open orders are never dropped. Closed ones are kept up to a limit, a parent toge
 children. A parent has no events of its own after its birth: everything it shows is derived.
 """
 
-import copy
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Final, get_args
@@ -209,11 +208,12 @@ class OrderTable:
         born = order is None and bears
         if order is None and bears:
             order = Order(spec=event.order, ts_last_ns=event.order.ts_created_ns)
-        if order is None or not order.apply(event, seq):
+        if order is None or not order.apply(event):
             return False
         if born:
             self._adopt(order)
-        self._index(order)
+        if order.venue_order_id is not None:
+            self._index(order)
         self._settle(order)
         return True
 
@@ -264,12 +264,8 @@ class OrderTable:
         return len(self._orders) + len(self._parents)
 
     def to_state(self) -> TableState:
-        """Return the snapshot; it does not depend on whether the events carried their seq."""
-        orders = []
-        for order in self._orders.values():
-            kept = copy.copy(order)
-            kept.seq = 0
-            orders.append(kept)
+        """Return the snapshot; it shares the orders, so encode it before the next event."""
+        orders = list(self._orders.values())
         return TableState(orders, [p.state for p in self._parents.values()], list(self._closed))
 
     @classmethod
@@ -323,9 +319,9 @@ class OrderTable:
             self._closed.pop(order.order_id, None)
 
     def _index(self, order: Order) -> None:
-        if order.venue_order_id is not None:
-            key = (order.spec.account, order.spec.symbol, order.venue_order_id)
-            self._by_venue_order_id[key] = order.order_id
+        spec, venue_order_id = order.spec, order.venue_order_id
+        if venue_order_id is not None:
+            self._by_venue_order_id[spec.account, spec.symbol, venue_order_id] = spec.order_id
 
     def _settle(self, order: Order) -> None:
         parent_id, order_id = order.spec.parent_id, order.spec.order_id

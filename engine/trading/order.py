@@ -47,7 +47,6 @@ from engine.trading.order_status import (
     KEEP,
     LOSE,
     NEW,
-    OPEN,
     PARTIALLY_FILLED,
     PENDING_CANCEL,
     REJECT,

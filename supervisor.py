@@ -10,21 +10,22 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from random import Random, SystemRandom
+from random import SystemRandom
 from threading import Event
 from typing import Any, Final
 
 from loguru import logger
 
 from actors.persistence import JournalRecovery
-from actors.tree import DISK, TICK, child_specs, enabled_venues
-from adapters.adapter import VenueAdapter
-from adapters.registry import ADAPTERS, Secret, VenueConfig
+from actors.tree import DISK, TICK, child_specs, enabled_venues, restart_policy
+from adapters.configuration import read_losses
+from adapters.hosting import Surroundings, Venues
+from adapters.registry import ADAPTERS
 from engine import collector
 from engine.alarms import Alarms
 from engine.clock import NS_PER_S, SystemClock
 from engine.config import config_hash, default_path, load
-from engine.config_models import Config, Venue
+from engine.config_models import Config
 from engine.control import ControlServer, Facts, Limits
 from engine.demo import Simulator
 from engine.dispatch import CallerRunsDispatcher, ThreadDispatcher
@@ -40,12 +41,11 @@ from engine.errors import (
 from engine.faultpoints import ActorCrashes, FaultPoints
 from engine.greeting import greet, say
 from engine.ids import UlidIds
-from engine.inlet import Inlet
 from engine.journal import Identity, Journal
 from engine.logs import configure, secrets_of
 from engine.messages.commands import Append, CancelOrders, Tick
-from engine.messages.events import EngineStarted, EngineStopped
-from engine.supervision import ActorStatus, RestartPolicy, Supervisor
+from engine.messages.events import CommandRecorded, EngineStarted, EngineStopped
+from engine.supervision import ActorStatus, Supervisor
 from engine.threads import DaemonThreads
 
 VERSION: Final = "0.1.0"
@@ -54,6 +54,7 @@ READY_WITHIN_S: Final = 30.0
 DRILL_AFTER_S: Final = 20.0
 LOOK_EVERY_S: Final = 0.05
 SIMULATOR_LOOK_S: Final = 0.5
+STOP_WITHIN_S: Final = 3.0
 SAME_SIGNAL_NS: Final = NS_PER_S  # `timeout` and terminals signal a process and its group
 
 
@@ -73,17 +74,23 @@ class Core:
         self.exit_code = EXIT_OK
         self.why = ""
         self.simulator: Simulator | None = None
+        self.venues = Venues(config, enabled_venues(config), self._surroundings())
         self.journal: Journal | None = None
         self.runtime: Supervisor | None = None
         self.edge: Edge | None = None
         self.control: ControlServer | None = None
         self.fills = 0
 
+    def _surroundings(self) -> Surroundings:
+        threads = self.threads.start
+        return Surroundings(self.clock, self.rng, threads, self.faults, os.environ)
+
     # --- start ------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Bring everything up. Raises CoreError with what is wrong and what to do."""
         config, venues = self.config, enabled_venues(self.config)
+        self.venues.prepare()
         self.journal = Journal.open(
             config.state_dir / "journal",
             identity=Identity(config.mode, config.name, {v.account: n for n, v in venues.items()}),
@@ -96,14 +103,16 @@ class Core:
             names = [v.adapter for v in venues.values()]
             external = config.demo.simulator == "external"
             self.simulator.start(seed=config.demo.seed, venues=names, external=external)
+            self.venues.simulated = self.simulator.endpoints
         self.runtime = self._build_runtime(self.journal)
-        self.alarms.runtime = self.runtime
+        self.alarms.runtime = self.venues.runtime = self.runtime
         self.edge = self._build_edge(self.runtime, self.journal)
         self.threads.start("edge", self.edge.run)
         self.runtime.start()
         now_ns = self.clock.wall_ns()
         started = EngineStarted(VERSION, config.mode, config.name, config_hash(config), now_ns)
         self.runtime.tell("persistence", Append([started]), sender="supervisor")
+        self._tell_losses(self.runtime, now_ns)
         self.control = ControlServer(
             config.state_dir,
             self.edge,
@@ -119,14 +128,10 @@ class Core:
 
     def _build_runtime(self, journal: Journal) -> Supervisor:
         config = self.config
-        supervision = config.supervision
         specs = child_specs(
             config,
             journal=journal,
-            adapters={
-                name: self._adapter_factory(name, venue)
-                for name, venue in enabled_venues(config).items()
-            },
+            adapters={name: self.venues.factory(name) for name in enabled_venues(config)},
             run=f"demo-{journal.epoch}",
             fail_stop=self._fail_stop,
             fault_point=self.faults,
@@ -143,17 +148,19 @@ class Core:
                 DISK: ThreadDispatcher(DISK),
             },
             recovery=JournalRecovery(journal),
-            policy=RestartPolicy(
-                max_restarts=supervision.max_restarts,
-                within_s=supervision.within_s,
-                backoff_initial_s=supervision.backoff_initial_s,
-                backoff_max_s=supervision.backoff_max_s,
-            ),
+            policy=restart_policy(config),
             observer=self.alarms.observe,
             on_escalate=self._escalate,
             parked_to="persistence",
             run_id=f"{config.name}-{journal.epoch}",
         )
+
+    # What the venues' processes of a core that died did about its orders, for people to see.
+    def _tell_losses(self, runtime: Supervisor, now_ns: int) -> None:
+        for told in read_losses(self.config.state_dir):
+            logger.bind(**told).warning("a venue process had lost its core")
+            event = CommandRecorded("", "core lost", str(told)[:2000], "venue process", now_ns)
+            runtime.tell("persistence", Append([event]), sender="supervisor")
 
     def _tree(self) -> list[ActorStatus]:
         return self.runtime.tree() if self.runtime is not None else []
@@ -175,42 +182,7 @@ class Core:
             facts,
             faults=self.simulator,
             background=self.threads.background,
-        )
-
-    def _adapter_factory(self, name: str, venue: Venue) -> Callable[[], VenueAdapter]:
-        settings = self._venue_config(name, venue)
-        sessions = iter(range(1, sys.maxsize))
-
-        def make() -> VenueAdapter:
-            assert self.runtime is not None
-            return VenueAdapter(
-                settings,
-                clock=self.clock,
-                rng=Random(self.rng.getrandbits(64)),  # noqa: S311  jitter of reconnects
-                deliver=Inlet(self.runtime, name, next(sessions), self.faults),
-                threads=self.threads.start,
-            )
-
-        return make
-
-    def _venue_config(self, name: str, venue: Venue) -> VenueConfig:
-        urls, keys = venue.urls.given(), venue.credentials.given()
-        if self.simulator is not None and not urls:
-            urls = dict(self.simulator.endpoints["venues"][venue.adapter])
-            keys = keys or dict(self.simulator.endpoints["accounts"][venue.adapter])
-        return VenueConfig(
-            name=name,
-            adapter=venue.adapter,
-            account=venue.account,
-            symbols=tuple(venue.symbols),
-            urls=urls,
-            api_key=Secret(keys.get("api_key", "")),
-            api_secret=Secret(keys.get("api_secret", "")),
-            passphrase=Secret(keys.get("passphrase", "")),
-            depth=min(venue.depth, 200),
-            publish_interval_ms=venue.publish_interval_ms,
-            stale_after_ms=venue.stale_after_ms,
-            rate_limit_share=venue.rate_limit_share,
+            processes=self.venues.view,
         )
 
     # --- run --------------------------------------------------------------------------------------
@@ -307,7 +279,7 @@ class Core:
             restarts = sum(status.restarts for status in runtime.tree())
             if self.control is not None:
                 self.control.stop()
-            clean = runtime.stop(grace_s / 3)
+            clean = runtime.stop(grace_s / 3) and self.venues.stop(STOP_WITHIN_S)
             edge.stop()
             say(
                 f"stopped  {self.why}: {summary}, {restarts} restarts{'' if clean else ', not clean'}"
@@ -335,6 +307,7 @@ class Core:
             pause.wait(LOOK_EVERY_S)
 
     def _release(self) -> None:
+        self.venues.stop(STOP_WITHIN_S)
         if self.journal is not None:
             self.journal.close()
         if self.simulator is not None and self.config.demo.simulator == "embedded":

@@ -21,7 +21,7 @@ from engine.clock import NS_PER_MS
 from engine.config_models import Settings, Venue
 from engine.errors import EXIT_GAVE_UP, EXIT_JOURNAL
 from engine.journal import Journal
-from engine.specs import ChildSpec
+from engine.specs import ChildSpec, RestartPolicy
 from engine.trading.orders import OrderTable
 from engine.trading.risk_limits import RiskLimits
 
@@ -50,6 +50,17 @@ def risk_limits(settings: Settings) -> RiskLimits:
         max_orders_per_second=risk.max_orders_per_second,
         report_currency=risk.report_currency,
         count_opening=False,
+    )
+
+
+def restart_policy(settings: Settings) -> RestartPolicy:
+    """Return when crashed parts are started again, and when that is given up."""
+    supervision = settings.supervision
+    return RestartPolicy(
+        max_restarts=supervision.max_restarts,
+        within_s=supervision.within_s,
+        backoff_initial_s=supervision.backoff_initial_s,
+        backoff_max_s=supervision.backoff_max_s,
     )
 
 
@@ -175,7 +186,7 @@ def _venue(
         closed_kept_max=settings.orders.closed_kept_max,
     )
     stuck_after_s = settings.supervision.stuck_after_s
-    handed = Handed()
+    handed = Handed(restart_policy(settings))
     return [
         ChildSpec(
             f"exchange.{name}", lambda: ExchangeActor(config), TICK, stuck_after_s=stuck_after_s

@@ -21,17 +21,15 @@ from engine.messages.base import Message
 from engine.messages.port import (
     AdapterFailed,
     CancelOrder,
-    CancelResult,
     GateChanged,
     QueryOrder,
-    QueryResult,
     Reconcile,
-    ReconcileResult,
     Resubscribe,
     SetGate,
     SubmitOrder,
     SubmitResult,
 )
+from engine.port_refusals import refusal
 
 
 class VenueAdapter:
@@ -61,6 +59,15 @@ class VenueAdapter:
         self._pending = Pending(clock, deliver)
         self._session: Session | None = None
         dialect(config)  # a wrong configuration is told at once
+
+    @property
+    def session(self) -> Session | None:
+        """The session that is open now."""
+        return self._session
+
+    def unanswered(self) -> int:
+        """Return how many submits have not been answered yet."""
+        return len(self._pending)
 
     def start(self) -> None:
         """Open a new session: instruments, clock, links. Returns at once; tells AdapterReady."""
@@ -163,10 +170,7 @@ class VenueAdapter:
                 session.deliver(report)
 
         if session is None or session.stopping.is_set() or not session.cancels.put(job):
-            text = "the adapter has no open session or too much to do"
-            self._deliver(
-                CancelResult(cancel.account, cancel.client_order_id, "NOT_SENT", "not_ready", text)
-            )
+            self._refuse(cancel)
 
     def _query(self, session: Session | None, query: QueryOrder) -> None:
         def job(rest: CcxtRest) -> None:
@@ -174,11 +178,7 @@ class VenueAdapter:
             session.deliver(session.inquiry.query(rest, query))
 
         if session is None or session.stopping.is_set() or not session.reads.put(job):
-            now_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
-            self._deliver(
-                QueryResult(query.account, query.client_order_id, None, None, [], now_ns, mono_ns,
-                            "the adapter has no open session or too much to do")
-            )  # fmt: skip
+            self._refuse(query)
 
     def _reconcile(self, session: Session | None, ask: Reconcile) -> None:
         def job(rest: CcxtRest) -> None:
@@ -186,9 +186,10 @@ class VenueAdapter:
             session.deliver(session.inquiry.reconcile(rest, ask))
 
         if session is None or session.stopping.is_set() or not session.reads.put(job):
-            wall_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
-            self._deliver(
-                ReconcileResult(ask.request_id, ask.account, False,
-                                "the adapter has no open session or too much to do",
-                                [], [], [], wall_ns, mono_ns)
-            )  # fmt: skip
+            self._refuse(ask)
+
+    def _refuse(self, command: Message) -> None:
+        text = "the adapter has no open session or too much to do"
+        answer = refusal(command, self._config.name, text, self._clock)
+        assert answer is not None, "every question has an answer"
+        self._deliver(answer)

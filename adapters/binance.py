@@ -24,6 +24,7 @@ from adapters.codec import (
     Problem,
     Reconnect,
     StreamEvent,
+    Verification,
     WireId,
     WireMs,
     ms_of,
@@ -37,7 +38,7 @@ from engine.messages.port import (
     OrderReport,
     VenueStatus,
 )
-from engine.trading.book import BookDelta, Policy
+from engine.trading.book import LEVELS_MAX, BookDelta, Policy
 
 RECV_WINDOW_MS: Final = 5000
 # Codes that say the key is wrong, revoked or not allowed: no retry mends them.
@@ -63,6 +64,7 @@ class _Data(msgspec.Struct, gc=False):
     s: str = ""
     U: WireId = 0
     u: WireId = 0
+    pu: WireId | None = None
     b: _Levels | str | int = ""
     a: _Levels | str | int = ""
     t: int | str = 0
@@ -148,6 +150,8 @@ class BinanceCodec:
     """Binance spot's frames, both links. `symbols` maps the venue's spelling to ours."""
 
     policy: Policy = "U_u"
+    verification: Verification = "sequence"
+    levels_max = LEVELS_MAX
     ping_text: str | None = None
     private_acks = 1
     has_stream_snapshots = False
@@ -199,7 +203,12 @@ class BinanceCodec:
             return [self._trade(data, recv_ns)]
         if data.e == "serverShutdown":
             return [Reconnect("serverShutdown")]
-        if data.e == "" and data.u and isinstance(data.b, str) and isinstance(data.a, str):
+        if (
+            data.e in ("", "bookTicker")
+            and data.u
+            and isinstance(data.b, str)
+            and isinstance(data.a, str)
+        ):
             symbol = self._symbols.get(data.s)
             return [BookTop(symbol, data.u, data.b, data.a)] if symbol else [Heartbeat()]
         if frame.error is not None:
@@ -215,7 +224,7 @@ class BinanceCodec:
         if not isinstance(data.b, list) or not isinstance(data.a, list) or data.u < data.U:
             return Problem("malformed", f"depthUpdate of {symbol} without levels or ids")
         return BookDelta(
-            symbol, data.U, data.u, None, data.b, data.a, data.E * NS_PER_MS
+            symbol, data.U, data.u, data.pu, data.b, data.a, data.E * NS_PER_MS
         )  # positional: this is the hottest line of the codec
 
     def _trade(self, data: _Data, recv_ns: int) -> StreamEvent:

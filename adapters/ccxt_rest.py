@@ -12,13 +12,13 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import ccxt
 import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError, ReadTimeout
 from urllib3.poolmanager import PoolManager
 
+from adapters import ccxt_classes as ccxt
 from adapters.codec import Credentials, RestCall
 from adapters.gate import GateShut, Sending, pool_classes
 from adapters.offset import ClockOffset
@@ -172,7 +172,7 @@ class CcxtRest:
         self._used_ns = clock.mono_ns()
         self._tap = _Tap(offset)
         self.sending = Sending(clock)
-        self._ccxt = _tapped(getattr(ccxt, exchange_id))(
+        self._ccxt = _tapped(ccxt.exchange_class(exchange_id))(
             {
                 "apiKey": credentials.api_key.reveal(),
                 "secret": credentials.api_secret.reveal(),

@@ -5,10 +5,12 @@ waits for nothing and reads no clock, so recorded frames replay through the very
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, NamedTuple, Protocol
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
 
 from msgspec import Meta
 
+from engine.messages.base import Liquidity, Side
 from engine.messages.market import TradePrint
 from engine.messages.port import (
     BalanceReport,
@@ -95,6 +97,36 @@ class Heartbeat(NamedTuple):
     """A frame that proves life and says nothing else."""
 
 
+class FillSeen(NamedTuple):
+    """An execution whose fee the stream does not tell: a hint. REST brings the fill itself."""
+
+    account: str
+    client_order_id: str
+    venue_order_id: str
+    trade_id: str
+    symbol: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    liquidity: Liquidity
+    ts_event_ns: int
+
+
+class BooksLost(NamedTuple):
+    """Messages of this connection are missing, and nobody can say whose: no book is right now."""
+
+    reason: str
+
+
+class BookShape(NamedTuple):
+    """How the venue writes one book: the decimals of its checksum, how many levels a side it keeps."""
+
+    symbol: str
+    price_decimals: int
+    quantity_decimals: int
+    levels_max: int
+
+
 class BookTop(NamedTuple):
     """The venue's own best bid and ask with its book id: an oracle for replays."""
 
@@ -109,12 +141,15 @@ StreamEvent = (
     | TradePrint
     | OrderReport
     | FillReport
+    | FillSeen
     | BalanceUpdate
     | Acked
     | Denied
     | Reconnect
     | Problem
     | Heartbeat
+    | BooksLost
+    | BookShape
     | BookTop
 )
 
@@ -123,12 +158,18 @@ StreamEvent = (
 
 
 class RestCall(NamedTuple):
-    """One REST call, described: ccxt's method name, exact parameters, what it costs."""
+    """One REST call, described: ccxt's method name, exact parameters, what it costs.
+
+    `symbol` and `venue_order_id` are not sent: they are what the reader of the answer must know
+    where the venue cannot be asked for less than everything.
+    """
 
     method: str
-    params: Mapping[str, str]
+    params: Mapping[str, Any]
     costs: Mapping[str, int]
     expires: bool = False
+    symbol: str = ""
+    venue_order_id: str = ""
 
 
 class Ack(NamedTuple):
@@ -157,11 +198,25 @@ class BadReply(ValueError):
     """A success answer that is not what the venue documents: the outcome is not proven by it."""
 
 
+class NotListed(BadReply):
+    """The venue's answer is an empty list: it does not have the order where it was looked for."""
+
+
 def ms_of(text: str) -> int:
     """Return the milliseconds a venue wrote as text; ValueError for anything else."""
     if len(text) > 13 or not (text.isascii() and text.isdigit()):
         raise ValueError(f"not a time: {text[:40]!r}")
     return int(text)
+
+
+# What proves that a LIVE book is the venue's, from the strongest to nothing at all.
+Verification = Literal[
+    "sequence_and_checksum",  # each update names its predecessor, and a checksum over the top 25
+    "sequence",  # each update continues the one before
+    "connection_sequence",  # the connection numbers its messages; a gap loses all of its books
+    "checksum_top10",  # the ten best levels are proven with each update, the others by nothing
+    "unverified",  # nothing
+]
 
 
 class Codec(Protocol):
@@ -170,6 +225,8 @@ class Codec(Protocol):
     venue: str
     account: str
     policy: Policy
+    verification: Verification
+    levels_max: int
     ping_text: str | None
     private_acks: int
     has_stream_snapshots: bool

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from adapters.codec import Acked, Codec, Denied, Problem, Reconnect
+from adapters.codec import Acked, BooksLost, Codec, Denied, Problem, Reconnect
 from adapters.offset import ClockOffset
 from adapters.registry import VenueConfig
 from adapters.stream import WsLink, backoff_s
@@ -19,13 +19,16 @@ from engine.clock import NS_PER_MS, NS_PER_S, Clock
 from engine.messages.base import Message
 from engine.messages.market import LinkAlive, TradePrint, VenueBook
 from engine.messages.port import Instrument, LinkChanged
-from engine.trading.book import BookDelta, BookKeeper
-from engine.trading.instrument import price_exponent, quantity_exponent
+from engine.trading.book import BookDelta
+from engine.trading.instrument import price_exponent, quantity_exponent, written_decimals
+from engine.trading.keeper import BookKeeper
 
 ALIVE_EVERY_NS: Final = 100 * NS_PER_MS
 LAG_MS_MIN: Final = 1000
 CONFIRM_NS: Final = NS_PER_S
 HEALTHY_NS: Final = 60 * NS_PER_S
+# So often a stream is asked for one book's snapshot before the whole link is made anew.
+ASKED_MAX: Final = 6
 
 
 class _Slot:
@@ -89,6 +92,11 @@ class PublicFeed:
                 self._codec.policy,
                 price_exponent(instrument),
                 quantity_exponent(instrument),
+                levels_max=self._codec.levels_max,
+                decimals=(
+                    written_decimals(instrument.tick_size),
+                    written_decimals(instrument.lot_size),
+                ),
             )
             self._slots[instrument.symbol] = _Slot(instrument, keeper)
 
@@ -147,6 +155,8 @@ class PublicFeed:
                     self.last_problem = event.text
                 elif isinstance(event, Acked):
                     self._on_acked(mono_ns)
+                elif isinstance(event, BooksLost):
+                    self._lose_all(event.reason, wall_ns, mono_ns)
                 elif isinstance(event, Reconnect | Denied):
                     self._end(event.reason if isinstance(event, Reconnect) else event.text)
 
@@ -215,6 +225,12 @@ class PublicFeed:
         slot.keeper.on_delta(delta)
         self._settle(slot, state, wall_ns, mono_ns)
 
+    def _lose_all(self, reason: str, wall_ns: int, mono_ns: int) -> None:
+        for slot in self._slots.values():
+            state = slot.keeper.state
+            slot.keeper.lose(reason)
+            self._settle(slot, state, wall_ns, mono_ns)
+
     def _settle(self, slot: _Slot, state_before: str, wall_ns: int, mono_ns: int) -> None:
         keeper = slot.keeper
         self._stamp(slot, wall_ns, mono_ns)
@@ -235,13 +251,18 @@ class PublicFeed:
                 self._ask(slot, mono_ns)
             else:
                 slot.due_ns = mono_ns + int(self._wait_s(slot) * NS_PER_S)
+        elif state_before == "LIVE":
+            self._publish(slot)  # not proven any more
 
     def _ask(self, slot: _Slot, mono_ns: int) -> None:
         slot.asked_ns = mono_ns
         slot.attempts += 1
         slot.due_ns = mono_ns + int(self._config.timeouts.sync_s * NS_PER_S)
         symbol = slot.keeper.symbol
-        if self._codec.has_stream_snapshots:
+        if self._codec.has_stream_snapshots and slot.attempts > ASKED_MAX:
+            slot.attempts = 0
+            self._end(f"no usable snapshot of {symbol} in {ASKED_MAX} attempts")
+        elif self._codec.has_stream_snapshots:
             if self.link is not None:
                 self.link.send(self._codec.resubscribe(symbol))
         else:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from adapters.ccxt_rest import CcxtRest
-from adapters.codec import BadReply, RestCall
+from adapters.codec import BadReply, NotListed, RestCall
 from adapters.desk import CallFailed, Desk
 from engine.clock import NS_PER_MS, NS_PER_S, Clock
 from engine.errors import Refused
@@ -119,6 +119,8 @@ class Inquiry:
         call = self._codec.order(symbol, client_order_id, venue_order_id)
         try:
             order = self._codec.read_order(self._desk.read(rest, call))
+        except NotListed:
+            return None
         except CallFailed as failed:
             if failed.verdict.kind == "NOT_FOUND":
                 return None

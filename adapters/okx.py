@@ -25,6 +25,7 @@ from adapters.codec import (
     Problem,
     Reconnect,
     StreamEvent,
+    Verification,
     ms_of,
 )
 from engine.messages.base import Side
@@ -36,7 +37,7 @@ from engine.messages.port import (
     OrderReport,
     VenueStatus,
 )
-from engine.trading.book import BookDelta, Policy
+from engine.trading.book import LEVELS_MAX, BookDelta, Policy
 
 SERVICE_UPGRADE: Final = "64008"
 BOOK_CHANNELS: Final = frozenset({"books", "books-l2-tbt", "books50-l2-tbt"})
@@ -127,6 +128,8 @@ class OkxCodec:
     """OKX's frames, both links. `symbols` maps the venue's spelling to ours."""
 
     policy: Policy = "prev_seq"
+    verification: Verification = "sequence_and_checksum"
+    levels_max = LEVELS_MAX
     ping_text: str | None = "ping"
     has_stream_snapshots = True
 
@@ -302,7 +305,8 @@ def _book(symbol: str, is_snapshot: bool, row: _Row) -> StreamEvent:
         return Problem("malformed", f"book row of {symbol}: {error}")
     if row.bids is None or row.asks is None:
         return Problem("malformed", f"book row of {symbol} without levels")
-    last = 0 if row.seqId is None else row.seqId
+    # Recordings from before the venue had ids are in the order of its time.
+    last = ts_ns if row.seqId is None else row.seqId
     previous = None if is_snapshot else row.prevSeqId
     return BookDelta(
         symbol,

@@ -115,6 +115,14 @@ def _one(reply: Any, kind: Any) -> Any:
     return rows[0]
 
 
+def cancel_all_after(seconds: int) -> RestCall:
+    """POST trade/cancel-all-after: every order of the account, unless told again; 0 turns it off.
+
+    https://www.okx.com/docs-v5/en/#order-book-trading-trade-post-cancel-all-after: 0 or 10 to 120.
+    """
+    return RestCall("privatePostTradeCancelAllAfter", {"timeOut": str(seconds)}, {})
+
+
 class OkxRest:
     """OKX's REST dialect for one account. `symbols` maps the venue's spelling to ours."""
 

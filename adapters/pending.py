@@ -27,6 +27,10 @@ class Pending:
         self._open: dict[str, tuple[SubmitOrder, bool]] = {}
         self._answered: OrderedDict[str, SubmitResult] = OrderedDict()
 
+    def __len__(self) -> int:
+        """Return how many have not been answered."""
+        return len(self._open)
+
     def begin(self, order: SubmitOrder) -> bool:
         """Take an order; False when it was taken before (its answer is repeated if there is one)."""
         with self._lock:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from adapters import binance, okx
+from adapters import binance, okx, okx_rest
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
-from adapters.codec import Codec, Credentials, RestCodec, Secret
+from adapters.codec import Codec, Credentials, RestCall, RestCodec, Secret
 from adapters.okx import OkxCodec
 from adapters.okx_rest import OkxRest
 from engine.errors import ConfigError
@@ -66,6 +66,8 @@ class Adapter(NamedTuple):
     rest: Callable[[str, str, Mapping[str, str]], RestCodec]
     send_every_s: float
     enforces_expiry: bool  # drops a request that arrives later than it allows (recvWindow, expTime)
+    # Its dead man's switch, which cancels all of the account after so many seconds; 0 turns it off.
+    dead_man: Callable[[int], RestCall] | None = None
 
 
 class Venue(NamedTuple):
@@ -102,8 +104,15 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=OkxRest,
         send_every_s=0.05,
         enforces_expiry=True,
+        dead_man=okx_rest.cancel_all_after,
     ),
 }
+
+
+def exchange_id(adapter: str) -> str:
+    """Return what ccxt calls the venue of an adapter; ConfigError names the known ones."""
+    name: str = _known(adapter).rest.exchange_id  # type: ignore[attr-defined]
+    return name
 
 
 def dialect(config: VenueConfig) -> Venue:

@@ -18,7 +18,8 @@ from adapters.binance import BinanceCodec
 from adapters.codec import Acked, BookTop, Codec, Heartbeat, Problem, Reconnect
 from adapters.okx import OkxCodec
 from engine.errors import ConfigError, MessageError
-from engine.trading.book import BookDelta, BookKeeper
+from engine.trading.book import BookDelta
+from engine.trading.keeper import BookKeeper
 
 # Recordings name no tick size, so units fine enough for every venue's texts.
 EXPONENT: Final = 18

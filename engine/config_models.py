@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 
 ADAPTERS: Final = ("binance", "okx")
 MODES: Final = ("demo", "paper", "testnet", "live")
+CORE_LOSS_CANCEL_AFTER_S: Final = 10.0  # where real orders rest, unless the file says otherwise
 RESERVED_NAMES: Final = ("all", "best")
 
 Mode = Literal["demo", "paper", "testnet", "live"]
@@ -69,6 +70,16 @@ def _real(value: object) -> object:
     return float(number) if isinstance(number, Decimal) else number
 
 
+# `auto`, null, or seconds as everywhere else.
+def _auto(value: object) -> object:
+    if value is None or value == "auto":
+        return value
+    number = _real(value)
+    if not isinstance(number, float | int) or not 0 < number <= 86_400:
+        raise PydanticCustomError("number", "should be auto, null, or seconds up to 86400")
+    return float(number)
+
+
 def _truth(value: object) -> object:
     if isinstance(value, Interpolated) and value in ("true", "false"):
         return value == "true"
@@ -105,6 +116,7 @@ Money = Annotated[Decimal, BeforeValidator(_exact), Field(gt=0)]
 Share = Annotated[float, BeforeValidator(_real), Field(gt=0, le=1)]
 Seconds = Annotated[float, BeforeValidator(_real), Field(gt=0, le=86_400)]
 Whole = Annotated[int, BeforeValidator(_whole)]
+PerMode = Annotated[Literal["auto"] | float | None, BeforeValidator(_auto)]
 Switch = Annotated[bool, BeforeValidator(_truth)]
 Url = Annotated[str, AfterValidator(_url)]
 Asset = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")]
@@ -179,7 +191,8 @@ class Venue(Section):
     stale_after_ms: Annotated[Whole, Field(ge=100, le=600_000)] = 2_000
     depth: Annotated[Whole, Field(ge=1, le=5_000)] = 200
     publish_interval_ms: Annotated[Whole, Field(ge=0, le=10_000)] = 0
-    isolation: Literal["thread"] = "thread"
+    isolation: Literal["process", "thread"] = "process"
+    dedicated_account: Switch = False
 
     @model_validator(mode="after")
     def _each_symbol_once(self) -> Self:
@@ -215,6 +228,7 @@ class Orders(Section):
     """How orders live: deadlines, defaults, what is kept, how often a venue is asked."""
 
     on_shutdown: Literal["cancel", "keep"] = "cancel"
+    on_core_loss_cancel_after_s: PerMode = "auto"
     ack_timeout_s: Seconds = 5.0
     time_in_force: Literal["GTC", "IOC", "FOK"] = "GTC"
     closed_kept_max: Annotated[Whole, Field(ge=100, le=10_000_000)] = 10_000
@@ -230,6 +244,7 @@ class Supervision(Section):
     backoff_initial_s: Seconds = 0.1
     backoff_max_s: Seconds = 30.0
     stuck_after_s: Seconds = 1.0
+    venue_silent_s: Annotated[Seconds, Field(ge=1)] = 5.0
     shutdown_grace_s: Annotated[Seconds, Field(le=20)] = 15.0
 
     @model_validator(mode="after")
@@ -345,6 +360,13 @@ class Config(Settings):
     state_dir: Path
     source: Path | None = None
     origins: dict[str, str] = Field(default_factory=dict)
+
+    def core_loss_cancel_after_s(self) -> float | None:
+        """Return how long after the loss of the core its orders are cancelled; None: not at all."""
+        given = self.orders.on_core_loss_cancel_after_s
+        if given == "auto":
+            return CORE_LOSS_CANCEL_AFTER_S if self.mode in ("testnet", "live") else None
+        return given
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as plain data for people: secrets as asterisks, money as strings."""

@@ -75,8 +75,12 @@ class Edge:
         *,
         faults: FaultPort | None = None,
         background: Callable[[Callable[[], Any]], Future[Any]],
+        processes: Callable[[], Mapping[str, Mapping[str, Any]]] = dict,
     ) -> None:
-        """Take the runtime, the journal, and `background`, which runs what may block elsewhere."""
+        """Take the runtime and the journal.
+
+        `background` runs what may block elsewhere; `processes` tells of each venue's process.
+        """
         self._runtime = runtime
         self._journal = journal
         self._clock = clock
@@ -84,7 +88,8 @@ class Edge:
         self._faults = faults
         self._background = background
         self._consumer = runtime.add_mailbox(ADDRESS)
-        self._shown = Shown(facts, clock)
+        self._processes = processes
+        self._shown = Shown(facts, clock, processes)
         self._watchers: dict[int, Watcher] = {}
         self._numbers = count(1)
         self._pending: dict[str, Future[Reply]] = {}
@@ -243,7 +248,7 @@ class Edge:
     # --- status ---------------------------------------------------------------------------------
 
     def _actors_view(self, _: Mapping[str, str]) -> list[dict[str, Any]]:
-        return actors_view(self._runtime.tree(), self._clock.mono_ns())
+        return actors_view(self._runtime.tree(), self._processes(), self._clock.mono_ns())
 
     def _status(self) -> Future[Any]:
         answer: Future[Any] = Future()

@@ -1,6 +1,6 @@
 """What the edges are shown of venues, books and actors: the newest, as plain data."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from engine.clock import NS_PER_MS, Clock
@@ -12,13 +12,16 @@ from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import VenueHealth
 from engine.specs import ActorStatus
 
+Processes = Callable[[], Mapping[str, Mapping[str, Any]]]
+
 
 class Shown:
     """The newest of what the core tells by itself."""
 
-    def __init__(self, facts: Facts, clock: Clock) -> None:
+    def __init__(self, facts: Facts, clock: Clock, processes: Processes = dict) -> None:
         self.facts = facts
         self.clock = clock
+        self.processes = processes
         self.books: dict[str, ConsolidatedBook] = {}
         self.venues: dict[str, VenueState] = {}
         self.health: dict[str, VenueHealth] = {}
@@ -38,9 +41,10 @@ class Shown:
 
     def venues_view(self, _: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return a row a venue."""
-        return [self._venue_row(name) for name in sorted(self.facts.venues)]
+        processes = self.processes()
+        return [self._venue_row(name, processes.get(name)) for name in sorted(self.facts.venues)]
 
-    def _venue_row(self, name: str) -> dict[str, Any]:
+    def _venue_row(self, name: str, process: Mapping[str, Any] | None) -> dict[str, Any]:
         state = self.venues.get(name)
         health = self.health.get(name)
         book_state, age_ms = self._book_of(name)
@@ -59,6 +63,7 @@ class Shown:
             "resyncs": health.resyncs if health else 0,
             "frames": health.frames if health else 0,
             "reconnects": health.reconnects if health else 0,
+            "process": process,
         }
 
     def _book_of(self, venue: str) -> tuple[str, int | None]:
@@ -77,8 +82,10 @@ class Shown:
         return bad, max(0, (now_ns - oldest_ns) // NS_PER_MS)
 
 
-def actors_view(statuses: Iterable[ActorStatus], now_ns: int) -> list[dict[str, Any]]:
-    """Return a row an actor, in start order."""
+def actors_view(
+    statuses: Iterable[ActorStatus], processes: Mapping[str, Mapping[str, Any]], now_ns: int
+) -> list[dict[str, Any]]:
+    """Return a row an actor, in start order. An adapter's names the process that it lives in."""
     return [
         {
             "name": s.name,
@@ -93,6 +100,8 @@ def actors_view(statuses: Iterable[ActorStatus], now_ns: int) -> list[dict[str, 
             "last_message_ms": (
                 (now_ns - s.last_message_mono_ns) // NS_PER_MS if s.last_message_mono_ns else None
             ),
+            "process": processes.get(venue) if kind == "adapter" else None,
         }
         for s in statuses
+        for kind, _, venue in (s.name.partition("."),)
     ]

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from itertools import count
 from threading import local
 
+from msgspec import Raw
+
 from engine.errors import Fenced
 from engine.messages.base import Message
 from engine.messages.port import AdapterFailed
@@ -27,6 +29,7 @@ class Inlet:
     ) -> None:
         self._runtime = runtime
         self._venue = venue
+        self._exchange = f"exchange.{venue}"
         self._prefix = f"{runtime.run_id}.{venue}.{session}"
         self._fault_point = fault_point
         self._numbers = count(1)
@@ -34,16 +37,36 @@ class Inlet:
 
     def __call__(self, message: Message) -> None:
         """Deliver one report. A thread that was given up as stuck delivers nothing any more."""
-        self._fault_point(f"deliver.{type(message).__name__}")
-        if not hasattr(self._known, "yes"):
-            self._known.yes = True
-            self._runtime.register_thread(self._on_lost)
+        self._arrive(type(message).__name__)
         try:
-            self._tell(f"exchange.{self._venue}", message)
+            self._tell(self._exchange, message)
         except Fenced:
             return  # its session has been replaced; the new one asks the venue anew
         if isinstance(message, AdapterFailed):
             self._tell(f"adapter.{self._venue}", message)
+
+    def pass_on(self, kind: str, key: str, body: Raw) -> None:
+        """Deliver one report that came encoded from the adapter's process.
+
+        Raises:
+            Fenced: the calling thread was given up as stuck, and its session with it.
+            MessageError: no message is called `kind`.
+        """
+        self._arrive(kind)
+        sender = f"adapter.{self._venue}"
+        for address in (self._exchange, sender) if kind == "AdapterFailed" else (self._exchange,):
+            new_id = f"{self._prefix}.{next(self._numbers)}"
+            self._runtime.tell_encoded(address, kind, key, body, sender, new_id)
+
+    def is_full(self) -> bool:
+        """Tell whether so many reports wait that the venue should not be read any further."""
+        return self._runtime.mailbox(self._exchange).above_high_water
+
+    def _arrive(self, kind: str) -> None:
+        self._fault_point(f"deliver.{kind}")
+        if not hasattr(self._known, "yes"):
+            self._known.yes = True
+            self._runtime.register_thread(self._on_lost)
 
     def _tell(self, address: str, message: Message) -> None:
         sender = f"adapter.{self._venue}"
@@ -52,5 +75,5 @@ class Inlet:
 
     def _on_lost(self) -> None:
         failed = AdapterFailed(self._venue, "crashed", "a thread got stuck and was given up")
-        for address in (f"exchange.{self._venue}", f"adapter.{self._venue}"):
+        for address in (self._exchange, f"adapter.{self._venue}"):
             self._tell(address, failed)

@@ -12,16 +12,18 @@ from typing import Final
 from weakref import WeakSet
 
 from loguru import logger
+from msgspec import Raw
 
 from engine.cell import Slot
 from engine.clock import Clock
-from engine.envelope import Entry, raw_body
-from engine.errors import Fenced, Refused
+from engine.envelope import KINDS, Entry, raw_body
+from engine.errors import Fenced, MessageError, Refused
 from engine.mailbox import PutResult
 from engine.messages.base import Lane, Message
 
 _MARKET: Final = Lane.MARKET
 _OVERFLOW: Final = PutResult.OVERFLOW
+_LANES: Final = {kind: cls.lane for kind, cls in KINDS.items()}
 Observe = Callable[[str, str, int, str, Entry | None], None]
 
 
@@ -61,29 +63,56 @@ class Post:
         cause_id: str,
         ts_event_ns: int,
     ) -> PutResult:
-        """Send a message from outside; see `Supervisor.tell`."""
+        """Send a message from outside; see `Supervisor.tell`.
+
+        Whatever may reach the journal is read by its actor from bytes, and so checked whole.
+        """
+        market = message.lane is _MARKET
+        return self._accept(
+            address, type(message).__name__, message.lane,
+            message.conflate_key() if market else None,
+            message if market else None, None if market else raw_body(message),
+            sender, message_id, correlation_id, cause_id, ts_event_ns,
+        )  # fmt: skip
+
+    def tell_encoded(
+        self, address: str, kind: str, key: str, body: Raw, sender: str, message_id: str
+    ) -> PutResult:
+        """Send a message from outside that is encoded already: only its recipient reads it.
+
+        Raises:
+            MessageError: no message is called `kind`.
+            Fenced, Refused: as `Supervisor.tell`.
+        """
+        lane = _LANES.get(kind)
+        if lane is None:
+            raise MessageError(f"{kind[:64]!r}: no message has this name")
+        slot_key = key if lane is _MARKET and key else None
+        return self._accept(address, kind, lane, slot_key, None, body, sender, message_id)
+
+    def _accept(
+        self,
+        address: str,
+        kind: str,
+        lane: Lane,
+        key: str | None,
+        message: Message | None,
+        body: Raw | None,
+        sender: str,
+        message_id: str | None,
+        correlation_id: str = "",
+        cause_id: str = "",
+        ts_event_ns: int = 0,
+    ) -> PutResult:
         if self._lost and current_thread() in self._lost:
             raise Fenced(f"thread {current_thread().name} was stuck and has been replaced")
         slot = self.slot(address)
         now_ns = self._clock.wall_ns()
         new_id = message_id or f"{self._run_id}.{sender}.{next(self._numbers)}"
-        lane = message.lane
-        market = lane is _MARKET
         entry = Entry(
-            address,
-            type(message).__name__,
-            lane,
-            new_id,
-            message.conflate_key() if market else None,
-            sender,
-            cause_id,
-            correlation_id,
-            ts_event_ns or now_ns,
-            now_ns,
-            message if market else None,
-            # Whatever may reach the journal is read by the actor from its bytes, and so checked whole.
-            None if market else raw_body(message),
-        )
+            address, kind, lane, new_id, key, sender, cause_id, correlation_id,
+            ts_event_ns or now_ns, now_ns, message, body,
+        )  # fmt: skip
         entry.enqueued_mono_ns = self._clock.mono_ns()
         result = slot.mailbox.accept(entry)
         if result is _OVERFLOW:

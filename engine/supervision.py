@@ -89,6 +89,7 @@ class Supervisor:
         self.timers = self._make_timers()
         self._post = Post(clock, self.run_id, self._observe)
         self.deliver = self._post.deliver
+        self.tell_encoded = self._post.tell_encoded
         self._cells: dict[str, Cell] = {}
         for spec in specs:
             self._add_cell(spec)

@@ -30,8 +30,11 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "ask_venue",
         "age_ms",
     ),
-    "venue": ("name", "state", "reason", "book_state", "book_age_ms", "account", "symbols"),
-    "actor": ("name", "state", "restarts", "mailbox", "parked", "last_message_ms"),
+    "venue": (
+        *("name", "state", "reason", "book_state", "book_age_ms", "account", "symbols"),
+        "process",
+    ),
+    "actor": ("name", "state", "restarts", "mailbox", "parked", "last_message_ms", "process"),
     "position": (
         *("account", "symbol", "quantity", "traded_quantity", "average_entry_price", "basis"),
         *("mark_price", "realized_pnl", "unrealized_pnl", "fees"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from simulator.okx_calls import Calls
+from simulator.okx_dead_man import DeadMan
 from simulator.okx_market import Market
 from simulator.okx_rest import Limiter, Rest
 from simulator.okx_ws import Sockets
@@ -29,5 +30,11 @@ def okx_parts(venue: Venue) -> Parts:
     market = Market(venue)
     limiter = Limiter(venue)
     sockets = Sockets(venue, calls, market, limiter, random.Random(f"seq-{venue.name}"))
-    routes = [*sockets.routes(), *Rest(venue, calls, market, limiter).routes()]
-    return Parts(routes, sockets.hub, sockets.every_second)
+    dead_man = DeadMan(venue)
+    routes = [*sockets.routes(), *Rest(venue, calls, market, limiter, dead_man).routes()]
+
+    def every_second() -> None:
+        sockets.every_second()
+        dead_man.every_second()
+
+    return Parts(routes, sockets.hub, every_second)

@@ -14,6 +14,7 @@ from aiohttp import web
 from simulator.binance_rest import write
 from simulator.limits import Windows
 from simulator.okx_calls import Calls
+from simulator.okx_dead_man import DeadMan
 from simulator.okx_market import Market
 from simulator.okx_words import ApiError, Json, RowError, error, fault_error
 from simulator.reply import HANG_UP, Reply, serve
@@ -48,8 +49,11 @@ class Limiter:
 class Rest:
     """Routes under /api/v5."""
 
-    def __init__(self, venue: Venue, calls: Calls, market: Market, limiter: Limiter) -> None:
+    def __init__(
+        self, venue: Venue, calls: Calls, market: Market, limiter: Limiter, dead_man: DeadMan
+    ) -> None:
         self._venue = venue
+        self._dead_man = dead_man
         self._calls = calls
         self._market = market
         self._limiter = limiter
@@ -117,9 +121,7 @@ class Rest:
         return await self._run(on, self._symbol(first), act)
 
     def _cancel_all_after(self, request: web.Request, body: str) -> Reply:
-        # The dead man's switch is acknowledged; the timer itself is not simulated.
-        self._authenticate(request, body)
-        return _ok([{"triggerTime": "0", "tag": "", "ts": str(self._venue.now_ms())}])
+        return _ok([self._dead_man.tell(self._authenticate(request, body), body)])
 
     async def _run(self, on: str, symbol: str | None, act: Callable[[], Reply]) -> Reply:
         def execute() -> Reply:

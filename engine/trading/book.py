@@ -1,44 +1,33 @@
-"""One venue's order book for one symbol, and the state machine that says whether it can be trusted.
+"""One venue's order book for one symbol in exact integers; whether to trust it says keeper.py.
 
 Levels are integers (price and quantity times a power of ten fixed per instrument); text that does
 not fit exactly is refused. The keys of a side are kept sorted with the touch at the END of the
 list, where most changes are, so an insert near the touch moves few items; asks are keyed by minus
 the price. Quantities lie in a parallel list.
-
-Two ways to join a stream, by policy. `U_u` (Binance): diffs are buffered until a snapshot taken by
-REST arrives; diffs up to its id are stale, the first one kept must span id + 1, then each must
-begin where the last ended. `prev_seq` (OKX): the stream itself brings the snapshot, each update
-names its predecessor, and a non-zero checksum is verified over the top 25 as the venue sent them.
-
-Known weakness: a quiet `U_u` book with no diff to confirm its snapshot stays SYNCING until a diff
-or a second snapshot with the same id confirms it; the keeper's owner asks for that one.
 """
 
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 from zlib import crc32
 
-if TYPE_CHECKING:
-    from engine.messages.market import BookState
-
-BUFFERED_MAX: Final = 2000
 LEVELS_MAX: Final = 10_000
 SCALED_MAX: Final = 65_536
 DIGITS_MAX: Final = 40
 UNITS_MAX: Final = 2**63 - 1
 CHECKSUM_LEVELS: Final = 25
 _TENS: Final[tuple[int, ...]] = tuple(10**n for n in range(DIGITS_MAX + 1))
-Policy = Literal["U_u", "prev_seq"]
+KRAKEN_LEVELS: Final = 10
+Policy = Literal["U_u", "start_end", "prev_seq", "u_plus_1", "crc32_top10", "conn_seq"]
 Level = Sequence[str]
 
 
 class BookDelta(NamedTuple):
     """One book message as the venue said it: levels are texts, price first, then quantity.
 
-    `first` and `last` are update ids (`U_u`), `previous` and `last` sequence ids (`prev_seq`; None
-    where the venue sends none). `checksum` 0 means the venue sent none.
+    `last` is the venue's id of the message, or its time where it has no ids; `first` the oldest id
+    that it covers, `previous` the id before it, None where the venue names none. `checksum` 0 means
+    the venue sent none.
     """
 
     symbol: str
@@ -89,10 +78,11 @@ def scaled_text(text: str, exponent: int) -> int:
 class BookSide:
     """One side: sorted keys (price times `sign`), touch last, quantities and texts beside them."""
 
-    __slots__ = ("keys", "quantities", "sign", "texts")
+    __slots__ = ("keys", "levels_max", "quantities", "sign", "texts")
 
-    def __init__(self, sign: int, *, with_texts: bool) -> None:
+    def __init__(self, sign: int, *, with_texts: bool, levels_max: int = LEVELS_MAX) -> None:
         self.sign = sign
+        self.levels_max = levels_max
         self.keys: list[int] = []
         self.quantities: list[int] = []
         self.texts: list[Level] | None = [] if with_texts else None
@@ -125,15 +115,14 @@ class BookSide:
                 held.insert(at, quantity)
                 if texts is not None:
                     texts.insert(at, level)
-        if len(keys) > LEVELS_MAX:
-            self._trim()
+        if len(keys) > self.levels_max:
+            self.drop_worst(len(keys) - self.levels_max)
 
-    def _trim(self) -> None:
-        # The levels farthest from the touch go: no book grows without bound.
-        surplus = len(self.keys) - LEVELS_MAX
-        del self.keys[:surplus], self.quantities[:surplus]
+    def drop_worst(self, count: int) -> None:
+        """Drop the levels farthest from the touch: no book grows without bound."""
+        del self.keys[:count], self.quantities[:count]
         if self.texts is not None:
-            del self.texts[:surplus]
+            del self.texts[:count]
 
     def top(self, depth: int) -> list[int]:
         """Return price, quantity, price, quantity ... best first, at most `depth` levels."""
@@ -156,11 +145,12 @@ class Book:
         *,
         with_texts: bool = False,
         units_max: int = UNITS_MAX,
+        levels_max: int = LEVELS_MAX,
     ) -> None:
         self.prices = Scaled(price_exponent, units_max)
         self.quantities = Scaled(quantity_exponent, units_max)
-        self.bids = BookSide(1, with_texts=with_texts)
-        self.asks = BookSide(-1, with_texts=with_texts)
+        self.bids = BookSide(1, with_texts=with_texts, levels_max=levels_max)
+        self.asks = BookSide(-1, with_texts=with_texts, levels_max=levels_max)
 
     def load(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
         """Replace everything by a snapshot."""
@@ -202,172 +192,18 @@ class Book:
                 parts += asks[i][:2]
         return crc32(":".join(parts).encode())
 
+    def kraken_checksum(self, decimals: tuple[int, int]) -> int:
+        """Return the CRC32 over the top 10 as Kraken defines it: asks from the best, then bids.
 
-class BookKeeper:
-    """A book with its sync state, counters and rules; fed with deltas and snapshots, never waits.
-
-    `wants_snapshot` says that its owner must fetch (U_u) or resubscribe (prev_seq).
-    """
-
-    __slots__ = (
-        "_awaiting", "_buffer", "_last", "book", "checksum_bad", "checksum_ok", "crossed", "diffs",
-        "gaps", "locked", "policy", "reason", "resyncs", "stale", "state", "symbol", "ts_event_ns",
-        "wants_snapshot",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        symbol: str,
-        policy: Policy,
-        price_exponent: int,
-        quantity_exponent: int,
-        *,
-        units_max: int = UNITS_MAX,
-    ) -> None:
-        self.symbol = symbol
-        self.policy = policy
-        with_texts = policy == "prev_seq"
-        self.book = Book(
-            price_exponent, quantity_exponent, with_texts=with_texts, units_max=units_max
-        )
-        self.state: BookState = "EMPTY"
-        self.reason = "never_synced"
-        self.wants_snapshot = False
-        self.ts_event_ns = 0
-        self.diffs = self.stale = self.gaps = self.resyncs = 0
-        self.checksum_ok = self.checksum_bad = self.crossed = self.locked = 0
-        self._last: int | None = None
-        self._awaiting = False
-        self._buffer: deque[BookDelta] = deque()
-
-    @property
-    def sequence(self) -> int:
-        """The venue's id of the last applied update; 0 before any."""
-        return self._last or 0
-
-    @property
-    def is_unconfirmed(self) -> bool:
-        """A snapshot is loaded, but no diff has joined it yet."""
-        return self.state == "SYNCING" and self._awaiting
-
-    def begin(self, reason: str = "subscribed") -> None:
-        """Start (again) to synchronise: everything before counts no more."""
-        if self.state != "EMPTY":
-            self.resyncs += 1
-        self.state, self.reason = "SYNCING", reason
-        self.wants_snapshot = True
-        self._last, self._awaiting = None, False
-        self._buffer.clear()
-
-    def disconnect(self, reason: str) -> None:
-        """The stream is gone: what is held is old from now on."""
-        if self.state == "EMPTY":
-            return
-        self.state, self.reason = "STALE", reason
-        self.wants_snapshot = False
-        self._last, self._awaiting = None, False
-        self._buffer.clear()
-
-    def on_snapshot(self, snapshot: BookDelta) -> None:
-        """Take a snapshot (U_u: from REST). Ignored unless synchronising."""
-        if self.state != "SYNCING":
-            return
-        confirmed = self._awaiting and self._last == snapshot.last and not self._buffer
-        if self._buffer and self._buffer[0].first > snapshot.last + 1:
-            self.reason = "snapshot_too_old"
-            self.wants_snapshot = True
-            return
-        try:
-            self.book.load(snapshot.bids, snapshot.asks)
-        except ValueError:
-            self._lose("malformed")
-            return
-        self._last, self._awaiting = snapshot.last, True
-        self.wants_snapshot = False
-        self.ts_event_ns = max(self.ts_event_ns, snapshot.ts_event_ns)
-        if confirmed:
-            self._look_at_touch()
-        buffered = self._buffer
-        self._buffer = deque()
-        while buffered and self.state in ("SYNCING", "LIVE"):
-            self._join(buffered.popleft())
-
-    def on_delta(self, delta: BookDelta) -> None:
-        """Take one message of the stream, whatever the state."""
-        if self.policy == "prev_seq":
-            self._chain(delta)
-        elif self.state == "LIVE" or self._awaiting:
-            self._join(delta)
-        elif self.state == "SYNCING":
-            if len(self._buffer) >= BUFFERED_MAX:
-                self._buffer.popleft()
-            self._buffer.append(delta)
-        elif self.state == "GAP":
-            self.stale += 1
-
-    # U_u: stale, joining, or contiguous; anything else is a gap.
-    def _join(self, delta: BookDelta) -> None:
-        last = self._last
-        assert last is not None, "a joined book has an id"
-        if delta.last <= last:
-            self.stale += 1
-            if self._awaiting:
-                self._look_at_touch()  # the snapshot is ahead of the stream: nothing is missing
-            return
-        if delta.first > last + 1:
-            self._lose("sequence")
-            return
-        self._take(delta)
-
-    # prev_seq: identity with the predecessor; ids jump, and fall when the venue was maintained.
-    def _chain(self, delta: BookDelta) -> None:
-        if delta.is_snapshot:
-            if self.state in ("SYNCING", "LIVE"):
-                self._take(delta, replaces=True)
-            return
-        if self.state != "LIVE":
-            self.stale += 1
-            return
-        if delta.previous is not None and delta.previous != self._last:
-            self._lose("sequence")
-        elif delta.previous is not None and delta.previous == delta.last:
-            self.ts_event_ns = delta.ts_event_ns  # an idle heartbeat
-        else:
-            self._take(delta)
-
-    # Apply a full message, then ids, checksum and a look at the touch; only then LIVE.
-    def _take(self, delta: BookDelta, *, replaces: bool = False) -> None:
-        apply = self.book.load if replaces else self.book.apply
-        try:
-            apply(delta.bids, delta.asks)
-        except ValueError:
-            self._lose("malformed")
-            return
-        self.wants_snapshot = False
-        self.diffs += 1
-        self._last = delta.last
-        self.ts_event_ns = delta.ts_event_ns
-        if delta.checksum and self.policy == "prev_seq":
-            if self.book.checksum() != delta.checksum & 0xFFFFFFFF:
-                self.checksum_bad += 1
-                self._lose("checksum")
-                return
-            self.checksum_ok += 1
-        self._look_at_touch()
-
-    def _look_at_touch(self) -> None:
-        spread = self.book.gap_units()
-        if spread is None or spread > 0:
-            self._awaiting = False
-            self.state, self.reason = "LIVE", ""
-            return
-        self.crossed += spread < 0
-        self.locked += spread == 0
-        self._lose("crossed" if spread < 0 else "locked")
-
-    def _lose(self, reason: str) -> None:
-        self.gaps += reason == "sequence"
-        self.state, self.reason = "GAP", reason
-        self.wants_snapshot = True
-        self._awaiting, self._last = False, None
-        self._buffer.clear()
+        Each number is written with the pair's `decimals` (price, quantity), without its dot and its
+        leading zeros: that is its integer in units of the last decimal.
+        https://docs.kraken.com/api/docs/guides/spot-ws-book-v2
+        """
+        price_unit = 10 ** (self.prices.exponent - decimals[0])
+        quantity_unit = 10 ** (self.quantities.exponent - decimals[1])
+        parts: list[str] = []
+        for side in (self.asks, self.bids):
+            flat = side.top(KRAKEN_LEVELS)
+            for i in range(0, len(flat), 2):
+                parts += (str(flat[i] // price_unit), str(flat[i + 1] // quantity_unit))
+        return crc32("".join(parts).encode())

@@ -23,6 +23,13 @@ def decimals_of(step: Decimal) -> int:
     return max(0, -exponent)
 
 
+def written_decimals(step: Decimal) -> int:
+    """Return how many decimals a tick or lot is written with: 0.10 -> 2. Checksums count them."""
+    exponent = step.as_tuple().exponent
+    assert isinstance(exponent, int), f"a step is a finite number, not {step}"
+    return max(0, -exponent)
+
+
 def price_exponent(instrument: Instrument) -> int:
     """Return the exponent of this instrument's integer prices in books."""
     return _book_exponent(instrument.tick_size)

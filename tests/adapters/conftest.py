@@ -11,13 +11,19 @@ def sim(tmp_path_factory):
     process.stop()
 
 
+@pytest.fixture
+def isolation():
+    """Where the adapter lives. Overridden by the tests that hold for both."""
+    return "thread"
+
+
 @pytest.fixture(params=["binance", "okx"])
-def make(request, sim):
+def make(request, sim, isolation):
     """Return a maker of adapters for one venue; all are stopped and all faults cleared at the end."""
     made = []
 
     def one(**more):
-        desk = Desk(sim, request.param, **more)
+        desk = Desk(sim, request.param, isolation=isolation, **more)
         made.append(desk)
         return desk
 

@@ -15,8 +15,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from adapters.adapter import VenueAdapter
+from adapters.configuration import Configuration, encode_configuration
 from adapters.registry import Secret, Timeouts, VenueConfig
 from engine.clock import NS_PER_S, SystemClock
+from engine.envelope import decode_body
 from engine.messages.market import VenueBook
 from engine.messages.port import (
     AdapterReady,
@@ -25,9 +27,11 @@ from engine.messages.port import (
     LinkChanged,
     QueryOrder,
     QueryResult,
+    SetGate,
     SubmitOrder,
     SubmitResult,
 )
+from engine.venue_process import HostSettings, VenueHost, inherited
 
 DEADLINE_S = 15
 CLOCK = SystemClock()
@@ -86,10 +90,72 @@ class Sim:
         return [o for o in found if o["client_order_id"] == client_order_id]
 
 
+class Reports(list):
+    """What a core would be told, decoded where it came encoded."""
+
+    def __call__(self, message):
+        self.append(message)
+
+    def pass_on(self, kind, key, body):
+        self.append(decode_body(kind, body))
+
+    def is_full(self):
+        return False
+
+
+class Hosted:
+    """An adapter in a process of its own, with the face of one in threads; a port a session."""
+
+    def __init__(self, config, reports, threads, **more):
+        self.config, self.reports = config, reports
+        self.more = {"cancel_after_s": None, "is_dedicated": False, "silent_s": 5.0, **more}
+        command = [sys.executable, "-m", "adapters.host", config.name, config.adapter]
+        environment = self.more.pop("environment", lambda life: {})
+        settings = HostSettings(
+            config.name, command, lambda life: inherited(os.environ) | environment(life),
+            self.more["silent_s"],
+        )  # fmt: skip
+        self.host = VenueHost(settings, CLOCK, threads)
+        self.gate = None
+        self.port = self._port()
+
+    def _port(self):
+        state_dir = self.more.get("state_dir", "/nonexistent")
+        more = {
+            "state_dir": state_dir,
+            "core_lock": f"{state_dir}/journal/journal.lock",
+            **self.more,
+        }
+        configuration = Configuration(
+            venue=self.config, instance="rig", core_pid=os.getpid(), seed=7, log_level="INFO",
+            market_share=0.8, **more,
+        )  # fmt: skip
+        return self.host.port(encode_configuration(configuration), self.reports)
+
+    @property
+    def process(self):
+        return self.host._process
+
+    def start(self):
+        if self.port._is_started:
+            self.port = self._port()
+            if self.gate is not None:
+                self.port.handle(self.gate)
+        self.port.start()
+
+    def handle(self, message):
+        if isinstance(message, SetGate):
+            self.gate = message
+        self.port.handle(message)
+
+    def stop(self, deadline_s):
+        return self.port.stop(deadline_s)
+
+
 class Desk:
     """One adapter under test and everything it has reported."""
 
-    def __init__(self, sim, venue, **more):
+    def __init__(self, sim, venue, isolation="thread", hosting=None, **more):
         account = sim.endpoints["accounts"][venue]
         settings = {
             "urls": sim.endpoints["venues"][venue],
@@ -107,16 +173,20 @@ class Desk:
             passphrase=Secret(account.get("passphrase", "")),
             **settings,
         )
-        self.reports = []
+        self.reports = Reports()
         self.threads = []
         self.count = 0
-        self.adapter = VenueAdapter(
-            self.config,
-            clock=CLOCK,
-            rng=random.Random(7),
-            deliver=self.reports.append,
-            threads=self.spawn,
-        )
+        self.isolation = isolation
+        if isolation == "process":
+            self.adapter = Hosted(self.config, self.reports, self.spawn, **hosting or {})
+        else:
+            self.adapter = VenueAdapter(
+                self.config,
+                clock=CLOCK,
+                rng=random.Random(7),
+                deliver=self.reports,
+                threads=self.spawn,
+            )
 
     def spawn(self, name, run):
         thread = threading.Thread(target=run, name=name, daemon=True)

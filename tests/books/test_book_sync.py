@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from engine.trading.book import Book, BookDelta, BookKeeper, scaled_text
+from engine.trading.book import Book, BookDelta, scaled_text
+from engine.trading.keeper import BookKeeper
 
 PRICE_EXPONENT, QUANTITY_EXPONENT = 2, 3
 

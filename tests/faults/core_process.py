@@ -176,6 +176,16 @@ class Core:
             return client.status()
         return None
 
+    def process_of(self, venue):
+        """Return what is shown of a venue's process: pid, memory_bytes, restarts."""
+        status = self.status()
+        rows = status["venues"] if status else ()
+        return next((v["process"] for v in rows if v["name"] == venue), None)
+
+    def venue_pid(self, venue):
+        """Return the pid of a venue's process, waiting for there to be one."""
+        return wait_for(lambda: (self.process_of(venue) or {}).get("pid"), f"a process of {venue}")
+
     def is_ready(self):
         status = self.status()
         return status is not None and status["accounts_opened"] and all(

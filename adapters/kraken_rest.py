@@ -1,0 +1,402 @@
+"""Kraken spot, the REST half: which call does what, what it costs, and how to read its answer.
+
+https://docs.kraken.com/api/docs/rest-api/add-order. Pure: the calls are made by
+adapters/ccxt_rest.py, whose answers have every number as text. Orders and fills are listed for the
+whole account, so their readers pick one symbol's out. The venue's REST spelling of a pair (XBTUSD,
+XXBTZUSD) is learned from its own listing. It does not drop a late request: its nonce only rises.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from adapters.codec import Ack, BadReply, NotListed, Orders, Page, RestCall
+from adapters.symbols import Listing, Table, asset, table_of
+from adapters.wire import at, read, side_of
+from engine.messages.port import (
+    BalanceReport,
+    CancelOrder,
+    FillReport,
+    Instrument,
+    OrderReport,
+    Source,
+    SubmitOrder,
+    VenueStatus,
+)
+from engine.trading.book import BookDelta
+
+FILLS_PAGE: Final = 50
+MAKER_DEFAULT: Final = Decimal("0.0025")
+TAKER_DEFAULT: Final = Decimal("0.004")
+INSTRUMENT_STATUS: Final = {
+    "online": "TRADING", "cancel_only": "CANCEL_ONLY", "post_only": "HALTED",
+    "limit_only": "TRADING", "reduce_only": "HALTED", "maintenance": "HALTED",
+}  # fmt: skip
+STATUS: Final[Mapping[str, VenueStatus]] = {
+    "pending": "NEW", "open": "NEW", "closed": "FILLED", "canceled": "CANCELED",
+    "expired": "EXPIRED",
+}  # fmt: skip
+_NO_TABLE: Final = Table({}, {}, ())
+
+
+class _Pair(msgspec.Struct):
+    altname: str
+    base: str
+    quote: str
+    pair_decimals: int
+    lot_decimals: int
+    wsname: str = ""
+    ordermin: Decimal | None = None
+    costmin: Decimal | None = None
+    tick_size: Decimal | None = None
+    status: str = "online"
+
+
+class _Fee(msgspec.Struct):
+    fee: Decimal
+
+
+class _Volume(msgspec.Struct):
+    fees: dict[str, _Fee]
+    fees_maker: dict[str, _Fee]
+
+
+class _Placed(msgspec.Struct):
+    txid: list[str]
+    cl_ord_id: str = ""
+
+
+class _Description(msgspec.Struct):
+    pair: str
+    type: str
+    ordertype: str
+    price: str
+
+
+class _Order(msgspec.Struct):
+    status: str
+    opentm: Decimal
+    descr: _Description
+    vol: Decimal
+    vol_exec: Decimal
+    cl_ord_id: str | None = None
+    closetm: Decimal = Decimal(0)
+    reason: str | None = None
+    trades: list[str] = []
+
+
+class _Trade(msgspec.Struct):
+    ordertxid: str
+    pair: str
+    time: Decimal
+    type: str
+    price: Decimal
+    vol: Decimal
+    fee: Decimal
+    maker: bool = False
+
+
+class _Held(msgspec.Struct):
+    balance: Decimal
+    hold_trade: Decimal
+
+
+def _result(reply: Any, kind: Any) -> Any:
+    # {"error":[],"result":{...}}
+    return read(at(reply, "result"), kind)
+
+
+class KrakenRest:
+    """Kraken's REST dialect for one account. `symbols` maps the streams' spelling to ours."""
+
+    exchange_id: str = "kraken"
+    # The counter of the lowest tier, 15 that fall by one in three seconds; orders have their own.
+    scopes: Mapping[str, tuple[int, float]] = {
+        "counter": (15, 45.0),
+        "orders": (60, 60.0),
+        "public": (1, 1.0),
+    }
+
+    def __init__(self, venue: str, account: str, symbols: Mapping[str, str]) -> None:
+        self._venue = venue
+        self._account = account
+        self._ours = frozenset(symbols.values())
+        self._table = _NO_TABLE  # what the venue lists; empty until `read_instruments`
+
+    def used(self, headers: Mapping[str, str]) -> dict[str, int]:
+        """Nothing: the venue sends no counters by REST."""
+        del headers
+        return {}
+
+    def server_time(self) -> RestCall:
+        """GET Time."""
+        return RestCall("publicGetTime", {}, {"public": 1})
+
+    def read_server_time(self, reply: Any) -> int:
+        """{"result":{"unixtime":1616336594,..}}: whole seconds, so the middle of that one."""
+        return int(read(at(reply, "result", "unixtime"), int)) * 1000 + 500
+
+    # --- instruments
+
+    def instruments(self) -> RestCall:
+        """GET AssetPairs, all."""
+        return RestCall("publicGetAssetPairs", {}, {"public": 1})
+
+    def read_listings(self, reply: Any) -> list[Listing]:
+        """Return every pair with the venue's spellings of it: its key, altname and wsname."""
+        return [_listing(key, pair) for key, pair in _result(reply, dict[str, _Pair]).items()]
+
+    def read_instruments(self, reply: Any) -> list[Instrument]:
+        """Return the configured ones, and learn how REST spells them."""
+        pairs = _result(reply, dict[str, _Pair])
+        self._table = table_of("kraken", self.read_listings(reply))
+        by_altname = {pair.altname: pair for pair in pairs.values()}
+        return [
+            self._instrument(ours, by_altname[altname])
+            for ours, altname in self._table.venue_symbols.items()
+            if ours in self._ours
+        ]
+
+    def _instrument(self, symbol: str, pair: _Pair) -> Instrument:
+        # Written with as many decimals as the checksum of the book counts.
+        unit, lot = _step(pair.pair_decimals), _step(pair.lot_decimals)
+        tick = unit if pair.tick_size is None else pair.tick_size.quantize(unit)
+        return Instrument(
+            venue=self._venue,
+            symbol=symbol,
+            venue_symbol=pair.altname,
+            base=pair.base,
+            quote=pair.quote,
+            tick_size=tick,
+            lot_size=lot,
+            quantity_min=lot if pair.ordermin is None else pair.ordermin,
+            quantity_max=None,
+            notional_min=pair.costmin or Decimal(0),
+            maker_fee=MAKER_DEFAULT,
+            taker_fee=TAKER_DEFAULT,
+            status=INSTRUMENT_STATUS.get(pair.status, "DELISTED"),  # type: ignore[arg-type]
+        )
+
+    def _pair(self, symbol: str) -> str:
+        name = self._table.venue_symbols.get(symbol)
+        if name is None:
+            raise BadReply(f"the venue has not listed {symbol} yet")
+        return name
+
+    def fees(self, symbol: str) -> RestCall:
+        """POST TradeVolume."""
+        return RestCall("privatePostTradeVolume", {"pair": self._pair(symbol)}, {"counter": 1})
+
+    def read_fees(self, reply: Any, instrument: Instrument) -> Instrument:
+        """{"result":{"fees":{"XXBTZUSD":{"fee":"0.2600",..}},"fees_maker":{..}}}: per cent."""
+        volume = _result(reply, _Volume)
+        for name, taker in volume.fees.items():
+            maker = volume.fees_maker.get(name)
+            if self._table.symbols.get(name) == instrument.symbol and maker is not None:
+                return msgspec.structs.replace(
+                    instrument, maker_fee=maker.fee / 100, taker_fee=taker.fee / 100
+                )
+        raise BadReply(f"no fees of {instrument.symbol}")
+
+    def snapshot(self, symbol: str) -> RestCall | None:
+        """Nothing: the stream brings it."""
+        del symbol
+        return None
+
+    def read_snapshot(self, reply: Any, symbol: str) -> BookDelta:
+        """Never asked for."""
+        del reply
+        raise BadReply(f"the stream brings the snapshot of {symbol}")
+
+    # --- orders
+
+    def submit(self, order: SubmitOrder) -> RestCall:
+        """POST AddOrder. A MARKET order with a price is sent as limit IOC at that price."""
+        params = {
+            "pair": self._pair(order.symbol),
+            "type": order.side.lower(),
+            "volume": f"{order.quantity:f}",
+            "cl_ord_id": order.client_order_id,
+            "stptype": "cancel-oldest",
+            "oflags": "post,fciq" if order.post_only else "fciq",  # fees in the quote
+        }
+        if order.price is None:
+            params["ordertype"] = "market"
+        else:
+            tif = "IOC" if order.order_type == "MARKET" else order.time_in_force
+            params |= {"ordertype": "limit", "price": f"{order.price:f}", "timeinforce": tif}
+        return RestCall("privatePostAddOrder", params, {"orders": 1})
+
+    def read_submit(self, reply: Any, order: SubmitOrder) -> Ack:
+        """Return the acknowledgement; BadReply unless it has exactly one id."""
+        placed = _result(reply, _Placed)
+        if len(placed.txid) != 1 or placed.cl_ord_id not in ("", order.client_order_id):
+            raise BadReply("the answer names no order or another one")
+        return Ack(placed.txid[0], 0, [])
+
+    def cancel(self, cancel: CancelOrder) -> RestCall:
+        """POST CancelOrder, by our id where there is one."""
+        if cancel.client_order_id:
+            params = {"cl_ord_id": cancel.client_order_id}
+        else:
+            params = {"txid": cancel.venue_order_id or "0"}
+        return RestCall("privatePostCancelOrder", params, {"orders": 1})
+
+    def read_cancel(self, reply: Any, cancel: CancelOrder) -> list[OrderReport]:
+        """{"result":{"count":1}}: the stream or a query tells the order's state."""
+        if read(at(reply, "result", "count"), int) < 1:
+            raise BadReply(f"nothing was canceled for {cancel.client_order_id}")
+        return []
+
+    def order(self, symbol: str, client_order_id: str, venue_order_id: str | None) -> RestCall:
+        """POST QueryOrders by the venue's id; it has no query by ours, but a filter of lists."""
+        if venue_order_id:
+            params = {"txid": venue_order_id}
+            return RestCall("privatePostQueryOrders", params, {"counter": 1}, symbol=symbol)
+        params = {"cl_ord_id": client_order_id}
+        return RestCall("privatePostOpenOrders", params, {"counter": 1}, symbol=symbol)
+
+    def read_order(self, reply: Any) -> OrderReport:
+        """Return the order; NotListed when the list is empty."""
+        result = at(reply, "result")
+        is_list = isinstance(result, dict) and "open" in result
+        orders = read(at(result, "open") if is_list else result, dict[str, _Order])
+        if not orders:
+            raise NotListed("the venue lists no such order")
+        if len(orders) > 1:
+            raise BadReply(f"{len(orders)} orders instead of one")
+        ((txid, order),) = orders.items()
+        return self._order(txid, order, "query")
+
+    def open_orders(self, symbol: str) -> RestCall:
+        """POST OpenOrders: the account's, of all pairs."""
+        return RestCall("privatePostOpenOrders", {}, {"counter": 1}, symbol=symbol)
+
+    def read_open_orders(self, reply: Any, call: RestCall, source: Source) -> Orders:
+        """Return those of the symbol that was asked for."""
+        listed = read(at(reply, "result", "open"), dict[str, _Order])
+        orders = [
+            self._order(txid, order, source)
+            for txid, order in listed.items()
+            if self._table.symbols.get(order.descr.pair) == call.symbol
+        ]
+        return Orders(orders, None)
+
+    def fills(self, symbol: str, since_ms: int, now_ms: int) -> RestCall:
+        """POST TradesHistory from a time: the account's, of all pairs, newest first."""
+        del now_ms
+        params = {"start": str(since_ms // 1000), "ofs": "0", "consolidate_taker": "false"}
+        return RestCall("privatePostTradesHistory", params, {"counter": 2}, symbol=symbol)
+
+    def fills_of(self, symbol: str, venue_order_id: str) -> RestCall:
+        """POST QueryOrders with the ids of its trades, which the next call asks for."""
+        params = {"txid": venue_order_id, "trades": "true", "consolidate_taker": "false"}
+        return RestCall("privatePostQueryOrders", params, {"counter": 1}, symbol=symbol,
+                        venue_order_id=venue_order_id)  # fmt: skip
+
+    def read_fills(self, reply: Any, call: RestCall, source: Source, now_ms: int) -> Page:
+        """Return a page; the client ids are not in it and are looked up by `orders_since`."""
+        del now_ms
+        if call.method == "privatePostQueryOrders":
+            return Page([], self._trades_of(reply, call))
+        if call.method == "privatePostQueryTrades":
+            return Page(self._fills(_result(reply, dict[str, _Trade]), call, source), None)
+        trades = read(at(reply, "result", "trades"), dict[str, _Trade])
+        more = None
+        if len(trades) >= FILLS_PAGE:
+            offset = str(int(call.params["ofs"]) + len(trades))
+            more = call._replace(params={**call.params, "ofs": offset})
+        return Page(self._fills(trades, call, source), more)
+
+    def _trades_of(self, reply: Any, call: RestCall) -> RestCall | None:
+        order = _result(reply, dict[str, _Order]).get(call.venue_order_id)
+        if order is None:
+            raise BadReply(f"the answer does not name {call.venue_order_id}")
+        if not order.trades:
+            return None
+        params = {"txid": ",".join(order.trades)}
+        return call._replace(method="privatePostQueryTrades", params=params)
+
+    def orders_since(self, symbol: str, since_ms: int) -> RestCall | None:
+        """POST ClosedOrders: which client id has which order id."""
+        params = {"start": str(since_ms // 1000)}
+        return RestCall("privatePostClosedOrders", params, {"counter": 2}, symbol=symbol)
+
+    def read_client_ids(self, reply: Any) -> dict[str, str]:
+        """Return venue order id -> client order id."""
+        orders = read(at(reply, "result", "closed"), dict[str, _Order])
+        return {txid: order.cl_ord_id or "" for txid, order in orders.items()}
+
+    def balances(self) -> RestCall:
+        """POST BalanceEx."""
+        return RestCall("privatePostBalanceEx", {}, {"counter": 1})
+
+    def read_balances(self, reply: Any) -> list[BalanceReport]:
+        """{"result":{"ZUSD":{"balance":"25435.21","hold_trade":"8249.76"}}}; staked ones too."""
+        held = _result(reply, dict[str, _Held])
+        return [
+            BalanceReport(asset("kraken", name), h.balance - h.hold_trade, h.hold_trade)
+            for name, h in held.items()
+        ]
+
+    def _order(self, txid: str, row: _Order, source: Source) -> OrderReport:
+        symbol, status = self._table.symbols.get(row.descr.pair), STATUS.get(row.status)
+        if symbol is None or status is None:
+            raise BadReply(f"unknown status {row.status[:40]} or pair {row.descr.pair[:40]}")
+        if status == "NEW" and row.vol_exec:
+            status = "PARTIALLY_FILLED"
+        is_market = row.descr.ordertype == "market"
+        return OrderReport(
+            account=self._account,
+            client_order_id=row.cl_ord_id or "",
+            venue_order_id=txid,
+            symbol=symbol,
+            side=side_of(row.descr.type),
+            order_type="MARKET" if is_market else "LIMIT",
+            quantity=row.vol,
+            price=None if is_market else read(row.descr.price, Decimal),
+            status=status,
+            filled_quantity=row.vol_exec,
+            reason=(row.reason or "")[:200],
+            source=source,
+            ts_event_ns=_ns(row.closetm or row.opentm),
+        )
+
+    def _fills(self, trades: dict[str, _Trade], call: RestCall, source: Source) -> list[FillReport]:
+        quote = call.symbol.partition("/")[2]  # the venue tells fees in it, and ours are paid so
+        return [
+            FillReport(
+                account=self._account,
+                client_order_id="",
+                venue_order_id=trade.ordertxid,
+                trade_id=txid,
+                symbol=call.symbol,
+                side=side_of(trade.type),
+                price=trade.price,
+                quantity=trade.vol,
+                fee=trade.fee,
+                fee_asset=quote,
+                liquidity="MAKER" if trade.maker else "TAKER",
+                source=source,
+                ts_event_ns=_ns(trade.time),
+            )
+            for txid, trade in trades.items()
+            if self._table.symbols.get(trade.pair) == call.symbol
+        ]
+
+
+def _listing(key: str, pair: _Pair) -> Listing:
+    spellings = tuple(name for name in (key, pair.wsname) if name)
+    return Listing(pair.altname, pair.base, pair.quote, spellings)
+
+
+def _step(decimals: int) -> Decimal:
+    if not 0 <= decimals <= 18:
+        raise BadReply(f"a pair with {decimals} decimals")
+    return Decimal(1).scaleb(-decimals)
+
+
+def _ns(seconds: Decimal) -> int:
+    return int(seconds.scaleb(9))

@@ -49,7 +49,8 @@ class Entry(msgspec.Struct, eq=False):
     """One message on its way to one address. `message` or `encoded` is there, perhaps both.
 
     The header's fields are those of the Envelope. `outputs` is what its handler sent, once that is
-    committed; `attempts` and `error` tell of crashes.
+    committed; `attempts` and `error` tell of crashes. `accepted` turns true with the first put: what
+    a successor sends again is the same entry, and is known by that.
     """
 
     recipient: str
@@ -68,6 +69,7 @@ class Entry(msgspec.Struct, eq=False):
     outputs: "list[Output] | None" = None
     attempts: int = 0
     error: str = ""
+    accepted: bool = False
 
     @property
     def body(self) -> msgspec.Raw:

@@ -23,7 +23,6 @@ from engine.envelope import Entry, Output, entry_of
 from engine.errors import Fenced
 from engine.messages.base import Lane
 
-MARKET_SEEN_LIMIT: Final = 8_192
 HIGH_WATER_SHARE: Final = 0.8
 
 
@@ -55,7 +54,6 @@ class Mailbox:
         orders_limit: int = 10_000,
         market_limit: int = 10_000,
         control_limit: int = 1_000,
-        seen_limit: int = 65_536,
         on_ready: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
@@ -76,11 +74,6 @@ class Mailbox:
         self._market: deque[Entry] = deque()
         self._lanes = (self._control, self._orders, self._market)
         self._slots: dict[str, Entry] = {}
-        # Ids that are queued, and the windows of those that were, oldest first.
-        self._known: set[str] = set()
-        self._seen: deque[str] = deque()
-        self._seen_market: deque[str] = deque()
-        self._seen_limit = seen_limit
         self._in_flight: Entry | None = None
         self._committed: Sequence[Entry] = _NOTHING
 
@@ -101,16 +94,14 @@ class Mailbox:
 
     def accept(self, entry: Entry) -> PutResult:
         """Queue an entry without firing `on_ready`: who puts many wakes the readers afterwards."""
-        message_id = entry.message_id
         lane = entry.lane
         with self._lock:
-            known = self._known
-            if message_id in known:
+            if entry.accepted:
                 self.duplicates += 1
                 return _DUPLICATE
+            entry.accepted = True
             if lane is _MARKET:
                 return self._accept_market(entry)
-            known.add(message_id)
             queue = self._lanes[lane]
             queue.append(entry)
             self.accepted += 1
@@ -120,11 +111,10 @@ class Mailbox:
             return _ACCEPTED
 
     def requeue(self, entry: Entry) -> None:
-        """Queue a parked entry again, behind what waits, past the window of acknowledged ids."""
+        """Queue a parked entry again, behind what waits."""
         with self._lock:
             entry.attempts = 0
             entry.outputs = None
-            self._known.add(entry.message_id)
             self._lanes[entry.lane].append(entry)
         if self.on_ready is not None:
             self.on_ready()
@@ -212,7 +202,7 @@ class Mailbox:
             return self._committed
 
     def ack(self, epoch: int, entries: Sequence[Entry]) -> bool:
-        """Remove handled entries and remember their ids; tell whether others wait.
+        """Remove handled entries; tell whether others wait.
 
         Raises:
             Fenced: `epoch` is not the newest.
@@ -221,19 +211,11 @@ class Mailbox:
             if epoch != self.epoch:
                 raise Fenced(f"{self.address}: epoch {epoch} was replaced by {self.epoch}")
             for entry in entries:
-                lane = entry.lane
-                queue = self._lanes[lane]
+                queue = self._lanes[entry.lane]
                 if queue and queue[0] is entry:
                     queue.popleft()
                 else:
                     queue.remove(entry)
-                if lane is _MARKET:
-                    self._forget_later(entry)
-                    continue
-                seen = self._seen
-                seen.append(entry.message_id)
-                if len(seen) > self._seen_limit:
-                    self._known.discard(seen.popleft())
             self.acked += len(entries)
             self._committed = _NOTHING
             self._in_flight = None
@@ -272,13 +254,10 @@ class Mailbox:
         if key is not None:
             slot = self._slots.get(key)
             if slot is not None:
-                self._forget_later(slot)
                 slot.replace_by(entry)
-                self._known.add(entry.message_id)
                 self.conflated += 1
                 return PutResult.CONFLATED
             self._slots[key] = entry
-        self._known.add(entry.message_id)
         self._market.append(entry)
         self.accepted += 1
         if len(self._market) <= self._market_limit:
@@ -291,13 +270,6 @@ class Mailbox:
         index = 1 if self._market[0] is self._in_flight else 0
         victim = self._market[index]
         del self._market[index]
-        self._forget_later(victim)
         if victim.key is not None and self._slots.get(victim.key) is victim:
             del self._slots[victim.key]
         self.dropped += 1
-
-    def _forget_later(self, entry: Entry) -> None:
-        window = self._seen_market
-        window.append(entry.message_id)
-        if len(window) > MARKET_SEEN_LIMIT:
-            self._known.discard(window.popleft())

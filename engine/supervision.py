@@ -182,7 +182,7 @@ class Supervisor:
     ) -> PutResult:
         """Send a message from any thread. Never blocks, but may run actors before it returns.
 
-        Give `message_id` where the same fact may be told twice: the second is dropped.
+        `message_id` is what its consequences are named after; without one it gets a fresh one.
 
         Raises:
             Refused: nobody has this address.
@@ -310,7 +310,6 @@ class Supervisor:
             orders_limit=spec.orders_limit,
             market_limit=spec.market_limit,
             control_limit=spec.control_limit,
-            seen_limit=spec.seen_limit,
         )
         cell = Cell(spec, mailbox, self._dispatchers[spec.dispatcher], self)
         self._post.add(spec.name, cell)

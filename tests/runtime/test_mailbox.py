@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from engine.envelope import SCHEMA, Envelope, encode, raw_body
+from engine.envelope import SCHEMA, Envelope, encode, entry_of, raw_body
 from engine.errors import Fenced, MessageError
 from engine.mailbox import Mailbox, PutResult
 from engine.messages import Tick
@@ -86,36 +86,26 @@ def test_an_old_epoch_can_take_commit_and_acknowledge_nothing():
     assert entry.outputs is None
 
 
-def test_ids_that_are_queued_or_acknowledged_are_dropped():
+def test_an_entry_is_taken_once_whether_it_waits_or_was_handled_long_ago():
     box = Mailbox("box")
     epoch = box.claim()
-    put(box, "1")
-    assert put(box, "1") is PutResult.DUPLICATE
+    entry = entry_of(data("1"), Lane.ORDERS)
+    assert box.accept(entry) is PutResult.ACCEPTED
+    assert box.accept(entry) is PutResult.DUPLICATE
     assert drain(box, epoch) == ["1"]
-    assert put(box, "1") is PutResult.DUPLICATE
+    assert box.accept(entry) is PutResult.DUPLICATE
+    assert drain(box, epoch) == []
     assert box.duplicates == 2
-
-
-def test_the_window_of_acknowledged_ids_forgets_the_oldest_and_market_data_does_not_fill_it():
-    box = Mailbox("box", seen_limit=10)
-    epoch = box.claim()
-    for number in range(11):
-        put(box, str(number))
-    drain(box, epoch)
-    for number in range(100):
-        put(box, f"m{number}", Lane.MARKET)
-    drain(box, epoch)
-    assert put(box, "1") is PutResult.DUPLICATE
-    assert put(box, "0") is PutResult.ACCEPTED
 
 
 def test_market_data_conflates_in_its_place():
     box = Mailbox("box")
     epoch = box.claim()
-    put(box, "a1", Lane.MARKET, "a")
+    first = entry_of(data("a1"), Lane.MARKET, "a")
+    box.accept(first)
     put(box, "b1", Lane.MARKET, "b")
     assert put(box, "a2", Lane.MARKET, "a") is PutResult.CONFLATED
-    assert put(box, "a1", Lane.MARKET, "a") is PutResult.DUPLICATE
+    assert box.accept(first) is PutResult.DUPLICATE
     assert drain(box, epoch) == ["a2", "b1"]
     assert box.conflated == 1
 
@@ -164,10 +154,9 @@ def test_the_high_water_mark_is_seen_before_the_limit_and_goes_away():
     assert not box.above_high_water
 
 
-def test_a_put_fires_on_ready_but_not_for_a_duplicate():
+def test_a_put_fires_on_ready():
     fired = []
     box = Mailbox("box", on_ready=lambda: fired.append(1))
-    put(box, "1")
     put(box, "1")
     assert len(fired) == 1
 

@@ -263,7 +263,7 @@ class RiskPnLActor(Actor):
 
     def on_account_snapshot(self, message: AccountSnapshot) -> None:
         """Open an account at first contact; compare it ever after."""
-        if not self.tracker.is_newer(message):
+        if not self.tracker.is_newer(message, self.clock.mono_ns()):
             return
         if not self.state.ledger.is_opened(message.account):
             if message.account not in self.unopened:

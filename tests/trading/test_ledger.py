@@ -360,3 +360,14 @@ def test_a_cost_that_the_owner_gives_beats_the_mark():
     assert [e for e in given if e is not btc] == [
         e for e in events if getattr(e, "asset", "") != "BTC"
     ]
+
+
+def test_a_sample_that_was_asked_for_before_the_last_was_taken_is_no_second_look():
+    tracker = DifferenceTracker(Ledger())
+
+    def sample(asked_ns: int) -> AccountSnapshot:
+        return AccountSnapshot(f.ACCOUNT, [], True, asked_ns, asked_ns)
+
+    assert tracker.is_newer(sample(10), now_mono_ns=30)
+    assert not tracker.is_newer(sample(20), now_mono_ns=40)
+    assert tracker.is_newer(sample(31), now_mono_ns=50)

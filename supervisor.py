@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from loguru import logger
 
+from actors.folds import Replicas
 from actors.persistence import JournalRecovery
-from actors.tree import DISK, TICK, child_specs, enabled_venues, restart_policy
+from actors.tree import DISK, TICK, child_specs, enabled_venues, folds, restart_policy
 from adapters.configuration import read_losses
 from adapters.hosting import Surroundings, Venues
 from adapters.registry import ADAPTERS
@@ -128,6 +129,7 @@ class Core:
 
     def _build_runtime(self, journal: Journal) -> Supervisor:
         config = self.config
+        replicas = Replicas(folds(config))
         specs = child_specs(
             config,
             journal=journal,
@@ -137,6 +139,7 @@ class Core:
             fault_point=self.faults,
             enforce_expiry={a for a, known in ADAPTERS.items() if known.enforces_expiry},
             background=self.threads.background,
+            replicas=replicas,
         )
         return Supervisor(
             specs,
@@ -147,7 +150,7 @@ class Core:
                 TICK: CallerRunsDispatcher(TICK),
                 DISK: ThreadDispatcher(DISK),
             },
-            recovery=JournalRecovery(journal),
+            recovery=JournalRecovery(journal, replicas),
             policy=restart_policy(config),
             observer=self.alarms.observe,
             on_escalate=self._escalate,

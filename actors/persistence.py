@@ -6,12 +6,12 @@ full nothing that would send an order is recorded or passed on; fills, cancels a
 are, on the reserve. When the journal cannot be trusted any more the process stops.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Fold, Folds, concerns
+from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Replicas, concerns
 from engine.actor import Actor
 from engine.envelope import Entry, decode_event, encode_body
 from engine.journal import AppendResult, Journal, JournalFailed, JournalFull, NewRecord
@@ -53,7 +53,7 @@ class PersistenceActor(Actor):
     def __init__(
         self,
         journal: Journal,
-        folds: Folds,
+        replicas: Replicas,
         *,
         snapshot_every_records: int,
         fail_stop: Callable[[str], None],
@@ -61,13 +61,11 @@ class PersistenceActor(Actor):
     ) -> None:
         super().__init__()
         self.journal = journal
-        self.folds = folds
+        self.replicas = replicas
         self.snapshot_every = snapshot_every_records
         self.fold_chunk = min(FOLD_CHUNK, snapshot_every_records)
         self.fail_stop = fail_stop
         self.fault_point = fault_point
-        self.replicas: dict[str, Fold] = {}
-        self.folded_upto = 0
         self.snapshot_seq = 0
         self.folding = False
         self.busy = False  # whether anything was appended since the last look
@@ -75,7 +73,7 @@ class PersistenceActor(Actor):
 
     def ready(self) -> None:
         """Begin where the newest snapshots end."""
-        self.folded_upto, self.snapshot_seq = self._load_replicas()
+        self.snapshot_seq = self._load_replicas()
 
     # --- append, commit, pass on ------------------------------------------------------------------
 
@@ -192,7 +190,7 @@ class PersistenceActor(Actor):
     # Who is told of a committed event: those who fold it, but for who has decided it, and the edge.
     def _readers(self, origin: str, event: Event) -> tuple[str, ...]:
         found = []
-        for actor in self.folds:
+        for actor in self.replicas.factories:
             as_approval = isinstance(event, OrderApproved) and actor.startswith("exchange.")
             decided = actor == origin and not isinstance(event, IN_PLACE)
             if not decided and not as_approval and concerns(actor, origin, event):
@@ -216,7 +214,7 @@ class PersistenceActor(Actor):
     # --- snapshots --------------------------------------------------------------------------------
 
     def _fold_soon(self, after_s: float = 0.0) -> None:
-        if not self.folding and self.journal.head_seq - self.folded_upto >= self.fold_chunk:
+        if not self.folding and self.journal.head_seq - self.replicas.seq >= self.fold_chunk:
             self.folding = True
             self.schedule(after_s, Tick("fold"), key="fold")
 
@@ -226,58 +224,56 @@ class PersistenceActor(Actor):
         An idle moment is waited for, until a whole snapshot's worth of records waits.
         """
         self.folding = False
-        lag = self.journal.head_seq - self.folded_upto
+        lag = self.journal.head_seq - self.replicas.seq
         if self.busy and lag < self.snapshot_every + self.fold_chunk:
             self.busy = False
             self._fold_soon(FOLD_LATER_S)
             return
         self.busy = False
-        self.folded_upto = self._fold_journal(self.folded_upto, self.folded_upto + self.fold_chunk)
-        if self.folded_upto - self.snapshot_seq >= self.snapshot_every:
+        if not self.replicas.fold(self._unfolded()):
+            self._fold_soon(FOLD_LATER_S)
+            return
+        if self.replicas.seq - self.snapshot_seq >= self.snapshot_every:
             try:
-                for actor, replica in self.replicas.items():
-                    self.journal.save_snapshot(actor, self.folded_upto, replica.to_bytes())
-                self.snapshot_seq = self.folded_upto
+                for actor, state in self.replicas.snapshots():
+                    self.journal.save_snapshot(actor, self.replicas.seq, state)
+                self.snapshot_seq = self.replicas.seq
             except JournalFull as error:
                 self.log.bind(problem=str(error)).error("snapshot not stored")
         self._fold_soon()
 
-    def _load_replicas(self) -> tuple[int, int]:
-        """Load the newest snapshots that all actors share a seq of, or begin at nothing."""
-        snapshots = {actor: self.journal.load_snapshot(actor) for actor in self.folds}
-        seqs = {s.seq if s is not None else 0 for s in snapshots.values()}
-        if len(seqs) != 1:
-            snapshots = dict.fromkeys(self.folds)
-        for actor, factory in self.folds.items():
-            held = snapshots[actor]
-            self.replicas[actor] = factory(held.state if held is not None else None)
-        start = seqs.pop() if len(seqs) == 1 else 0
-        return start, start
+    def _unfolded(self) -> Iterator[tuple[int, str, Event]]:
+        upto_seq = min(self.replicas.seq + self.fold_chunk, self.journal.head_seq)
+        for record in self.journal.read(self.replicas.seq, upto_seq):
+            yield record.seq, record.origin, decode_event(record.kind, record.body)
 
-    def _fold_journal(self, after_seq: int, upto_seq: int) -> int:
-        last = after_seq
-        for record in self.journal.read(after_seq, min(upto_seq, self.journal.head_seq)):
-            event = decode_event(record.kind, record.body)
-            for actor, replica in self.replicas.items():
-                if concerns(actor, record.origin, event):
-                    replica.apply(event, record.seq)
-            last = record.seq
-        return last
+    def _load_replicas(self) -> int:
+        """Load the newest snapshots that all actors share a seq of, or begin at nothing."""
+        found = {actor: self.journal.load_snapshot(actor) for actor in self.replicas.factories}
+        seqs = {s.seq if s is not None else 0 for s in found.values()}
+        seq = seqs.pop() if len(seqs) == 1 else 0
+        held = {actor: s.state for actor, s in found.items() if s is not None and s.seq == seq}
+        self.replicas.begin(held if seq else {}, seq)
+        return seq
 
 
 class JournalRecovery:
-    """Where restarted actors get their state from: the newest snapshot and what came after it."""
+    """Where restarted actors get their state from: what is at hand, or a snapshot, and what came after."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, replicas: Replicas | None = None) -> None:
         self._journal = journal
+        self._replicas = replicas
 
     def load(self, actor_name: str, upto_seq: int) -> tuple[bytes | None, list[tuple[int, Event]]]:
-        """Return an actor's snapshot, and the events after it up to `upto_seq` that it folds."""
-        snapshot = self._journal.load_snapshot(actor_name, upto_seq)
-        after_seq = snapshot.seq if snapshot is not None else 0
+        """Return a state of an actor, and the events after it up to `upto_seq` that it folds."""
+        at_hand = self._replicas.copy(actor_name, upto_seq) if self._replicas is not None else None
+        snapshot = self._journal.load_snapshot(actor_name, upto_seq) if at_hand is None else None
+        after_seq, state = at_hand or (0, None)
+        if snapshot is not None:
+            after_seq, state = snapshot.seq, snapshot.state
         events: list[tuple[int, Event]] = []
         for record in self._journal.read(after_seq, upto_seq):
             event = decode_event(record.kind, record.body)
             if concerns(actor_name, record.origin, event):
                 events.append((record.seq, event))
-        return (snapshot.state if snapshot is not None else None), events
+        return state, events

@@ -12,7 +12,7 @@ from actors.adapter import AdapterActor, Handed, VenuePort
 from actors.demo_maker import DemoMakerActor
 from actors.exchange import ExchangeActor, ExchangeConfig
 from actors.exchange_state import ExchangeState
-from actors.folds import RISK, ROUTER, Fold, Folds
+from actors.folds import RISK, ROUTER, Fold, Folds, Replicas
 from actors.order_book import OrderBookActor
 from actors.order_router import OrderRouterActor, RouterConfig
 from actors.persistence import PersistenceActor
@@ -92,6 +92,7 @@ def child_specs(
     fault_point: Callable[[str], None],
     enforce_expiry: Collection[str],
     background: Callable[[Callable[[], object]], object],
+    replicas: Replicas | None = None,
 ) -> list[ChildSpec]:
     """Return all actors in start order: the journal first, the venues' links last.
 
@@ -104,7 +105,9 @@ def child_specs(
         fault_point: called at labelled points, for drills.
         enforce_expiry: the adapters whose venue drops a request that arrives too late.
         background: runs what may block (closing a session) off the actors' threads.
+        replicas: the states that restarted actors may copy, where JournalRecovery has them too.
     """
+    states = Replicas(folds(settings)) if replicas is None else replicas
     venues = enabled_venues(settings)
     kept = settings.orders.closed_kept_max
     limits = risk_limits(settings)
@@ -117,7 +120,7 @@ def child_specs(
     def persistence() -> PersistenceActor:
         return PersistenceActor(
             journal,
-            folds(settings),
+            states,
             snapshot_every_records=settings.journal.snapshot_every_records,
             fail_stop=fail_stop,
             fault_point=fault_point,

@@ -17,8 +17,9 @@ from typing import ClassVar, Final
 
 import websocket
 
+from actors.folds import Replicas
 from actors.persistence import JournalRecovery
-from actors.tree import DISK, TICK, child_specs
+from actors.tree import DISK, TICK, child_specs, folds
 from adapters.feed import PublicFeed
 from adapters.offset import ClockOffset
 from adapters.okx import OkxCodec
@@ -256,6 +257,7 @@ class Core:
         self._tcp_port = port
         self._numbers = count(1)
         config = settings()
+        replicas = Replicas(folds(config))
         specs = child_specs(
             config,
             journal=self.journal,
@@ -265,6 +267,7 @@ class Core:
             fault_point=lambda _: None,
             enforce_expiry=(),
             background=self.threads.background,
+            replicas=replicas,
         )
         ring = CallerRunsDispatcher(TICK)
         self.runtime = Supervisor(
@@ -272,7 +275,7 @@ class Core:
             clock=self.clock,
             rng=random.Random(1),
             dispatchers={TICK: ring, DISK: ring},
-            recovery=JournalRecovery(self.journal),
+            recovery=JournalRecovery(self.journal, replicas),
             parked_to="persistence",
             run_id="bench-1",
         )

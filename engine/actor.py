@@ -353,7 +353,7 @@ class Actor(pykka.ThreadingActor):
 
     # Each lane is in the journal's order by itself; control overtakes orders, so each has its mark.
     def _fold(self, seq: int, event: Event, *, now: bool) -> None:
-        if seq <= max(self._recovered_seq, self._folded[now]):
+        if seq <= self._folded[now] or seq <= self._recovered_seq:
             return
         self._folded[now] = seq
         self.apply(event)

@@ -42,9 +42,6 @@ def check_decimal(name: str, value: Decimal) -> None:
     """Raise ValueError unless `value` is finite and of a size that money can have."""
     if not value.is_finite():
         raise ValueError(f"{name} is {value}, not a finite number")
-    text = str(value)
-    if len(text) <= EXPONENT_MAX and "E" not in text:
-        return  # plain and short: nearly always so, and much cheaper to see than to take apart
     _, digits, exponent = value.as_tuple()
     if len(digits) > DIGITS_MAX or abs(int(exponent)) > EXPONENT_MAX:
         raise ValueError(f"{name} has more digits than any price or quantity: {str(value)[:60]}")
@@ -71,10 +68,14 @@ def _is_decimal(hint: Any) -> bool:
 
 
 def _checker(names: tuple[str, ...]) -> Callable[[Any], None]:
+    # Plain and short is nearly always so, and much cheaper to see than to take apart.
     def check(part: Any) -> None:
         for name in names:
             value = getattr(part, name)
-            if value is not None:
+            if value is None:
+                continue
+            text = str(value)
+            if len(text) > EXPONENT_MAX or "E" in text or not value.is_finite():
                 check_decimal(name, value)
 
     return check

@@ -324,11 +324,11 @@ class OrderTable:
             self._by_venue_order_id[spec.account, spec.symbol, venue_order_id] = spec.order_id
 
     def _settle(self, order: Order) -> None:
-        parent_id, order_id = order.spec.parent_id, order.spec.order_id
-        if parent_id in self._parents:
-            self._settle_family(parent_id)
-        elif order.is_settled or order_id in self._closed:
-            self._settle_family(order_id)
+        spec = order.spec
+        if spec.parent_id is not None and spec.parent_id in self._parents:
+            self._settle_family(spec.parent_id)
+        elif order.is_settled or spec.order_id in self._closed:
+            self._settle_family(spec.order_id)
 
     # Keep the list of closed families true, and forget the oldest beyond the limit.
     def _settle_family(self, root_id: str | None) -> None:
@@ -336,7 +336,7 @@ class OrderTable:
         if root is None or not root.is_settled:
             self._closed.pop(root_id or "", None)
             return
-        self._closed.setdefault(root.order_id, None)
+        self._closed.setdefault(root.spec.order_id, None)
         while len(self._closed) > self.closed_kept_max:
             self._forget(next(iter(self._closed)))
 

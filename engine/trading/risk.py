@@ -23,7 +23,7 @@ from engine.messages.port import Instrument
 from engine.trading import risk_limits as why
 from engine.trading.exposure import Exposure
 from engine.trading.ledger import MOVES_MONEY, Ledger, LedgerState
-from engine.trading.money import ZERO, exact, plain, plain_or_none
+from engine.trading.money import ZERO, exact, plain, plain_or_none, plus, times
 from engine.trading.order import Order
 from engine.trading.orders import OrderTable, TableState, event_order_id
 from engine.trading.risk_checks import CHECKS, Case, MarketView, Refusal, approval_text, on_step
@@ -131,7 +131,6 @@ class RiskGate:
             held + self.exposure.side_quantity(asset, "BUY"),
         )
 
-    @exact
     def open_notional(self, market: MarketView) -> Decimal | None:
         """Return the worth of everything open in the report currency; None if not valuable now."""
         total = ZERO
@@ -141,7 +140,7 @@ class RiskGate:
             rate = self.rate(quote, market)
             if rate is None:
                 return None
-            total += notional * rate
+            total = plus(total, times(notional, rate))
         for symbol, quantity in self.exposure.unpriced.items():
             if not quantity:
                 continue
@@ -149,7 +148,7 @@ class RiskGate:
             rate = self.rate(symbol.partition("/")[2], market)
             if mid is None or rate is None:
                 return None
-            total += quantity * mid * rate
+            total = plus(total, times(times(quantity, mid), rate))
         return total
 
     def orders_in_last_second(self, now_mono_ns: int) -> int:

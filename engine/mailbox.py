@@ -7,9 +7,8 @@ one gets `Fenced` and can take, commit and acknowledge nothing.
 
 A put never blocks. Orders and control are never dropped: above the limit they are still taken and
 counted as overflow, which is an alarm. Market data with a key conflates in place; without one, or over
-the limit, the oldest goes and is counted. Ids that are queued, or were acknowledged lately, are
-dropped as duplicates: the window of acknowledged ids is bounded, so it is a net for redelivery after a
-crash, not a memory for ever.
+the limit, the oldest goes and is counted. An entry is taken once: a successor that finishes the flush of
+its predecessor puts the very same entries again, and those that had arrived are dropped.
 """
 
 from collections import deque

@@ -75,7 +75,7 @@ def _checker(names: tuple[str, ...]) -> Callable[[Any], None]:
             if value is None:
                 continue
             text = str(value)
-            if len(text) > EXPONENT_MAX or "E" in text or not value.is_finite():
+            if len(text) > EXPONENT_MAX or not text.lstrip("-").replace(".", "", 1).isdigit():
                 check_decimal(name, value)
 
     return check

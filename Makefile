@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: run test lint types setup lock bench docs clean
+.PHONY: run test coverage lint types setup lock bench bench-peers docs clean
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -23,6 +23,11 @@ run: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
+# Every branch of the trading code is taken by its own tests, or this fails.
+coverage: setup
+	$(BIN)/coverage run -m pytest -q --hypothesis-seed=0 tests/trading tests/books tests/routing $(ARGS)
+	$(BIN)/coverage report
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,6 +37,10 @@ types: setup
 
 bench: setup
 	$(BIN)/python -m bench $(ARGS)
+
+# Other libraries on the same recorded frames, in an environment of their own. Never fails for one of them.
+bench-peers: setup
+	$(BIN)/python -m bench.peers $(ARGS)
 
 # Rewrites the reference pages that are made from the code.
 docs: setup
@@ -43,4 +52,4 @@ lock:
 	  --no-emit-index-url --no-emit-find-links --no-header --extra dev pyproject.toml - -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .venv-peers .coverage .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -18,7 +18,7 @@ from engine.views import COLORS, FORMATS, Screen
 
 REPLAY_FIELDS: Final = (
     *("frames", "diffs", "stale", "gaps", "crossed", "checksum_ok", "checksum_bad", "books"),
-    *("bookticker_checked", "bookticker_agreed"),
+    *("bookticker_checked", "bookticker_agreed", "locked", "malformed", "lost", "verification"),
 )
 
 app = typer.Typer(
@@ -256,10 +256,11 @@ def risk_halt(
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the gates.")] = 10.0,
 ) -> None:
     """Stop new orders now and cancel the open ones. Never asks, survives restarts."""
-    answer = ask(
-        context, "risk.halt", scope=scope, reason=reason, cancel=not no_cancel, timeout_s=timeout
-    )
-    show(context, answer)
+    from engine.cli_waiting import halt  # noqa: PLC0415  asyncio is slow to load, for one command
+
+    chosen = options(context)
+    arguments = {"scope": scope, "reason": reason, "cancel": not no_cancel, "timeout_s": timeout}
+    show(context, halt(chosen.screen, chosen.state_dir, arguments))
 
 
 @risk_app.command("resume")
@@ -287,16 +288,34 @@ def risk_accept(
 
 
 @codec_app.command("replay")
-def codec_replay(context: typer.Context, venue: str, files: list[Path]) -> None:
+def codec_replay(
+    context: typer.Context,
+    venue: str,
+    files: list[Path],
+    dialect: Annotated[
+        str, typer.Option(help="The retired format of the recording, kraken_v1 for one.")
+    ] = "",
+    channel: Annotated[
+        str, typer.Option(help="public, or private for single messages.")
+    ] = "public",
+) -> None:
     """Replay recorded frames through a venue's real codec and book keeper."""
+    if channel not in ("public", "private"):
+        raise usage(f"no channel '{channel}'; there is public, private")
+    if dialect and channel == "private":
+        raise usage("a dialect is of public recordings")
     for file in files:
         if file.is_dir():
             raise usage(f"{file} is a folder, not a recording")
         if not file.exists():
             raise usage(f"there is no file {file}")
-    replay: Any = import_module("adapters.replay").replay  # the adapters' libraries, only here
+    player: Any = import_module("adapters.replay")  # the adapters' libraries, only here
     try:
-        report = replay(venue, files)
+        if channel == "private":
+            events = player.private_events(venue, files)
+            _show_events(context, venue, events)
+            return
+        report = player.replay(venue, files, dialect)
     except (ConfigError, MessageError) as error:
         raise usage(str(error)) from None
     found = {name: getattr(report, name) for name in REPLAY_FIELDS if hasattr(report, name)}
@@ -305,6 +324,16 @@ def codec_replay(context: typer.Context, venue: str, files: list[Path]) -> None:
         names = ", ".join(str(file) for file in files)
         sys.stderr.write(f"xcore: no frame of {venue} in {names}\n")
         raise typer.Exit(EXIT_FAILED)
+
+
+def _show_events(context: typer.Context, venue: str, events: list[dict[str, Any]]) -> None:
+    screen = options(context).screen
+    if not screen.is_table:
+        show(context, {"schema": 1, "venue": venue, "channel": "private", "events": events})
+        return
+    for event in events:
+        fields = (f"{name}={value}" for name, value in event.items() if name != "event")
+        screen.line(" ".join((event["event"], *fields)))
 
 
 @app.command()

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 from threading import Event
@@ -16,8 +17,8 @@ from typing import Any, Final
 
 from loguru import logger
 
-from actors.folds import Replicas
 from actors.persistence import JournalRecovery
+from actors.replicas import Shelf, bring_up_to_date
 from actors.tree import DISK, TICK, child_specs, enabled_venues, folds, restart_policy
 from adapters.configuration import read_losses
 from adapters.hosting import Surroundings, Venues
@@ -28,24 +29,22 @@ from engine.clock import NS_PER_S, SystemClock
 from engine.config import config_hash, default_path, load
 from engine.config_models import Config
 from engine.control import ControlServer, Facts, Limits
-from engine.demo import Simulator
+from engine.demo import Simulator, begin
 from engine.dispatch import CallerRunsDispatcher, ThreadDispatcher
 from engine.edge import Edge
-from engine.errors import (
-    EXIT_CONFIG,
-    EXIT_FAILED,
-    EXIT_JOURNAL,
-    EXIT_OK,
-    ConfigError,
-    CoreError,
-)
+from engine.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_JOURNAL, EXIT_OK, ConfigError, CoreError
 from engine.faultpoints import ActorCrashes, FaultPoints
 from engine.greeting import greet, say
 from engine.ids import UlidIds
 from engine.journal import Identity, Journal
-from engine.logs import configure, secrets_of
+from engine.journal_audit import watch_over
+from engine.logs import configure, hider, secrets_of
 from engine.messages.commands import Append, CancelOrders, Tick
-from engine.messages.events import CommandRecorded, EngineStarted, EngineStopped
+from engine.messages.engine_events import (
+    CommandRecorded,
+    EngineStarted,
+    EngineStopped,
+)
 from engine.supervision import ActorStatus, Supervisor
 from engine.threads import DaemonThreads
 
@@ -100,12 +99,12 @@ class Core:
             faults=self.faults,
         )
         if config.mode == "demo" and any(not v.urls.given() for v in venues.values()):
-            self.simulator = Simulator(config.state_dir, self.clock)
-            names = [v.adapter for v in venues.values()]
-            external = config.demo.simulator == "external"
-            self.simulator.start(seed=config.demo.seed, venues=names, external=external)
-            self.venues.simulated = self.simulator.endpoints
+            self.simulator = begin(config, venues.values(), self.clock)
+        bring_up_to_date(self.journal, folds(config), 2 * config.journal.snapshot_every_records)
         self.runtime = self._build_runtime(self.journal)
+        if self.simulator is not None:
+            self.simulator.wait()
+            self.venues.simulated = self.simulator.endpoints
         self.alarms.runtime = self.venues.runtime = self.runtime
         self.edge = self._build_edge(self.runtime, self.journal)
         self.threads.start("edge", self.edge.run)
@@ -126,10 +125,12 @@ class Core:
             threads=self.threads,
         )
         self.control.start()
+        if self.journal.unchecked_upto:
+            self.threads.start("journal-check", partial(watch_over, self.journal, self._escalate))
 
     def _build_runtime(self, journal: Journal) -> Supervisor:
         config = self.config
-        replicas = Replicas(folds(config))
+        shelf = Shelf()
         specs = child_specs(
             config,
             journal=journal,
@@ -139,7 +140,7 @@ class Core:
             fault_point=self.faults,
             enforce_expiry={a for a, known in ADAPTERS.items() if known.enforces_expiry},
             background=self.threads.background,
-            replicas=replicas,
+            shelf=shelf,
         )
         return Supervisor(
             specs,
@@ -150,11 +151,12 @@ class Core:
                 TICK: CallerRunsDispatcher(TICK),
                 DISK: ThreadDispatcher(DISK),
             },
-            recovery=JournalRecovery(journal, replicas),
+            recovery=JournalRecovery(journal, shelf),
             policy=restart_policy(config),
             observer=self.alarms.observe,
             on_escalate=self._escalate,
             parked_to="persistence",
+            hide=hider(secrets_of(config)),
             run_id=f"{config.name}-{journal.epoch}",
         )
 
@@ -193,7 +195,9 @@ class Core:
     def run(self) -> None:
         """Say what there is, wait for a reason to stop, and drill once in demo mode."""
         greet(self.config, VERSION, list(enabled_venues(self.config)))
-        if self._until(self._is_ready, READY_WITHIN_S):
+        is_ready = self._until(self._is_ready, READY_WITHIN_S)
+        collector.settle()  # once the actors have their states back: those stay
+        if is_ready:
             say("ready: every venue is reconciled and may trade")
             self._sweep_old_quotes()
         elif not self.ended.is_set():
@@ -209,13 +213,12 @@ class Core:
 
     def _is_ready(self) -> bool:
         assert self.edge is not None
-        status = self.edge.query("status", {})
         try:
-            view: dict[str, Any] = status.result(1.0)
+            venues = self.edge.query("venues", {}).result(1.0)
+            money: dict[str, Any] = self.edge.query("trading_state", {}).result(1.0)
         except (CoreError, TimeoutError):
             return False
-        venues_ready = all(venue["state"] == "READY" for venue in view["venues"])
-        return venues_ready and bool(view["accounts_opened"])
+        return all(venue["state"] == "READY" for venue in venues) and bool(money["opened"])
 
     def _sweep_old_quotes(self) -> None:
         """Cancel what the demo maker of a killed run left resting; it does not know them any more."""
@@ -347,8 +350,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda n, _: _on_signal(core, n))
     try:
+        collector.pause()
         core.start()
-        collector.settle()
         core.run()
     except CoreError as error:
         sys.stderr.write(f"{error}\n")

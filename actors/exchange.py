@@ -10,15 +10,24 @@ from decimal import Decimal
 from actors.exchange_orders import QUERY_MAX_S, VenueOrders
 from actors.exchange_state import ExchangeConfig
 from engine.clock import NS_PER_S
+from engine.messages.base import Event
 from engine.messages.commands import (
     AccountSnapshot,
+    AskGate,
     CommittedNow,
     GateReport,
     Introduce,
+    Quarantine,
     QueryRequest,
     Tick,
 )
-from engine.messages.events import TradingHalted, TradingResumed, VenueReconciled
+from engine.messages.events import (
+    AccountIdentified,
+    OrderApproved,
+    TradingHalted,
+    TradingResumed,
+    VenueReconciled,
+)
 from engine.messages.market import LinkAlive, TradePrint, VenueBook, VenueState
 from engine.messages.port import (
     AdapterFailed,
@@ -49,11 +58,13 @@ class ExchangeActor(VenueOrders):
         self.session = ""
         self.ready_message: AdapterReady | None = None
         self.gate_closed = False
+        self.gate_asked: dict[str, bool] = {}  # as the adapter told, until it is reported in full
         self.private_up = False
         self.reconciliations = 0
         self.quiet_looks = self.early_looks = 0
         self.taken = 0  # the newest answer that was used
         self.wanted = 0  # the oldest answer that may call the venue READY
+        self.quarantined: dict[str, int] = {}  # symbol: the reconciliation that lifts it
         self.first_look: tuple[set[tuple[str, str]], dict[str, Decimal]] | None = None
 
     def recovered(self) -> None:
@@ -69,6 +80,11 @@ class ExchangeActor(VenueOrders):
         if message.name == "reconcile":
             self.schedule(self.config.reconcile_every_s, Tick("reconcile"), key="reconcile")
             self._reconcile()
+        elif message.name == "ack":
+            late, wait_s = self.awaited.look(self.clock.mono_ns(), self.state.orders)
+            for order in late:
+                self.call_unknown(order, f"no answer within {self.config.ack_timeout_s:g} s")
+            self.look_in(wait_s)
         else:
             super().on_tick(message)
 
@@ -89,9 +105,18 @@ class ExchangeActor(VenueOrders):
                     self.call_unknown(order, "the adapter restarted while the order was on its way")
         self.session = message.session
         self.ready_message = message
+        stranger = self.state.stranger(self.config.account, message.account_uid)
+        self.is_ours = not stranger
         self._set_gate(f"session:{message.session}")
         for reader in ("order_router", "risk_pnl", "order_book", "edge"):
             self.send(reader, message)
+        held, self.held_cancels = self.held_cancels, {}
+        if stranger:
+            self.log.bind(account_uid=message.account_uid).critical("another account's credentials")
+            self._set_state("DISABLED", stranger)
+            return
+        for cancel in held.values():
+            self.tell_adapter(cancel)
         self._set_state("RECONCILING", "comparing orders, fills and balances")
         self.taken = 0
         self._reconcile()
@@ -106,16 +131,18 @@ class ExchangeActor(VenueOrders):
         """A link went up or down. After a private reconnect nothing is known until reconciled."""
         if message.link == "private":
             self.private_up = message.up
-            if message.up and self.session:
+            if message.up and self.session and self.is_ours:
                 self._set_state("RECONCILING", "the private link came back")
                 self._reconcile()
                 self.wanted = self.reconciliations
             elif not message.up and self.venue_state in ("READY", "RECONCILING"):
                 self._set_state("DEGRADED", f"private link down: {message.reason}")
+        elif message.link == "rest" and not message.up and self.venue_state == "CONNECTING":
+            self._set_state("CONNECTING", f"the session cannot open yet: {message.reason}")
         self.send("edge", message)
 
     def _reconcile(self) -> None:
-        if not self.session:
+        if not self.session or not self.is_ours:
             return
         self.reconciliations += 1
         request_id = self._request_id(self.reconciliations)
@@ -135,11 +162,12 @@ class ExchangeActor(VenueOrders):
 
     def on_reconcile_result(self, message: ReconcileResult) -> None:
         """Compare the venue's own account with ours; only then may the venue trade."""
-        if self._is_overtaken(message):
+        if not self.is_ours or self._is_overtaken(message):
             return
         if not message.ok:
-            if self.venue_state == "READY":
-                self._set_state("DEGRADED", f"reconciliation failed: {message.text}")
+            if self.venue_state in ("READY", "RECONCILING"):
+                state = "DEGRADED" if self.venue_state == "READY" else "RECONCILING"
+                self._set_state(state, f"reconciliation failed: {message.text}")
             self.schedule(QUERY_MAX_S, Tick("reconcile"), key="reconcile")
             return
         account_is_known = message.account in self.state.cursors
@@ -159,10 +187,46 @@ class ExchangeActor(VenueOrders):
         is_old = message.asked_wall_ns - known_ns > CURSOR_AGE_NS  # else quiet months are read anew
         if not account_is_known or ((self.state.fills_since_cursor or is_old) and not self.orphans):
             self.emit(VenueReconciled(self.config.venue, message.account, message.asked_wall_ns))
+        self._identify(message)
         self._report_balances(message)
+        self._end_quarantine()
         waits = self.venue_state in ("RECONCILING", "DEGRADED", "DOWN")
         if waits and self.private_up and self.taken >= self.wanted:
             self._set_state("READY", "")
+
+    def on_quarantine(self, message: Quarantine) -> None:
+        """A report could not be handled: ask the venue anew, and trust its symbol only then."""
+        order = self.state.orders.order(message.order_id)
+        symbol = message.symbol or (order.spec.symbol if order is not None else "")
+        self.quarantined[symbol] = self.reconciliations + 1
+        why = f"{message.kind} {message.message_id} is parked"
+        self._set_state(self.venue_state, f"{self._quarantine_words()}: {why}")
+        if message.kind != "ReconcileResult":  # after which the next one comes in its own time
+            self._reconcile()
+
+    def _end_quarantine(self) -> None:
+        held = {s: number for s, number in self.quarantined.items() if number > self.taken}
+        ended = len(held) < len(self.quarantined)
+        self.quarantined = held
+        if ended and self.venue_state == "READY":
+            self._set_state("READY", self._quarantine_words())
+
+    def _quarantine_words(self) -> str:
+        symbols = ", ".join(symbol or "every symbol" for symbol in self.quarantined)
+        return f"{symbols} quarantined until reconciled" if symbols else ""
+
+    def denial(self, approval: OrderApproved) -> tuple[str, str] | None:
+        """Return why an order may not leave now: what holds everywhere, or its symbol's quarantine."""
+        if {"", approval.order.symbol} & self.quarantined.keys():
+            return "quarantined", self._quarantine_words()
+        return super().denial(approval)
+
+    # From the first clean reconciliation on the account is the venue's own, whatever it is called here.
+    def _identify(self, message: ReconcileResult) -> None:
+        uid = self.ready_message.account_uid if self.ready_message is not None else None
+        if uid is not None and message.account not in self.state.uids:
+            at_ns = message.asked_wall_ns
+            self.emit(AccountIdentified(self.config.venue, message.account, uid, at_ns))
 
     # At first contact what has been filled is in the balances, and must not be counted again. Orders,
     # fills and balances are asked one after the other, so two looks in a row have to agree.
@@ -220,6 +284,8 @@ class ExchangeActor(VenueOrders):
             self.reason,
             self.gate_closed,
             self.clock.mono_ns(),
+            self.state.behind_gate(self.config.venue, "PENDING_NEW") if self.gate_asked else 0,
+            self.state.uids.get(self.config.account),
         )
 
     def on_introduce(self, message: Introduce) -> None:
@@ -244,7 +310,7 @@ class ExchangeActor(VenueOrders):
 
     def _set_gate(self, request_id: str) -> None:
         closed, symbols = self.state.gate(self.config.venue)
-        self.send(self.adapter, SetGate(request_id, closed, symbols))
+        self.send(self.adapter, SetGate(request_id, closed or not self.is_ours, symbols))
 
     def _sweep(self, halt: TradingHalted) -> None:
         for order in self.state.open_orders():
@@ -257,10 +323,33 @@ class ExchangeActor(VenueOrders):
             if ours and in_scope and not order.cancel_requested:
                 self.cancel(order, f"halt: {halt.reason}")
 
+    def on_ask_gate(self, message: AskGate) -> None:
+        """Risk has no word yet. Before the halt it speaks of has come, there is none to give."""
+        if (message.scope in self.state.halts) == message.halted:
+            self._set_gate(message.request_id)
+
     def on_gate_changed(self, message: GateChanged) -> None:
-        """The last code before the socket has obeyed: tell who waits for it."""
+        """The last code before the socket has obeyed: nothing new can start."""
         self.gate_closed = message.closed
-        self.send("risk_pnl", GateReport(message.venue, message.request_id, message.closed))
+        self.gate_asked[message.request_id] = message.closed
+        self._report_gate()
+
+    def emit(self, event: Event) -> None:
+        """Apply and journal an event; one that proves an order may be what a halt waits for."""
+        super().emit(event)
+        if self.gate_asked:
+            self._report_gate()
+
+    # A halt is done when each order that had passed the gate is answered, or UNKNOWN: until then it
+    # is on the wire, and the venue may read it after any acknowledgement.
+    def _report_gate(self) -> None:
+        venue = self.config.venue
+        in_flight = self.state.behind_gate(venue, "PENDING_NEW")
+        unproven = self.state.behind_gate(venue, "UNKNOWN")
+        for request_id, closed in self.gate_asked.items():
+            self.send("risk_pnl", GateReport(venue, request_id, closed, in_flight, unproven))
+        if not in_flight:
+            self.gate_asked.clear()
         self._publish_state()
 
     # --- market data, passed on as it came --------------------------------------------------------

@@ -6,7 +6,7 @@ ends orders on evidence, calls an unproven submit UNKNOWN and asks until the ven
 promises never to resend a submit and never to invent a fill.
 """
 
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 from actors.exchange_state import (
     Awaited,
@@ -16,16 +16,19 @@ from actors.exchange_state import (
     cancel_of,
     external_spec,
     fill_event,
+    find_order,
     is_question_due,
     owner,
     query_about,
     query_for,
     report_events,
+    resolution,
+    submit_event,
     wire_order,
 )
 from engine.actor import Actor
 from engine.clock import NS_PER_S
-from engine.messages.base import Event
+from engine.messages.base import Event, Message
 from engine.messages.commands import (
     ApprovedOrder,
     CancelRequest,
@@ -35,17 +38,17 @@ from engine.messages.commands import (
 )
 from engine.messages.events import (
     ExternalOrderSeen,
-    OrderAcknowledged,
     OrderApproved,
     OrderCanceled,
     OrderCancelRejected,
     OrderCancelRequested,
+    OrderCancelTaken,
     OrderDenied,
     OrderRejected,
-    OrderResolved,
     OrderUnknown,
 )
 from engine.messages.port import (
+    CancelOrder,
     CancelResult,
     FillReport,
     OrderReport,
@@ -77,12 +80,14 @@ class VenueOrders(Actor):
         self.venue_state = "STARTING"
         self.reason = "not started"
         self.last_activity_ns = 0
-        self.awaited = Awaited()
+        self.awaited = Awaited(config.ack_timeout_s)
         self.unknown_since_ns: dict[str, int] = {}
         self.attempts: dict[str, int] = {}
         self.cancel_attempts: dict[str, int] = {}
         self.cancel_due_ns: dict[str, int] = {}
         self.early_cancels = EarlyCancels()
+        self.is_ours = False  # whether the session is known to be our account's
+        self.held_cancels: dict[str, CancelOrder] = {}
         self.orphans: dict[str, list[FillReport]] = {}
 
     # --- recovery ---------------------------------------------------------------------------------
@@ -98,15 +103,14 @@ class VenueOrders(Actor):
     def resume_orders(self) -> None:
         """Take up where the last incarnation, or the last process, left off."""
         for order in self.state.open_orders():
-            if order.status == "PENDING_NEW":
-                if self.incarnation == 1:
-                    self.call_unknown(order, "the process ended while the order was on its way")
-                else:
-                    self._await_answer(order.spec.order_id)
-            elif order.status == "UNKNOWN":
-                self.call_unknown(order, "")
+            if order.status == "PENDING_NEW" and self.incarnation > 1:
+                self._await_answer(order.spec.order_id)
+            elif order.status in ("PENDING_NEW", "UNKNOWN"):
+                self.call_unknown(order, "the process ended while the order was on its way")
             elif order.status == "PENDING_CANCEL":
                 self._arm_cancel(order.spec.order_id, CANCEL_GRACE_S)
+        for order_id in self.state.cancels_taken:
+            self._cancel_taken(order_id, "canceled")
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -120,19 +124,20 @@ class VenueOrders(Actor):
         order = self.state.orders.order(spec.order_id)
         if order is None or order.status != "PENDING_NEW":
             return
-        why_canceled = self.early_cancels.take(spec.order_id)
-        if why_canceled:
-            filled = order.filled_quantity
-            self.emit(OrderCanceled(spec.order_id, filled, why_canceled, "not sent", 0))
+        why = self.early_cancels.take(spec.order_id)
+        if why or spec.order_id in self.state.cancels_taken:
+            filled, why = order.filled_quantity, why or "canceled"
+            self.emit(OrderCanceled(spec.order_id, filled, why, "not sent", 0))
             return
-        denial = self._denial(approval)
+        denial = self.denial(approval)
         if denial is not None:
             self.emit(OrderDenied(spec, *denial))
             return
-        self.send(self.adapter, wire_order(spec, approval.expires_mono_ns))
+        self.tell_adapter(wire_order(spec, approval.expires_mono_ns))
         self._await_answer(spec.order_id)
 
-    def _denial(self, approval: OrderApproved) -> tuple[str, str] | None:
+    def denial(self, approval: OrderApproved) -> tuple[str, str] | None:
+        """Return the code and the sentence of why an order may not leave now, or None."""
         halt = self.state.halted(approval.order.venue, approval.order.symbol)
         if halt is not None:
             return "halted", f"trading is halted: {halt}"
@@ -149,33 +154,36 @@ class VenueOrders(Actor):
             self.log.warning("submit result for an order that is not known")
             return
         self.last_activity_ns = self.clock.mono_ns()
-        order_id = order.spec.order_id
-        self.awaited.drop(order_id)
-        evidence, at_ns = message.evidence, message.ts_event_ns
-        if message.outcome == "ACCEPTED" and message.venue_order_id is not None:
-            if order.venue_order_id is None:
-                self.emit(OrderAcknowledged(order_id, message.venue_order_id, evidence, at_ns))
-        elif order.status not in ("PENDING_NEW", "UNKNOWN"):
+        self.awaited.drop(order.spec.order_id)
+        proven = message.outcome == "ACCEPTED" and message.venue_order_id is not None
+        if not proven and order.status not in ("PENDING_NEW", "UNKNOWN"):
             return
-        elif message.outcome == "NOT_SENT" and order.status == "PENDING_NEW":
-            self.emit(OrderDenied(order.spec, message.code, message.text))
-        elif message.outcome in ("REJECTED", "NOT_SENT"):
-            self.emit(OrderRejected(order_id, message.code, message.text, evidence, at_ns))
-        else:
+        if (event := submit_event(order, message)) is not None:
+            self.emit(event)
+        elif not proven:
             self.call_unknown(order, message.text or "the outcome is not proven")
-        self._settle(order_id)
+        self._settle(order.spec.order_id)
+
+    def tell_adapter(self, message: Message) -> None:
+        """Send a command, unless the session may be another account's; cancels wait until it is known."""
+        if self.is_ours:
+            self.send(self.adapter, message)
+        elif isinstance(message, CancelOrder):
+            self.held_cancels[message.client_order_id or message.venue_order_id or ""] = message
 
     def on_order_report(self, message: OrderReport) -> None:
         """Take what the venue says of an order, from the stream or a reply."""
-        self.take_report(message)
+        if self.is_ours:  # else the reconciliation that follows tells it
+            self.take_report(message)
 
     def on_fill_report(self, message: FillReport) -> None:
         """Take one execution."""
-        self.take_fill(message)
+        if self.is_ours:
+            self.take_fill(message)
 
     def take_report(self, report: OrderReport, *, first_look: bool = False) -> None:
         """Turn what the venue says of an order into the events that it proves."""
-        order = self._find(report)
+        order = find_order(self.state.orders, report)
         if order is None:
             stale = report.ts_event_ns < self.state.opened_ns(report.account)
             known = report.source != "stream" and report.account in self.state.cursors
@@ -198,7 +206,7 @@ class VenueOrders(Actor):
 
     def take_fill(self, fill: FillReport) -> None:
         """Turn one execution into its event, once."""
-        order = self._find(fill)
+        order = find_order(self.state.orders, fill)
         foreign = order is None or order.spec.origin == "EXTERNAL"
         if foreign and fill.ts_event_ns < self.state.opened_ns(fill.account):
             return  # it is in the opening balances
@@ -207,7 +215,7 @@ class VenueOrders(Actor):
             if all(f.trade_id != fill.trade_id for f in held):
                 held.append(fill)
             if len(held) == 1:
-                self.send(self.adapter, query_for(fill))
+                self.tell_adapter(query_for(fill))
             return
         event = fill_event(order, fill, self.config.venue)
         if event is None:
@@ -220,11 +228,7 @@ class VenueOrders(Actor):
     def ask_for_orphans(self) -> None:
         """Ask again whose the fills are that belong to no known order."""
         for held in self.orphans.values():
-            self.send(self.adapter, query_for(held[0]))
-
-    def _find(self, report: OrderReport | FillReport) -> Order | None:
-        known, key = self.state.orders, (report.account, report.symbol, report.venue_order_id)
-        return known.order(report.client_order_id) or known.by_venue_order_id(*key)
+            self.tell_adapter(query_for(held[0]))
 
     def _adopt(self, report: OrderReport) -> Order | None:
         """Take a foreign order into the books: shown and counted, never touched."""
@@ -244,12 +248,21 @@ class VenueOrders(Actor):
         """Cancel an order. Needs no approval; safe to repeat."""
         order = self.state.orders.order(message.order_id)
         if order is None:
-            reason = message.reason or "canceled"
-            self.early_cancels.add(message.order_id, reason, self.clock.mono_ns())
+            self.early_cancels.note(message, self.clock.mono_ns())
             return
         if order.is_closed or order.spec.who.startswith("sibling:"):
             return
         self.cancel(order, message.reason)
+
+    def committed(self, seq: int, event: Event) -> None:
+        """Cancel an order whose cancel was taken while its approval was still on the road."""
+        if isinstance(event, OrderCancelTaken):
+            self._cancel_taken(event.order_id, event.reason)
+
+    def _cancel_taken(self, order_id: str, reason: str) -> None:
+        order = self.state.orders.order(order_id)
+        if order is not None and order.is_open and not order.cancel_requested:
+            self.cancel(order, reason)
 
     def cancel(self, order: Order, reason: str) -> None:
         """Send a cancel, journaled as requested the first time."""
@@ -258,7 +271,7 @@ class VenueOrders(Actor):
             self.emit(OrderCancelRequested(order_id, reason))
         self.cancel_attempts[order_id] = self.cancel_attempts.get(order_id, 0) + 1
         self._arm_cancel(order_id, self.config.ack_timeout_s)
-        self.send(self.adapter, cancel_of(order, self.config.account))
+        self.tell_adapter(cancel_of(order, self.config.account))
 
     def on_cancel_result(self, message: CancelResult) -> None:
         """A cancel was answered. What became of the order only the order itself can say."""
@@ -290,7 +303,7 @@ class VenueOrders(Actor):
 
     def query(self, order: Order) -> None:
         """Ask the venue about one order, now."""
-        self.send(self.adapter, query_about(order, self.config.account))
+        self.tell_adapter(query_about(order, self.config.account))
 
     def on_query_request(self, message: QueryRequest) -> None:
         """Ask the venue anew about one order."""
@@ -303,21 +316,21 @@ class VenueOrders(Actor):
         order = self.state.orders.order(message.order_id)
         if order is None or order.status != "UNKNOWN":
             return
-        ended: Literal["REJECTED", "CANCELED"]
-        ended = "CANCELED" if message.status == "CANCELED" else "REJECTED"
-        self.emit(OrderResolved(message.order_id, ended, message.who, message.reason))
+        self.emit(resolution(message))
         self._settle(message.order_id)
 
     def on_query_result(self, message: QueryResult) -> None:
         """Settle what the venue's answer proves, and ask again for the rest."""
+        if not self.is_ours:
+            return  # absence from another account proves nothing
         for fill in message.fills:
-            if self._find(fill) is not None:
+            if find_order(self.state.orders, fill) is not None:
                 self.take_fill(fill)
         if message.order is not None:
             self.take_report(message.order)
         order = self.state.orders.order(message.client_order_id)
         if order is None and message.order is not None:
-            order = self._find(message.order)
+            order = find_order(self.state.orders, message.order)
         if order is None:
             return
         if message.found is False and order.status == "UNKNOWN":
@@ -363,9 +376,6 @@ class VenueOrders(Actor):
 
     def on_tick(self, message: Tick) -> None:
         """A deadline passed: an answer is missing."""
-        if message.name == "ack":
-            self._look_for_answers()
-            return
         order = self.state.orders.order(message.argument)
         if order is None:
             return
@@ -382,19 +392,9 @@ class VenueOrders(Actor):
 
     # One timer for all: most answers are here long before, and each order would pay for its own.
     def _await_answer(self, order_id: str) -> None:
-        due_ns = self.clock.mono_ns() + int(self.config.ack_timeout_s * NS_PER_S)
-        self.awaited.add(order_id, due_ns)
-        if not self.awaited.watched:
-            self.awaited.watched = True
-            self.schedule(self.config.ack_timeout_s, Tick("ack"), key="ack")
+        self.look_in(self.awaited.add(order_id, self.clock.mono_ns()))
 
-    def _look_for_answers(self) -> None:
-        now_ns = self.clock.mono_ns()
-        for order_id in self.awaited.overdue(now_ns):
-            order = self.state.orders.order(order_id)
-            if order is not None and order.status == "PENDING_NEW":
-                self.call_unknown(order, f"no answer within {self.config.ack_timeout_s:g} s")
-        next_ns = self.awaited.next_ns()
-        self.awaited.watched = next_ns is not None
-        if next_ns is not None:
-            self.schedule((next_ns - now_ns) / NS_PER_S, Tick("ack"), key="ack")
+    def look_in(self, wait_s: float | None) -> None:
+        """Have the awaited answers looked for after a while, unless that is under way."""
+        if wait_s is not None:
+            self.schedule(wait_s, Tick("ack"), key="ack")

@@ -4,32 +4,46 @@ The state is a fold of events; the functions turn a report into the events that 
 order, and none that it does not.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Literal
 
 from engine.clock import NS_PER_S
 from engine.ids import is_ours, is_sibling
 from engine.messages import base
 from engine.messages.base import Event, Part
+from engine.messages.commands import CancelRequest, ResolveRequest
 from engine.messages.events import (
+    AccountIdentified,
     OrderAcknowledged,
     OrderCanceled,
+    OrderCancelTaken,
+    OrderDenied,
     OrderExpired,
     OrderFilled,
     OrderRejected,
+    OrderResolved,
     OrderSpec,
     OrderVenueFilled,
     TradingHalted,
     TradingResumed,
     VenueReconciled,
 )
-from engine.messages.port import CancelOrder, FillReport, OrderReport, QueryOrder, SubmitOrder
+from engine.messages.port import (
+    CancelOrder,
+    FillReport,
+    OrderReport,
+    QueryOrder,
+    SubmitOrder,
+    SubmitResult,
+)
 from engine.trading.order import Order
 from engine.trading.orders import OrderTable
 
 NEVER_NS: Final = 2**63 - 1
 EARLY_CANCELS_MAX: Final = 1000
+CANCELS_KEPT_MAX: Final = 1000
 EARLY_CANCEL_NS: Final = 60 * NS_PER_S
 
 
@@ -53,17 +67,25 @@ class _Snapshot(Part, frozen=True, array_like=True):
     opened: dict[str, int]
     halts: dict[str, str]
     fills_since_cursor: bool
+    cancels_taken: list[str] = []  # noqa: RUF012  msgspec copies the empty default
+    uids: dict[str, str] = {}  # noqa: RUF012
 
 
 class ExchangeState:
-    """Orders of one venue, how far its fills have been read, and the halts that bind it."""
+    """Orders of one venue, how far its fills have been read, and the halts that bind it.
+
+    `cancels_taken` only grows (up to a limit): its author is the router, whose events come between
+    our own in another order live than in the journal.
+    """
 
     def __init__(self, orders: OrderTable) -> None:
         self.orders = orders
         self.cursors: dict[str, int] = {}
         self.opened: dict[str, int] = {}
         self.halts: dict[str, str] = {}
+        self.uids: dict[str, str] = {}
         self.fills_since_cursor = False
+        self.cancels_taken: deque[str] = deque(maxlen=CANCELS_KEPT_MAX)
 
     @classmethod
     def empty(cls, closed_kept_max: int) -> "ExchangeState":
@@ -78,6 +100,8 @@ class ExchangeState:
         state = cls(orders)
         state.cursors, state.opened, state.halts = held.cursors, held.opened, held.halts
         state.fills_since_cursor = held.fills_since_cursor
+        state.cancels_taken.extend(held.cancels_taken)
+        state.uids = held.uids
         return state
 
     def to_bytes(self) -> bytes:
@@ -89,6 +113,8 @@ class ExchangeState:
                 dict(sorted(self.opened.items())),
                 dict(sorted(self.halts.items())),
                 self.fills_since_cursor,
+                list(self.cancels_taken),
+                dict(sorted(self.uids.items())),
             )
         )
 
@@ -102,6 +128,10 @@ class ExchangeState:
             self.cursors[event.account] = event.fills_cursor_ns
             self.opened.setdefault(event.account, event.fills_cursor_ns)
             self.fills_since_cursor = False
+        elif isinstance(event, AccountIdentified):
+            self.uids[event.account] = event.uid
+        elif isinstance(event, OrderCancelTaken):
+            self.cancels_taken.append(event.order_id)
         else:
             self.orders.apply(event, seq)
             if isinstance(event, OrderFilled):
@@ -124,6 +154,22 @@ class ExchangeState:
         symbols = sorted(s.partition(":")[2] for s in self.halts if s.startswith("symbol:"))
         return "all" in self.halts or f"venue:{venue}" in self.halts, symbols
 
+    def behind_gate(self, venue: str, status: str) -> int:
+        """Return how many orders that a closed gate would stop are `status`: sent before it closed."""
+        closed, symbols = self.gate(venue)
+        return sum(
+            order.status == status and (closed or order.spec.symbol in symbols)
+            for order in self.open_orders()
+        )
+
+    def stranger(self, account: str, uid: str | None) -> str:
+        """Return why a session whose credentials belong to `uid` may not trade; empty if it may."""
+        bound = self.uids.get(account)
+        if bound is None or bound == uid:
+            return ""
+        found = "and the venue did not say whose the key is" if uid is None else f"not to uid {uid}"
+        return f"account {account} belongs to the venue's uid {bound}, {found}: nothing is sent"
+
     def cursor_ns(self, account: str, now_wall_ns: int) -> int:
         """Return from when fills are to be read: the cursor, or this moment at first contact."""
         return self.cursors.get(account, now_wall_ns)
@@ -134,51 +180,71 @@ class ExchangeState:
 
 
 class Awaited:
-    """Submits whose answer is due, oldest first. `watched`: a timer looks after them."""
+    """Submits whose answer is due, oldest first, behind one timer for all of them."""
 
-    def __init__(self) -> None:
-        self.watched = False
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_ns = int(timeout_s * NS_PER_S)
         self._due_ns: dict[str, int] = {}
+        self._watched = False
 
-    def add(self, order_id: str, due_ns: int) -> None:
-        """Await an answer. All wait equally long, so the last added is due last."""
-        self._due_ns[order_id] = due_ns
+    def add(self, order_id: str, now_ns: int) -> float | None:
+        """Await an answer; return how long the timer has to run if none is running."""
+        self._due_ns[order_id] = now_ns + self._timeout_ns
+        was, self._watched = self._watched, True
+        return None if was else self._timeout_ns / NS_PER_S
 
     def drop(self, order_id: str) -> None:
         """The answer is here."""
         self._due_ns.pop(order_id, None)
 
-    def overdue(self, now_ns: int) -> list[str]:
-        """Return and forget those whose time is up."""
-        found = [order_id for order_id, due_ns in self._due_ns.items() if due_ns <= now_ns]
-        for order_id in found:
+    def look(self, now_ns: int, orders: OrderTable) -> tuple[list[Order], float | None]:
+        """Return and forget those that are late, and how long to wait until the next may be."""
+        over = [order_id for order_id, due_ns in self._due_ns.items() if due_ns <= now_ns]
+        for order_id in over:
             del self._due_ns[order_id]
-        return found
-
-    def next_ns(self) -> int | None:
-        """Return when the next one is due, or None if nothing is awaited."""
-        return next(iter(self._due_ns.values()), None)
+        found = [orders.order(order_id) for order_id in over]
+        late = [order for order in found if order is not None and order.status == "PENDING_NEW"]
+        next_ns = next(iter(self._due_ns.values()), None)
+        self._watched = next_ns is not None
+        return late, None if next_ns is None else (next_ns - now_ns) / NS_PER_S
 
 
 class EarlyCancels:
-    """Cancels that overtook their order's approval. One whose order never comes is forgotten."""
+    """Cancels that overtook their order's approval: with luck the order need not leave at all.
+
+    In memory only: what must not be lost follows the approval as an OrderCancelTaken.
+    """
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[str, int]] = {}
 
-    def add(self, order_id: str, reason: str, now_mono_ns: int) -> None:
-        """Remember a cancel, and forget the oldest."""
+    def note(self, request: CancelRequest, now_ns: int) -> None:
+        """Hold a cancel. One whose approval never comes is forgotten after a while."""
         held = self._held
         while held and (
             len(held) >= EARLY_CANCELS_MAX
-            or now_mono_ns - next(iter(held.values()))[1] > EARLY_CANCEL_NS
+            or now_ns - next(iter(held.values()))[1] > EARLY_CANCEL_NS
         ):
             del held[next(iter(held))]
-        held[order_id] = (reason, now_mono_ns)
+        held[request.order_id] = (request.reason or "canceled", now_ns)
 
     def take(self, order_id: str) -> str:
-        """Return and forget why the order is not wanted any more; empty if nobody said so."""
+        """Return why an order that has not left need not leave; empty if it shall."""
         return self._held.pop(order_id, ("", 0))[0]
+
+
+def submit_event(order: Order, result: SubmitResult) -> Event | None:
+    """Return the event that a submit's outcome proves; None if nothing new, or nothing at all."""
+    order_id, at_ns = order.spec.order_id, result.ts_event_ns
+    if result.outcome == "ACCEPTED" and result.venue_order_id is not None:
+        if order.venue_order_id is not None:
+            return None
+        return OrderAcknowledged(order_id, result.venue_order_id, result.evidence, at_ns)
+    if result.outcome == "NOT_SENT" and order.status == "PENDING_NEW":
+        return OrderDenied(order.spec, result.code, result.text)
+    if result.outcome in ("REJECTED", "NOT_SENT"):
+        return OrderRejected(order_id, result.code, result.text, result.evidence, at_ns)
+    return None
 
 
 def report_events(order: Order, report: OrderReport) -> list[Event]:
@@ -211,6 +277,19 @@ def report_events(order: Order, report: OrderReport) -> list[Event]:
     ):
         events.append(OrderVenueFilled(order_id, filled, at_ns))
     return events
+
+
+def resolution(request: ResolveRequest) -> OrderResolved:
+    """Return the event of a person's word about an order."""
+    status: Literal["REJECTED", "CANCELED"]
+    status = "CANCELED" if request.status == "CANCELED" else "REJECTED"
+    return OrderResolved(request.order_id, status, request.who, request.reason)
+
+
+def find_order(known: OrderTable, report: OrderReport | FillReport) -> Order | None:
+    """Return the order that a report is about, by our id or the venue's."""
+    key = (report.account, report.symbol, report.venue_order_id)
+    return known.order(report.client_order_id) or known.by_venue_order_id(*key)
 
 
 def fill_event(order: Order, fill: FillReport, venue: str) -> OrderFilled | None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 from actors.planning import Planner, RouterConfig
 from engine.actor import Actor
 from engine.errors import Refused
-from engine.messages.base import Event
+from engine.messages.base import Event, Message
 from engine.messages.commands import (
     AppendRefused,
     CancelOrders,
@@ -26,10 +26,13 @@ from engine.messages.commands import (
     ResolveOrder,
     ResolveRequest,
 )
-from engine.messages.events import (
+from engine.messages.engine_events import (
     CommandRecorded,
+)
+from engine.messages.events import (
     ExternalOrderSeen,
     OrderApproved,
+    OrderCancelTaken,
     OrderDenied,
     OrderSpec,
     ParentAccepted,
@@ -68,6 +71,10 @@ class OrderRouterActor(Actor):
         self.state = OrderTable.from_bytes(snapshot, closed_kept_max=self.config.closed_kept_max)
         for order in self.state.select():
             self._note_command(order.spec)
+
+    def journal_message(self, events: list[Event]) -> Message:
+        """What the router wants journaled passes risk, behind the orders it has proposed."""
+        return Proposal(events, [])  # type: ignore[arg-type]
 
     def apply(self, event: Event) -> None:
         """Fold one committed event."""
@@ -170,7 +177,13 @@ class OrderRouterActor(Actor):
         for venue, order_id in chosen:
             self.send(f"exchange.{venue}", CancelRequest(order_id, command.reason))
         arguments = " ".join(command.order_ids) or f"all venue={command.venue}"
-        self._record(command.command_id, "cancel", arguments, command.who)
+        now_ns = self.clock.wall_ns()
+        event = CommandRecorded(command.command_id, "cancel", arguments[:2000], command.who, now_ns)
+        # A request overtakes an approval that is still on its road, and only memory holds it then.
+        # What follows the approval on the same road cannot be lost.
+        pending = {spec.order_id for spec in self._pending()}
+        behind = [OrderCancelTaken(i, v, command.reason) for v, i in chosen if i in pending]
+        self.send("risk_pnl", Proposal([event, *behind], []))
         body = {"order_ids": [i for _, i in chosen], "not_found": unknown, "closed": closed}
         self.send(command.reply_to, Reply(command.command_id, True, "", "", pack(body)))
 
@@ -243,10 +256,6 @@ class OrderRouterActor(Actor):
         )
         body = {"order_id": command.order_id}
         self.send(command.reply_to, Reply(command.command_id, True, "", "", pack(body)))
-
-    def _record(self, command_id: str, what: str, arguments: str, who: str) -> None:
-        event = CommandRecorded(command_id, what, arguments[:2000], who, self.clock.wall_ns())
-        self.send("risk_pnl", Proposal([event], []))
 
     # --- questions from the edges -----------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Replicas, concerns
+from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Folds, concerns
+from actors.replicas import Replicas, Shelf
 from engine.actor import Actor
 from engine.envelope import Entry, decode_event, encode_body
 from engine.journal import AppendResult, Journal, JournalFailed, JournalFull, NewRecord
@@ -28,7 +29,15 @@ from engine.messages.commands import (
     CommittedNow,
     Tick,
 )
-from engine.messages.events import OrderApproved, ParentAccepted, TradingHalted, TradingResumed
+from engine.messages.engine_events import (
+    MessageParked,
+)
+from engine.messages.events import (
+    OrderApproved,
+    ParentAccepted,
+    TradingHalted,
+    TradingResumed,
+)
 
 EDGE: Final = "edge"
 _APPENDS: Final = (Append, AppendNow)
@@ -53,7 +62,8 @@ class PersistenceActor(Actor):
     def __init__(
         self,
         journal: Journal,
-        replicas: Replicas,
+        folds: Folds,
+        shelf: Shelf,
         *,
         snapshot_every_records: int,
         fail_stop: Callable[[str], None],
@@ -61,19 +71,18 @@ class PersistenceActor(Actor):
     ) -> None:
         super().__init__()
         self.journal = journal
-        self.replicas = replicas
+        self.folds = folds
         self.snapshot_every = snapshot_every_records
         self.fold_chunk = min(FOLD_CHUNK, snapshot_every_records)
         self.fail_stop = fail_stop
         self.fault_point = fault_point
-        self.snapshot_seq = 0
+        self.shelf = shelf
+        self.replicas: Replicas | None = None  # made when there is something to fold
+        shelf.replicas = None
         self.folding = False
+        self.folded_upto = journal.head_seq
         self.busy = False  # whether anything was appended since the last look
         self.readers: dict[tuple[type[Event], str, str], tuple[str, ...]] = {}
-
-    def ready(self) -> None:
-        """Begin where the newest snapshots end."""
-        self.snapshot_seq = self._load_replicas()
 
     # --- append, commit, pass on ------------------------------------------------------------------
 
@@ -190,7 +199,7 @@ class PersistenceActor(Actor):
     # Who is told of a committed event: those who fold it, but for who has decided it, and the edge.
     def _readers(self, origin: str, event: Event) -> tuple[str, ...]:
         found = []
-        for actor in self.replicas.factories:
+        for actor in self.folds:
             as_approval = isinstance(event, OrderApproved) and actor.startswith("exchange.")
             decided = actor == origin and not isinstance(event, IN_PLACE)
             if not decided and not as_approval and concerns(actor, origin, event):
@@ -214,7 +223,7 @@ class PersistenceActor(Actor):
     # --- snapshots --------------------------------------------------------------------------------
 
     def _fold_soon(self, after_s: float = 0.0) -> None:
-        if not self.folding and self.journal.head_seq - self.replicas.seq >= self.fold_chunk:
+        if not self.folding and self.journal.head_seq - self.folded_upto >= self.fold_chunk:
             self.folding = True
             self.schedule(after_s, Tick("fold"), key="fold")
 
@@ -224,56 +233,60 @@ class PersistenceActor(Actor):
         An idle moment is waited for, until a whole snapshot's worth of records waits.
         """
         self.folding = False
-        lag = self.journal.head_seq - self.replicas.seq
+        lag = self.journal.head_seq - self.folded_upto
         if self.busy and lag < self.snapshot_every + self.fold_chunk:
             self.busy = False
             self._fold_soon(FOLD_LATER_S)
             return
         self.busy = False
-        if not self.replicas.fold(self._unfolded()):
+        if self.replicas is None:  # not at the start: that is when everybody waits for us
+            self.shelf.replicas = self.replicas = Replicas(self.journal, self.folds)
+        replicas = self.replicas
+        if not replicas.fold(replicas.folded_upto + self.fold_chunk):
             self._fold_soon(FOLD_LATER_S)
             return
-        if self.replicas.seq - self.snapshot_seq >= self.snapshot_every:
+        self.folded_upto = replicas.folded_upto
+        if replicas.folded_upto - replicas.stored_upto >= self.snapshot_every:
             try:
-                for actor, state in self.replicas.snapshots():
-                    self.journal.save_snapshot(actor, self.replicas.seq, state)
-                self.snapshot_seq = self.replicas.seq
+                replicas.store()
             except JournalFull as error:
                 self.log.bind(problem=str(error)).error("snapshot not stored")
         self._fold_soon()
 
-    def _unfolded(self) -> Iterator[tuple[int, str, Event]]:
-        upto_seq = min(self.replicas.seq + self.fold_chunk, self.journal.head_seq)
-        for record in self.journal.read(self.replicas.seq, upto_seq):
-            yield record.seq, record.origin, decode_event(record.kind, record.body)
-
-    def _load_replicas(self) -> int:
-        """Load the newest snapshots that all actors share a seq of, or begin at nothing."""
-        found = {actor: self.journal.load_snapshot(actor) for actor in self.replicas.factories}
-        seqs = {s.seq if s is not None else 0 for s in found.values()}
-        seq = seqs.pop() if len(seqs) == 1 else 0
-        held = {actor: s.state for actor, s in found.items() if s is not None and s.seq == seq}
-        self.replicas.begin(held if seq else {}, seq)
-        return seq
-
 
 class JournalRecovery:
-    """Where restarted actors get their state from: what is at hand, or a snapshot, and what came after."""
+    """What restarts begin with: an actor's state, at hand or stored, what came after, what is parked."""
 
-    def __init__(self, journal: Journal, replicas: Replicas | None = None) -> None:
+    def __init__(self, journal: Journal, shelf: Shelf | None = None) -> None:
         self._journal = journal
-        self._replicas = replicas
+        self._shelf = Shelf() if shelf is None else shelf
 
-    def load(self, actor_name: str, upto_seq: int) -> tuple[bytes | None, list[tuple[int, Event]]]:
+    def load(
+        self, actor_name: str, upto_seq: int
+    ) -> tuple[bytes | None, Iterator[tuple[int, Event]]]:
         """Return a state of an actor, and the events after it up to `upto_seq` that it folds."""
-        at_hand = self._replicas.copy(actor_name, upto_seq) if self._replicas is not None else None
-        snapshot = self._journal.load_snapshot(actor_name, upto_seq) if at_hand is None else None
-        after_seq, state = at_hand or (0, None)
-        if snapshot is not None:
-            after_seq, state = snapshot.seq, snapshot.state
-        events: list[tuple[int, Event]] = []
+        replicas = self._shelf.replicas
+        at_hand = replicas.copy(actor_name, upto_seq) if replicas is not None else None
+        if at_hand is not None:
+            return at_hand[1], self._events(actor_name, at_hand[0], upto_seq)
+        snapshot = self._journal.load_snapshot(actor_name, upto_seq)
+        if snapshot is None:
+            return None, self._events(actor_name, 0, upto_seq)
+        return snapshot.state, self._events(actor_name, snapshot.seq, upto_seq)
+
+    def _events(self, actor: str, after_seq: int, upto_seq: int) -> Iterator[tuple[int, Event]]:
         for record in self._journal.read(after_seq, upto_seq):
             event = decode_event(record.kind, record.body)
-            if concerns(actor_name, record.origin, event):
-                events.append((record.seq, event))
-        return state, events
+            if concerns(actor, record.origin, event):
+                yield record.seq, event
+
+    def parked(self) -> list[MessageParked]:
+        """Return what was parked in earlier runs and is neither retried nor discarded."""
+        settled = {record.unique_key for record in self._journal.keyed("settled:")}
+        newest: dict[str, MessageParked] = {}
+        for record in self._journal.keyed("parked:"):
+            event = decode_event(record.kind, record.body)
+            assert isinstance(event, MessageParked)
+            if f"settled:{event.message_id}" not in settled:
+                newest[event.message_id] = event
+        return list(newest.values())

@@ -7,11 +7,10 @@ acknowledged when every venue has closed its gate.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
-from engine.actor import Actor
+from actors.risk_halts import Halts
 from engine.errors import Refused
 from engine.messages.base import Event, Message
 from engine.messages.commands import (
@@ -21,14 +20,11 @@ from engine.messages.commands import (
     AppendNow,
     AppendRefused,
     DryRun,
-    GateReport,
-    Halt,
     Introduce,
     Proposal,
     Query,
     QueryRequest,
     Reply,
-    Resume,
     Tick,
 )
 from engine.messages.events import (
@@ -55,23 +51,11 @@ from engine.trading.routing import mid_price, quantity_before
 from engine.wire import pack
 
 HALTS: Final = frozenset({TradingHalted, TradingResumed})
-GATES_WITHIN_S: Final = 5.0
 OPENING_LOOK_S: Final = 0.25
 OPENING_LOOKS_MAX: Final = 40
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """Somebody who waits until every venue's gate is as asked."""
-
-    reply_to: str
-    correlation_id: str
-    scope: str
-    halted: bool
-    venues: set[str] = field(default_factory=set)
-
-
-class RiskPnLActor(Actor):
+class RiskPnLActor(Halts):
     """See the module's docstring. Proposals are idempotent by order_id, halts by command_id."""
 
     road: ClassVar[tuple[str, ...]] = ("persistence",)
@@ -86,16 +70,17 @@ class RiskPnLActor(Actor):
         closed_kept_max: int,
         venues: Sequence[str],
         opening_costs: Mapping[str, Mapping[str, Decimal]],
+        gates_within_s: float,
     ) -> None:
-        """Take the limits and, per account and asset, what one unit of the opening balance cost."""
-        super().__init__()
+        """Take the limits and, per account and asset, what one unit of the opening balance cost.
+
+        `gates_within_s` is how long a halt waits for the gates before it says which is missing.
+        """
+        super().__init__(venues, gates_within_s)
         self.opening_costs = opening_costs
         self.limits = limits
         self.closed_kept_max = closed_kept_max
-        self.venues = tuple(venues)
-        self.instruments: dict[tuple[str, str], Instrument] = {}
         self.books: dict[str, ConsolidatedBook] = {}
-        self.waiting: dict[str, _Waiting] = {}
         self.unopened: dict[str, tuple[dict[str, Decimal], AccountSnapshot, int]] = {}
         self._use(new_gate(None, limits, closed_kept_max))
 
@@ -112,10 +97,11 @@ class RiskPnLActor(Actor):
         self.state.apply(event)
 
     def recovered(self) -> None:
-        """Ask every venue what it is and what it trades."""
+        """Ask every venue what it is and what it trades, and the gates that somebody waits for."""
         self.tracker.since_mono_ns = self.clock.mono_ns()
         for venue in self.venues:
             self.send(f"exchange.{venue}", Introduce(self.name, False))
+        self.resume_waiting()
 
     def journal_message(self, events: list[Event]) -> Message:
         """Halts overtake everything that waits."""
@@ -189,76 +175,6 @@ class RiskPnLActor(Actor):
             if isinstance(event, OrderApproved):
                 self.apply(OrderDenied(event.order, message.code, message.text))
 
-    # --- halt and resume --------------------------------------------------------------------------
-
-    def on_halt(self, command: Halt) -> None:
-        """Halt a scope. Acknowledged when every venue has closed its gate."""
-        problem = self._scope_problem(command.scope)
-        if problem is not None:
-            self._refuse(command.reply_to, command.command_id, Refused("BAD_REQUEST", problem))
-            return
-        self._await_gates(command.reply_to, command.command_id, command.scope, halted=True)
-        now_ns = self.clock.wall_ns()
-        self.emit(
-            TradingHalted(
-                command.scope, command.reason, command.who, command.cancel, now_ns,
-                command.command_id,
-            )
-        )  # fmt: skip
-
-    def on_resume(self, command: Resume) -> None:
-        """Lift a halt; a person's decision, with a reason."""
-        problem = self._scope_problem(command.scope)
-        if problem is not None:
-            self._refuse(command.reply_to, command.command_id, Refused("BAD_REQUEST", problem))
-            return
-        if command.scope not in self.state.halts:  # a repetition: its first answer may be lost
-            done = _Waiting(command.reply_to, command.command_id, command.scope, halted=False)
-            self._answer_gates(done, "")
-            return
-        self._await_gates(command.reply_to, command.command_id, command.scope, halted=False)
-        now_ns = self.clock.wall_ns()
-        self.emit(
-            TradingResumed(command.scope, command.reason, command.who, now_ns, command.command_id)
-        )
-
-    def _scope_problem(self, scope: str) -> str | None:
-        kind, _, name = scope.partition(":")
-        known = {"venue": set(self.venues), "symbol": {s for _, s in self.instruments}}
-        if scope == "all" or name in known.get(kind, set()):
-            return None
-        if kind == "symbol" and name and {v for v, _ in self.instruments} != known["venue"]:
-            return None  # not every venue has said what it trades: a halt is not refused for that
-        return f"scope {scope!r} is not all, venue:NAME or symbol:NAME of this core"
-
-    def _await_gates(self, reply_to: str, correlation_id: str, scope: str, *, halted: bool) -> None:
-        self.waiting[correlation_id] = _Waiting(
-            reply_to, correlation_id, scope, halted, set(self.venues)
-        )
-        self.schedule(GATES_WITHIN_S, Tick("gates", correlation_id), key=f"gates:{correlation_id}")
-
-    def on_gate_report(self, message: GateReport) -> None:
-        """One venue's gate is as asked."""
-        waiting = self.waiting.get(message.request_id)
-        if waiting is None:
-            return
-        waiting.venues.discard(message.venue)
-        if not waiting.venues:
-            del self.waiting[message.request_id]
-            self._answer_gates(waiting, "")
-
-    def _answer_gates(self, waiting: _Waiting, problem: str) -> None:
-        body = {
-            "scope": waiting.scope,
-            "halted": waiting.halted,
-            "gates": {v: v not in waiting.venues for v in self.venues},
-            "trading_state": self._trading_state(),
-            "problem": problem,
-        }
-        code = "GATE_NOT_CONFIRMED" if problem else ""
-        reply = Reply(waiting.correlation_id, not problem, code, problem, pack(body))
-        self.send(waiting.reply_to, reply)
-
     # --- money against the venue ------------------------------------------------------------------
 
     def on_account_snapshot(self, message: AccountSnapshot) -> None:
@@ -306,7 +222,7 @@ class RiskPnLActor(Actor):
         )  # fmt: skip
         if event is None:
             text = f"no difference stands for {command.asset} of {command.account}"
-            self._refuse(command.reply_to, command.command_id, Refused("NOT_FOUND", text))
+            self.refuse(command.reply_to, command.command_id, Refused("NOT_FOUND", text))
             return
         self.send(self.road[0], Append([event]))
         body = {"account": command.account, "asset": command.asset, "quantity": event.quantity}
@@ -315,16 +231,14 @@ class RiskPnLActor(Actor):
     # --- timers -----------------------------------------------------------------------------------
 
     def on_tick(self, message: Tick) -> None:
-        """A gate did not answer in time, or prices may be there now."""
+        """Gates may not have answered, or prices may be there now."""
         if message.name == "opening" and message.argument in self.unopened:
             self._try_opening(message.argument)
         elif message.name == "look":
             for venue in self.venues:
                 self.send(f"exchange.{venue}", QueryRequest("", "opening balances"))
-        elif message.name == "gates" and message.argument in self.waiting:
-            waiting = self.waiting.pop(message.argument)
-            text = f"no word from the gate of {', '.join(sorted(waiting.venues))}; the halt stands"
-            self._answer_gates(waiting, text)
+        elif message.name == "gates":
+            self.look_at_gates(message.argument)
 
     # --- questions from the edges -----------------------------------------------------------------
 
@@ -344,24 +258,17 @@ class RiskPnLActor(Actor):
             body = balance_rows(ledger, self.price, query.arguments.get("venue"))
         elif query.topic == "trading_state":
             opened = {a.partition(".")[0] for a in ledger.accounts() if ledger.is_opened(a)}
-            body = {"trading_state": self._trading_state(), "opened": opened >= {*self.venues}}
+            body = {"trading_state": self.trading_state(), "opened": opened >= {*self.venues}}
         else:
             refusal = Refused("BAD_REQUEST", f"no topic {query.topic!r}")
-            self._refuse(query.reply_to, query.correlation_id, refusal)
+            self.refuse(query.reply_to, query.correlation_id, refusal)
             return
         self.send(query.reply_to, Reply(query.correlation_id, True, "", "", pack(body)))
-
-    def _trading_state(self) -> str:
-        if "all" in self.state.halts:
-            return "HALTED"
-        ledger = self.state.ledger
-        restricted = any(ledger.is_restricted(account) for account in ledger.accounts())
-        return "REDUCING" if restricted or self.state.halts else "ACTIVE"
 
     def _risk_view(self) -> dict[str, Any]:
         ledger = self.state.ledger
         return {
-            "trading_state": self._trading_state(),
+            "trading_state": self.trading_state(),
             "limits": self.state.show(self.clock.mono_ns(), self),
             "halts": [
                 {"scope": h.scope, "reason": h.reason, "who": h.who, "ts_ns": h.ts_ns}
@@ -376,12 +283,11 @@ class RiskPnLActor(Actor):
             "restricted": [a for a in ledger.accounts() if ledger.is_restricted(a)],
         }  # fmt: skip
 
-    def _refuse(self, reply_to: str, correlation_id: str, refusal: Refused) -> None:
-        self.send(reply_to, Reply(correlation_id, False, refusal.code, refusal.text, b""))
 
-
-def new_gate(snapshot: bytes | None, limits: RiskLimits, closed_kept_max: int) -> RiskGate:
+def new_gate(
+    snapshot: bytes | None, limits: RiskLimits, closed_kept_max: int, *, judging: bool = True
+) -> RiskGate:
     """Return the gate of a snapshot, or the one before any event."""
     if snapshot is not None:
-        return RiskGate.from_bytes(snapshot, limits, closed_kept_max)
-    return RiskGate(limits, OrderTable(closed_kept_max))
+        return RiskGate.from_bytes(snapshot, limits, closed_kept_max, judging=judging)
+    return RiskGate(limits, OrderTable(closed_kept_max), judging=judging)

@@ -12,10 +12,11 @@ from actors.adapter import AdapterActor, Handed, VenuePort
 from actors.demo_maker import DemoMakerActor
 from actors.exchange import ExchangeActor, ExchangeConfig
 from actors.exchange_state import ExchangeState
-from actors.folds import RISK, ROUTER, Fold, Folds, Replicas
+from actors.folds import RISK, ROUTER, Fold, Folds
 from actors.order_book import OrderBookActor
 from actors.order_router import OrderRouterActor, RouterConfig
 from actors.persistence import PersistenceActor
+from actors.replicas import Shelf
 from actors.risk_pnl import RiskPnLActor, new_gate
 from engine.clock import NS_PER_MS
 from engine.config_models import Settings, Venue
@@ -28,6 +29,7 @@ from engine.trading.risk_limits import RiskLimits
 TICK: Final = "tick"
 DISK: Final = "disk"
 MAKER_SIZES: Final = {"BTC/USDT": Decimal("0.002"), "ETH/USDT": Decimal("0.05")}
+GATES_MARGIN_S: Final = 3.0  # beyond the time in which every submit is answered or UNKNOWN
 READERS: Final = ("order_router", "risk_pnl", "edge")
 
 AdapterFactory = Callable[[], VenuePort]
@@ -76,7 +78,7 @@ def folds(settings: Settings) -> Folds:
         return OrderTable(kept) if data is None else OrderTable.from_bytes(data, kept)
 
     def risk(data: bytes | None) -> Fold:
-        return new_gate(data, limits, kept)
+        return new_gate(data, limits, kept, judging=False)
 
     made: dict[str, Callable[[bytes | None], Fold]] = {RISK: risk, ROUTER: router}
     return made | {f"exchange.{name}": exchange for name in enabled_venues(settings)}
@@ -92,7 +94,7 @@ def child_specs(
     fault_point: Callable[[str], None],
     enforce_expiry: Collection[str],
     background: Callable[[Callable[[], object]], object],
-    replicas: Replicas | None = None,
+    shelf: Shelf | None = None,
 ) -> list[ChildSpec]:
     """Return all actors in start order: the journal first, the venues' links last.
 
@@ -105,9 +107,9 @@ def child_specs(
         fault_point: called at labelled points, for drills.
         enforce_expiry: the adapters whose venue drops a request that arrives too late.
         background: runs what may block (closing a session) off the actors' threads.
-        replicas: the states that restarted actors may copy, where JournalRecovery has them too.
+        shelf: where restarting actors find states to copy; JournalRecovery has the same.
     """
-    states = Replicas(folds(settings)) if replicas is None else replicas
+    shelf = Shelf() if shelf is None else shelf
     venues = enabled_venues(settings)
     kept = settings.orders.closed_kept_max
     limits = risk_limits(settings)
@@ -120,7 +122,8 @@ def child_specs(
     def persistence() -> PersistenceActor:
         return PersistenceActor(
             journal,
-            states,
+            folds(settings),
+            shelf,
             snapshot_every_records=settings.journal.snapshot_every_records,
             fail_stop=fail_stop,
             fault_point=fault_point,
@@ -150,6 +153,7 @@ def _risk(settings: Settings) -> RiskPnLActor:
         closed_kept_max=settings.orders.closed_kept_max,
         venues=list(venues),
         opening_costs={venue.account: venue.opening_cost for venue in venues.values()},
+        gates_within_s=settings.orders.ack_timeout_s + GATES_MARGIN_S,
     )
 
 
@@ -177,7 +181,7 @@ def _venue(
     *,
     enforces_expiry: bool,
 ) -> list[ChildSpec]:
-    """Return a venue's group: a crash of the actor leaves its adapter's session alone."""
+    """Return a venue's two actors: a crash of the first leaves the second's session alone."""
     config = ExchangeConfig(
         venue=name,
         instance=settings.name,

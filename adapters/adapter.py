@@ -1,8 +1,10 @@
 """The runner: one venue's codec, links and REST workers behind the message port.
 
-Threads: `ws-public`, `ws-private`, and one REST worker each for submits, cancels, reads and books. Network
-trouble is mended inside; a programming error is not: the worker that made it dies, the session ends
-with AdapterFailed("crashed"), what it had in flight is answered UNKNOWN and what it had not begun
+Threads: `ws-public`, `ws-private`, `ws-trade`, and one REST worker each for submits, cancels, reads
+and books. Orders and cancels leave over the trading link in the thread that brings them, if nothing
+needs to be waited for (adapters/trade_desk.py); the workers do the rest. Network trouble is mended
+inside; a programming error is not: the worker that made it dies, the session ends with
+AdapterFailed("crashed"), what it had in flight is answered UNKNOWN and what it had not begun
 NOT_SENT, and whoever supervises calls `stop` and `start`. Every SubmitOrder is answered exactly
 once; the gate outlives sessions and is asked again by the last code before the socket.
 """
@@ -74,7 +76,7 @@ class VenueAdapter:
         assert self._session is None, "stop it first"
         self._gate = self._gate.successor()
         session = Session(
-            self._config, clock=self._clock, rng=self._rng, gate=self._gate,
+            self._config, clock=self._clock, rng=self._rng, gate=self._gate, pending=self._pending,
             deliver=self._from_session, threads=self._threads,
         )  # fmt: skip
         self._session = session
@@ -92,8 +94,10 @@ class VenueAdapter:
         session, self._session = self._session, None
         if session is None:
             return True
-        session.stopping.set()
         until_ns = self._clock.mono_ns() + int(deadline_s * NS_PER_S)
+        if session.trade_link is not None and not session.stopping.is_set():
+            session.trade_link.settle(deadline_s / 2)  # answers on their way are worth waiting for
+        session.stopping.set()
         for thread in session.running:
             thread.join(max(0.0, (until_ns - self._clock.mono_ns()) / NS_PER_S))
         session.silence()
@@ -147,7 +151,13 @@ class VenueAdapter:
             self._pending.refuse(order, "not_ready", "the adapter has no open session")
             return
 
+        trade = session.trade_desk
+        if trade is not None and trade.submit(order):
+            return
+
         def job(rest: CcxtRest) -> None:
+            if trade is not None and trade.submit_waiting(order):
+                return
             if not self._pending.sending(order):
                 return
             result, *reports = reports_of(session.desk.submit(rest, order))
@@ -162,6 +172,10 @@ class VenueAdapter:
             self._pending.refuse(order, "not_ready", "the session has just ended")
 
     def _cancel(self, session: Session | None, cancel: CancelOrder) -> None:
+        trade = None if session is None or session.stopping.is_set() else session.trade_desk
+        if trade is not None and trade.cancel(cancel):
+            return
+
         def job(rest: CcxtRest) -> None:
             assert session is not None, "a job has a session"
             result, reports = session.desk.cancel(rest, cancel)

@@ -30,7 +30,7 @@ from adapters.codec import (
     ms_of,
 )
 from engine.messages.base import Side
-from engine.messages.market import TradePrint
+from engine.messages.market import BookDelta, TradePrint
 from engine.messages.port import (
     BalanceReport,
     BalanceUpdate,
@@ -38,7 +38,7 @@ from engine.messages.port import (
     OrderReport,
     VenueStatus,
 )
-from engine.trading.book import LEVELS_MAX, BookDelta, Policy
+from engine.trading.book import LEVELS_MAX, Policy
 
 RECV_WINDOW_MS: Final = 5000
 # Codes that say the key is wrong, revoked or not allowed: no retry mends them.
@@ -198,7 +198,15 @@ class BinanceCodec:
             return [Problem("malformed", _shortly(error, raw))]
         data = frame if frame.data is None else frame.data
         if data.e == "depthUpdate":
-            return [self._diff(data)]
+            symbol = self._symbols.get(data.s)
+            if symbol is None:
+                return [Problem("unknown_symbol", data.s[:40])]
+            bids, asks = data.b, data.a
+            if not isinstance(bids, list) or not isinstance(asks, list) or data.u < data.U:
+                return [Problem("malformed", f"depthUpdate of {symbol} without levels or ids")]
+            return [
+                BookDelta(symbol, data.U, data.u, data.pu, bids, asks, data.E * NS_PER_MS)
+            ]  # positional: this is the hottest line of the codec
         if data.e == "trade":
             return [self._trade(data, recv_ns)]
         if data.e == "serverShutdown":
@@ -209,23 +217,13 @@ class BinanceCodec:
             and isinstance(data.b, str)
             and isinstance(data.a, str)
         ):
-            symbol = self._symbols.get(data.s)
-            return [BookTop(symbol, data.u, data.b, data.a)] if symbol else [Heartbeat()]
+            named = self._symbols.get(data.s)
+            return [BookTop(named, data.u, data.b, data.a)] if named else [Heartbeat()]
         if frame.error is not None:
             return [Reconnect(f"subscription refused: {frame.error.code} {frame.error.msg}"[:300])]
         if frame.id is not None:
             return [Acked("public")]
         return [Problem("unknown_frame", _head(raw))] if data.e == "" else [Heartbeat()]
-
-    def _diff(self, data: _Data) -> StreamEvent:
-        symbol = self._symbols.get(data.s)
-        if symbol is None:
-            return Problem("unknown_symbol", data.s[:40])
-        if not isinstance(data.b, list) or not isinstance(data.a, list) or data.u < data.U:
-            return Problem("malformed", f"depthUpdate of {symbol} without levels or ids")
-        return BookDelta(
-            symbol, data.U, data.u, data.pu, data.b, data.a, data.E * NS_PER_MS
-        )  # positional: this is the hottest line of the codec
 
     def _trade(self, data: _Data, recv_ns: int) -> StreamEvent:
         symbol = self._symbols.get(data.s)

@@ -15,6 +15,7 @@ import msgspec
 from adapters.binance import RECV_WINDOW_MS, STATUS
 from adapters.codec import NS_PER_MS, Ack, BadReply, Orders, Page, RestCall
 from engine.messages.base import Side
+from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
@@ -24,7 +25,6 @@ from engine.messages.port import (
     Source,
     SubmitOrder,
 )
-from engine.trading.book import BookDelta
 
 SNAPSHOT_LEVELS: Final = 1000
 FILLS_PAGE: Final = 1000
@@ -114,6 +114,7 @@ class _Balance(msgspec.Struct):
 
 class _Account(msgspec.Struct):
     balances: list[_Balance]
+    uid: int
 
 
 class _Time(msgspec.Struct):
@@ -238,8 +239,8 @@ class BinanceRest:
         placed: _Order = _read(reply, _Order)
         if placed.clientOrderId != order.client_order_id or placed.orderId <= 0:
             raise BadReply("the answer names another order")
-        ts_ns = placed.transactTime * NS_PER_MS
         fills = [self._part(part, placed, order.symbol) for part in placed.fills]
+        ts_ns = placed.transactTime * NS_PER_MS
         return Ack(str(placed.orderId), ts_ns, [*fills, self._order(placed, "reply")])
 
     def _part(self, part: _Part, order: _Order, symbol: str) -> FillReport:
@@ -272,8 +273,7 @@ class BinanceRest:
         ours = canceled.origClientOrderId or canceled.clientOrderId
         if cancel.client_order_id and ours != cancel.client_order_id:
             raise BadReply("the answer names another order")
-        canceled.clientOrderId = ours
-        return [self._order(canceled, "reply")]
+        return [self._order(msgspec.structs.replace(canceled, clientOrderId=ours), "reply")]
 
     def order(self, symbol: str, client_order_id: str, venue_order_id: str | None) -> RestCall:
         """GET order."""
@@ -317,8 +317,7 @@ class BinanceRest:
         params = dict(call.params)
         if len(trades) >= FILLS_PAGE:
             # From here on by id: a time may be shared by more trades than fit a page.
-            for name in ("startTime", "endTime"):
-                params.pop(name, None)
+            params = {n: v for n, v in params.items() if n not in ("startTime", "endTime")}
             params["fromId"] = str(max(trade.id for trade in trades) + 1)
             return call._replace(params=params)
         end_ms = int(params.get("endTime", now_ms))
@@ -337,9 +336,15 @@ class BinanceRest:
         """Return venue order id -> client order id."""
         return {str(o.orderId): o.clientOrderId for o in _read(reply, list[_Order])}
 
+    def read_account_uid(self, reply: Any) -> str:
+        """{"makerCommission":15,...,"balances":[...],"permissions":["SPOT"],"uid":354937868}."""
+        return str(_read(reply, _Account).uid)
+
     def balances(self) -> RestCall:
         """GET account."""
         return self._signed("privateGetAccount", {"omitZeroBalances": "true"}, 20)
+
+    account = balances  # the same answer names the account
 
     def read_balances(self, reply: Any) -> list[BalanceReport]:
         """Return free and locked of every asset held."""

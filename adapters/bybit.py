@@ -42,7 +42,7 @@ from adapters.wire import (
     side_of,
 )
 from engine.messages.base import Liquidity
-from engine.messages.market import TradePrint
+from engine.messages.market import BookDelta, TradePrint
 from engine.messages.port import (
     BalanceReport,
     BalanceUpdate,
@@ -50,7 +50,7 @@ from engine.messages.port import (
     OrderReport,
     VenueStatus,
 )
-from engine.trading.book import LEVELS_MAX, BookDelta, Policy
+from engine.trading.book import LEVELS_MAX, Policy
 
 DEPTH: Final = 50
 # How long a login frame is good for; its own clock may be behind.
@@ -299,7 +299,9 @@ class BybitCodec:
             return symbol
         if status is None:
             return Problem("unknown_status", row.orderStatus[:40])
-        if row.marketUnit == "quoteCoin":
+        filled = amount(row.cumExecQty or "0")
+        is_quote = row.marketUnit == "quoteCoin"  # somebody else's: ours are all in the base
+        if is_quote and status in ("NEW", "PARTIALLY_FILLED"):
             return Problem("unsupported", f"order {row.orderId} is for an amount of the quote")
         return OrderReport(
             account=self.account,
@@ -308,10 +310,10 @@ class BybitCodec:
             symbol=symbol,
             side=side_of(row.side),
             order_type="MARKET" if row.orderType == "Market" else "LIMIT",
-            quantity=amount(row.qty),
+            quantity=filled if is_quote else amount(row.qty),
             price=(amount(row.price) or None) if row.price else None,
             status=status,
-            filled_quantity=amount(row.cumExecQty or "0"),
+            filled_quantity=filled,
             reason="" if row.rejectReason in NO_REASON else row.rejectReason[:200],
             source="stream",
             ts_event_ns=ns_of_ms(row.updatedTime),

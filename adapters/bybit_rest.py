@@ -17,6 +17,7 @@ from adapters.bybit import NO_REASON, status_of
 from adapters.codec import NS_PER_MS, Ack, BadReply, NotListed, Orders, Page, RestCall
 from adapters.symbols import Listing
 from adapters.wire import read, side_of
+from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
@@ -26,7 +27,6 @@ from engine.messages.port import (
     Source,
     SubmitOrder,
 )
-from engine.trading.book import BookDelta
 
 SPOT: Final = {"category": "spot"}
 ORDERS_PAGE: Final = 50
@@ -102,6 +102,10 @@ class _Coin(msgspec.Struct):
 
 class _Wallet(msgspec.Struct):
     coin: list[_Coin]
+
+
+class _Identity(msgspec.Struct):
+    userID: str
 
 
 class _Time(msgspec.Struct):
@@ -321,6 +325,17 @@ class BybitRest:
         del reply
         return {}
 
+    def account(self) -> RestCall | None:
+        """GET user/query-api."""
+        return RestCall("privateGetV5UserQueryApi", {}, {"ip": 1})
+
+    def read_account_uid(self, reply: Any) -> str:
+        """{"retCode":0,"result":{"id":"13770661",..,"uta":1,"userID":24617703,..}}."""
+        uid: str = _result(reply, _Identity).userID
+        if not uid:
+            raise BadReply("the key's owner is not named")
+        return uid
+
     def balances(self) -> RestCall:
         """GET account/wallet-balance."""
         params = {"accountType": "UNIFIED"}
@@ -357,21 +372,12 @@ class BybitRest:
         symbol = self._ours.get(row.symbol)
         if symbol is None:
             raise BadReply(f"unknown symbol {row.symbol[:40]}")
-        return FillReport(
-            account=self._account,
-            client_order_id=row.orderLinkId,
-            venue_order_id=row.orderId,
-            trade_id=row.execId,
-            symbol=symbol,
-            side=side_of(row.side),
-            price=row.execPrice,
-            quantity=row.execQty,
-            fee=row.execFee,
-            fee_asset=row.feeCurrency,
-            liquidity="MAKER" if row.isMaker else "TAKER",
-            source=source,
-            ts_event_ns=row.execTime * NS_PER_MS,
-        )
+        return FillReport(account=self._account, client_order_id=row.orderLinkId,
+                          venue_order_id=row.orderId, trade_id=row.execId, symbol=symbol,
+                          side=side_of(row.side), price=row.execPrice, quantity=row.execQty,
+                          fee=row.execFee, fee_asset=row.feeCurrency,
+                          liquidity="MAKER" if row.isMaker else "TAKER", source=source,
+                          ts_event_ns=row.execTime * NS_PER_MS)  # fmt: skip
 
 
 def _balance(coin: _Coin) -> BalanceReport:

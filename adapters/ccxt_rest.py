@@ -29,6 +29,14 @@ from engine.errors import Refused
 REPLY_BYTES_MAX: Final = 32 * 1024 * 1024
 IDLE_NS_MAX: Final = 20 * NS_PER_S
 CHAIN_MAX: Final = 12
+FINE: Final = frozenset({"", "0", "200000"})
+COINBASE_WORDS: Final = ("message", "error_details", "preview_failure_reason")
+# Which of ccxt's addresses lead to a venue's REST, where it is not `rest`.
+ADDRESSES: Final[Mapping[str, tuple[str, ...]]] = {
+    "kucoin": ("public", "private"),
+    "bybit": ("public", "private"),
+    "kraken": ("public", "private"),
+}
 # What keeps ccxt from calling anything that was not asked for (venues differ in what they serve).
 OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "binance": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False,
@@ -230,7 +238,7 @@ class CcxtRest:
             code=code,
             message=message,
             headers=self._tap.headers,
-            odd_success=error is None,
+            odd_success=error is None and not code,
         )
 
     @property
@@ -249,7 +257,11 @@ class CcxtRest:
 
 
 def venue_error(body: str) -> tuple[str, str]:
-    """Return the venue's code and words: Binance {code,msg}, OKX {code,msg,data:[{sCode,sMsg}]}."""
+    """Return the venue's code and words, both empty for an answer that refuses nothing.
+
+    Binance and KuCoin {code,msg}, OKX {code,msg,data:[{sCode,sMsg}]}, Bybit {retCode,retMsg},
+    Kraken {error:[".."]}, Coinbase {error,message} or {success:false,error_response:{error,..}}.
+    """
     try:
         answer = json.loads(body, parse_float=str) if body else None
     except (ValueError, RecursionError):
@@ -261,7 +273,23 @@ def venue_error(body: str) -> tuple[str, str]:
     s_code = str(row.get("sCode", ""))
     if s_code not in ("", "0"):
         return s_code[:40], str(row.get("sMsg", ""))[:300]
-    return str(answer.get("code", ""))[:40], str(answer.get("msg", ""))[:300]
+    code, text = _refusal(answer)
+    return ("", "") if code in FINE else (code[:64], text[:300])
+
+
+def _refusal(answer: Mapping[str, Any]) -> tuple[str, str]:
+    error = answer.get("error")
+    if isinstance(error, list):
+        return (str(error[0]), str(error[0])) if error else ("", "")
+    refused = answer.get("error_response")
+    if answer.get("success") is False and isinstance(refused, dict):
+        text = " ".join(str(refused[k]) for k in ("error", *COINBASE_WORDS) if refused.get(k))
+        return str(refused.get("error") or "UNKNOWN_FAILURE_REASON"), text
+    if isinstance(error, str):
+        return error, str(answer.get("message", ""))
+    if "retCode" in answer:
+        return str(answer["retCode"]), str(answer.get("retMsg", ""))
+    return str(answer.get("code", "")), str(answer.get("msg", ""))
 
 
 def _causes(error: BaseException) -> Iterator[str]:
@@ -288,7 +316,8 @@ def _point_at(exchange: Any, exchange_id: str, url: str) -> None:
         for name in ("public", "private", "v1"):
             exchange.urls["api"][name] = base
     else:
-        exchange.urls["api"]["rest"] = root
+        for name in ADDRESSES.get(exchange_id, ("rest",)):
+            exchange.urls["api"][name] = root
 
 
 def _is_loopback(url: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
 from msgspec import Meta
 
 from engine.messages.base import Liquidity, Side
-from engine.messages.market import TradePrint
+from engine.messages.market import BookDelta, TradePrint
 from engine.messages.port import (
     BalanceReport,
     BalanceUpdate,
@@ -22,7 +22,7 @@ from engine.messages.port import (
     Source,
     SubmitOrder,
 )
-from engine.trading.book import BookDelta, Policy
+from engine.trading.book import Policy
 
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
 NS_PER_MS: Final = 1_000_000
@@ -352,6 +352,14 @@ class RestCodec(Protocol):
 
     def read_client_ids(self, reply: Any) -> dict[str, str]:
         """Return venue order id -> client order id."""
+        ...
+
+    def account(self) -> RestCall | None:
+        """Describe the call that tells the venue's own id of the account; None where none does."""
+        ...
+
+    def read_account_uid(self, reply: Any) -> str:
+        """Return that id."""
         ...
 
     def balances(self) -> RestCall:

@@ -41,9 +41,9 @@ from adapters.wire import (
     positive,
     side_of,
 )
-from engine.messages.market import TradePrint
+from engine.messages.market import BookDelta, TradePrint
 from engine.messages.port import OrderReport, VenueStatus
-from engine.trading.book import LEVELS_MAX, BookDelta, Policy
+from engine.trading.book import LEVELS_MAX, Policy
 
 STATUS: Final[Mapping[str, VenueStatus]] = {
     "PENDING": "NEW",

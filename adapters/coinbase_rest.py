@@ -17,6 +17,7 @@ from adapters.codec import Ack, BadReply, NotListed, Orders, Page, RestCall
 from adapters.coinbase import NO_REASON, STATUS
 from adapters.symbols import Listing
 from adapters.wire import at, ns_of_rfc3339, read, side_of
+from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
@@ -26,7 +27,6 @@ from engine.messages.port import (
     Source,
     SubmitOrder,
 )
-from engine.trading.book import BookDelta
 
 PAGE: Final = 250
 MAKER_DEFAULT: Final = Decimal("0.006")
@@ -316,6 +316,17 @@ class CoinbaseRest:
         """Return venue order id -> client order id."""
         return {row.order_id: row.client_order_id for row in read(reply, _Listed).orders}
 
+    def account(self) -> RestCall | None:
+        """GET key_permissions: a key belongs to one portfolio."""
+        return RestCall("v3PrivateGetBrokerageKeyPermissions", {}, _PRIVATE)
+
+    def read_account_uid(self, reply: Any) -> str:
+        """{"can_view":true,..,"portfolio_uuid":"018c4b12-..","portfolio_type":"DEFAULT"}."""
+        uid: str = read(at(reply, "portfolio_uuid"), str)
+        if not uid:
+            raise BadReply("the key's portfolio is not named")
+        return uid
+
     def balances(self) -> RestCall:
         """GET accounts."""
         return RestCall("v3PrivateGetBrokerageAccounts", {"limit": str(PAGE)}, _PRIVATE)
@@ -357,21 +368,12 @@ class CoinbaseRest:
         symbol = self._ours.get(row.product_id)
         if symbol is None or row.trade_type != "FILL" or row.size_in_quote:
             raise BadReply(f"trade {row.trade_id[:40]}: unknown product, kind or unit")
-        return FillReport(
-            account=self._account,
-            client_order_id="",
-            venue_order_id=row.order_id,
-            trade_id=row.trade_id,
-            symbol=symbol,
-            side=side_of(row.side),
-            price=row.price,
-            quantity=row.size,
-            fee=row.commission,
-            fee_asset=symbol.partition("/")[2],  # the venue charges in the quote
-            liquidity="MAKER" if row.liquidity_indicator == "MAKER" else "TAKER",
-            source=source,
-            ts_event_ns=ns_of_rfc3339(row.trade_time),
-        )
+        quote = symbol.partition("/")[2]  # the venue charges in it
+        return FillReport(account=self._account, client_order_id="", venue_order_id=row.order_id,
+                          trade_id=row.trade_id, symbol=symbol, side=side_of(row.side),
+                          price=row.price, quantity=row.size, fee=row.commission, fee_asset=quote,
+                          liquidity="MAKER" if row.liquidity_indicator == "MAKER" else "TAKER",
+                          source=source, ts_event_ns=ns_of_rfc3339(row.trade_time))  # fmt: skip
 
 
 def _configuration(order: SubmitOrder) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from adapters.ccxt_rest import CcxtRest, RestFailure
-from adapters.codec import BadReply, RestCall, RestCodec
+from adapters.codec import Ack, BadReply, RestCall, RestCodec
 from adapters.gate import Gate, GateShut
 from adapters.offset import SAMPLES, ClockOffset
 from adapters.outcome import Kind, Verdict, classify
@@ -95,6 +95,8 @@ class Desk:
         self._stopping = stopping
         self._on_auth = on_auth
         self._on_clock = on_clock
+        # A quicker way to the same answer, where there is one; None from it: ask over REST.
+        self.ask_first: Callable[[RestCall, Priority], Any] | None = None
 
     # --- submit
 
@@ -110,16 +112,17 @@ class Desk:
             if verdict.kind == "NOT_SENT" and verdict.rule and resends < RESENDS_MAX:
                 resends += 1
                 self._pause(0.05 + backoff_s(resends - 1, self._rng) / 4)
-            elif verdict.kind == "CLOCK" and clocks == 0 and self._try_sync(rest):
+            elif verdict.kind == "CLOCK" and clocks == 0 and self.try_sync(rest):
                 clocks += 1
-            elif verdict.kind == "RATE_LIMITED" and self._in_time(order) and limits < ATTEMPTS_MAX:
+            elif verdict.kind == "RATE_LIMITED" and self.in_time(order) and limits < ATTEMPTS_MAX:
                 limits += 1  # the governor makes the next round wait
             else:
-                return Submitted(self._result(rest, order, verdict), [])
+                return Submitted(self.result(order, verdict, rest.sending.left_wall_ns), [])
             if self._stopping.is_set():
-                return Submitted(self._result(rest, order, verdict), [])
+                return Submitted(self.result(order, verdict, rest.sending.left_wall_ns), [])
 
-    def _in_time(self, order: SubmitOrder) -> bool:
+    def in_time(self, order: SubmitOrder) -> bool:
+        """Tell whether the venue's order to be silent ends before the order's approval does."""
         return self._governor.blocked_until_ns < order.expires_mono_ns
 
     def _submit_once(
@@ -136,12 +139,17 @@ class Desk:
         except GateShut as shut:
             return Verdict("NOT_SENT", 0, shut.code, shut.text), None
         except RestFailure as failure:
-            return self._judge(classify(failure.evidence)), None
+            return self.judge(classify(failure.evidence)), None
         except ValueError:
-            return self._judge(classify(rest.evidence("submit"))), None
+            return self.judge(classify(rest.evidence("submit"))), None
         finally:
             self._governor.observe(self.codec.used(rest.headers))
-        result = SubmitResult(
+        result = self.accepted(order, ack, rest.sending.left_wall_ns)
+        return None, Submitted(result, ack.reports)
+
+    def accepted(self, order: SubmitOrder, ack: Ack, sent_wall_ns: int) -> SubmitResult:
+        """Return the result of an acknowledged order."""
+        return SubmitResult(
             account=order.account,
             client_order_id=order.client_order_id,
             outcome="ACCEPTED",
@@ -150,11 +158,11 @@ class Desk:
             text="",
             evidence=f"acknowledged as {ack.venue_order_id}",
             ts_event_ns=ack.ts_event_ns,
-            sent_wall_ns=rest.sending.left_wall_ns,
+            sent_wall_ns=sent_wall_ns,
         )
-        return None, Submitted(result, ack.reports)
 
-    def _result(self, rest: CcxtRest, order: SubmitOrder, verdict: Verdict) -> SubmitResult:
+    def result(self, order: SubmitOrder, verdict: Verdict, sent_wall_ns: int) -> SubmitResult:
+        """Return the result of an order that was not plainly acknowledged."""
         outcome = OUTCOMES[verdict.kind]
         code = verdict.kind.lower() if verdict.kind in ("RATE_LIMITED", "CLOCK") else verdict.code
         return SubmitResult(
@@ -166,7 +174,7 @@ class Desk:
             text=verdict.text,
             evidence=verdict.text,
             ts_event_ns=self._clock.wall_ns(),
-            sent_wall_ns=0 if outcome == "NOT_SENT" else rest.sending.left_wall_ns,
+            sent_wall_ns=0 if outcome == "NOT_SENT" else sent_wall_ns,
         )
 
     # --- cancel
@@ -182,10 +190,13 @@ class Desk:
             text = "the answer is not what the venue documents"
             return self._canceled(cancel, "UNKNOWN", "odd_success", text), []
         except CallFailed as failed:
-            verdict = failed.verdict
-            code = "not_found" if verdict.kind == "NOT_FOUND" else verdict.code
-            return self._canceled(cancel, OUTCOMES[verdict.kind], code, verdict.text), []
+            return self.not_canceled(cancel, failed.verdict), []
         return self._canceled(cancel, "ACCEPTED", "", ""), reports
+
+    def not_canceled(self, cancel: CancelOrder, verdict: Verdict) -> CancelResult:
+        """Return the result of a cancel that was not plainly done."""
+        code = "not_found" if verdict.kind == "NOT_FOUND" else verdict.code
+        return self._canceled(cancel, OUTCOMES[verdict.kind], code, verdict.text)
 
     def _canceled(
         self, cancel: CancelOrder, outcome: Outcome, code: str, text: str
@@ -196,6 +207,9 @@ class Desk:
 
     def read(self, rest: CcxtRest, call: RestCall, priority: Priority = Priority.QUERY) -> Any:
         """Make a read, repeated within its deadline; CallFailed carries the verdict."""
+        found = None if self.ask_first is None else self.ask_first(call, priority)
+        if found is not None:
+            return found
         return self._call(rest, call, priority, self._clock.mono_ns() + READ_DEADLINE_NS)
 
     def _call(
@@ -210,14 +224,14 @@ class Desk:
         clocks = 0
         for attempt in range(ATTEMPTS_MAX):
             if not self._governor.acquire(priority, call.costs, deadline_ns):
-                raise CallFailed(Verdict("NOT_SENT", 0, "rate_limited", "no tokens in time"))
+                raise CallFailed(self._limited(call))
             try:
                 return rest.call(call, action)
             except RestFailure as failure:
-                verdict = self._judge(classify(failure.evidence))
+                verdict = self.judge(classify(failure.evidence))
             finally:
                 self._governor.observe(self.codec.used(rest.headers))
-            if verdict.kind == "CLOCK" and clocks == 0 and self._try_sync(rest):
+            if verdict.kind == "CLOCK" and clocks == 0 and self.try_sync(rest):
                 clocks = 1
                 continue
             is_last = attempt + 1 == ATTEMPTS_MAX or self._clock.mono_ns() >= deadline_ns
@@ -226,8 +240,12 @@ class Desk:
             self._pause(0.05 + backoff_s(attempt, self._rng))
         raise CallFailed(Verdict("AMBIGUOUS", 0, "attempts", "no answer after several attempts"))
 
-    # Every verdict passes here once: what it says about more than this one call.
-    def _judge(self, verdict: Verdict) -> Verdict:
+    def _limited(self, call: RestCall) -> Verdict:
+        text = f"not asked, for the venue's rate limit: {self._governor.shortage(call.costs)}"
+        return Verdict("NOT_SENT", 0, "rate_limited", text)
+
+    def judge(self, verdict: Verdict) -> Verdict:
+        """Take what a verdict says about more than its call. Every verdict passes here once."""
         if verdict.kind == "RATE_LIMITED":
             banned = "HTTP 418" in verdict.text or "HTTP 403" in verdict.text
             self._governor.on_limited(verdict.retry_after_s, banned=banned)
@@ -242,7 +260,8 @@ class Desk:
 
     # --- the venue's clock and instruments
 
-    def _try_sync(self, rest: CcxtRest) -> bool:
+    def try_sync(self, rest: CcxtRest) -> bool:
+        """Estimate the venue's clock anew; False when it does not tell."""
         try:
             self.sync_clock(rest)
         except (CallFailed, ValueError):
@@ -260,12 +279,12 @@ class Desk:
         for _ in range(SAMPLES):
             deadline_ns = self._clock.mono_ns() + READ_DEADLINE_NS
             if not self._governor.acquire(Priority.CANCEL, call.costs, deadline_ns):
-                raise CallFailed(Verdict("NOT_SENT", 0, "rate_limited", "no tokens in time"))
+                raise CallFailed(self._limited(call))
             before_ns = self._clock.mono_ns()
             try:
                 reply = rest.call(call)
             except RestFailure as failure:
-                raise CallFailed(self._judge(classify(failure.evidence))) from None
+                raise CallFailed(self.judge(classify(failure.evidence))) from None
             after_ns = self._clock.mono_ns()
             samples.append((before_ns, after_ns, self.codec.read_server_time(reply)))
         self._offset.update(samples)
@@ -286,6 +305,21 @@ class Desk:
             return self.codec.read_fees(reply, instrument)
         except (CallFailed, ValueError):
             return instrument
+
+    def account_uid(self, rest: CcxtRest) -> str | None:
+        """Return the venue's own id of the account; None where it tells none or refuses the key.
+
+        Raises CallFailed or BadReply when it should tell and did not: ask again.
+        """
+        call = self.codec.account()
+        if call is None:
+            return None
+        try:
+            return self.codec.read_account_uid(self.read(rest, call, Priority.READ))
+        except CallFailed as failed:
+            if failed.verdict.kind == "AUTH":
+                return None
+            raise
 
 
 def reports_of(submitted: Submitted) -> list[Message]:

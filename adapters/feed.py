@@ -17,9 +17,8 @@ from adapters.registry import VenueConfig
 from adapters.stream import WsLink, backoff_s
 from engine.clock import NS_PER_MS, NS_PER_S, Clock
 from engine.messages.base import Message
-from engine.messages.market import LinkAlive, TradePrint, VenueBook
+from engine.messages.market import BookDelta, LinkAlive, TradePrint, VenueBook
 from engine.messages.port import Instrument, LinkChanged
-from engine.trading.book import BookDelta
 from engine.trading.instrument import price_exponent, quantity_exponent, written_decimals
 from engine.trading.keeper import BookKeeper
 
@@ -131,7 +130,7 @@ class PublicFeed:
                 slot.keeper.begin("subscribed")
                 slot.asked_ns = self._opened_ns if self._codec.has_stream_snapshots else None
                 slot.due_ns = self._opened_ns + int(self._config.timeouts.sync_s * NS_PER_S)
-                self._stamp(slot, self._clock.wall_ns(), self._opened_ns)
+                slot.recv_wall_ns, slot.recv_mono_ns = self._clock.wall_ns(), self._opened_ns
                 self._publish(slot)
         return self._codec.subscribe()
 
@@ -144,10 +143,25 @@ class PublicFeed:
     def on_frame(self, raw: bytes, wall_ns: int, mono_ns: int) -> None:
         """Parse, apply, publish."""
         self.frames += 1
+        if mono_ns - self._alive_ns >= ALIVE_EVERY_NS:
+            self.on_alive(mono_ns)
         with self._lock:
             for event in self._codec.on_public(raw, wall_ns):
-                if isinstance(event, BookDelta):
-                    self._on_delta(event, wall_ns, mono_ns)
+                if isinstance(event, BookDelta):  # nearly always so: its way is kept short
+                    slot = self._slots.get(event.symbol)
+                    if slot is None:
+                        self.problems["unknown_symbol"] += 1
+                        continue
+                    keeper = slot.keeper
+                    state = keeper.state
+                    keeper.on_delta(event)
+                    slot.recv_wall_ns, slot.recv_mono_ns = wall_ns, mono_ns
+                    if not state == keeper.state == "LIVE":
+                        self._settle(slot, state)
+                    elif mono_ns - slot.published_ns >= self._interval_ns:
+                        self._publish(slot)
+                    else:
+                        slot.is_dirty = True
                 elif isinstance(event, TradePrint):
                     self._deliver(event)
                 elif isinstance(event, Problem):
@@ -191,7 +205,8 @@ class PublicFeed:
         with self._lock:
             slot = self._slots[snapshot.symbol]
             slot.keeper.on_snapshot(snapshot)
-            self._settle(slot, "SYNCING", wall_ns, mono_ns)
+            slot.recv_wall_ns, slot.recv_mono_ns = wall_ns, mono_ns
+            self._settle(slot, "SYNCING")
             if slot.keeper.state == "SYNCING":
                 # Too old, or no diff has confirmed it yet: look again soon.
                 is_quiet = slot.keeper.is_unconfirmed
@@ -216,30 +231,20 @@ class PublicFeed:
                 self._ask(slot, mono_ns)
                 slot.attempts = 0
 
-    def _on_delta(self, delta: BookDelta, wall_ns: int, mono_ns: int) -> None:
-        slot = self._slots.get(delta.symbol)
-        if slot is None:
-            self.problems["unknown_symbol"] += 1
-            return
-        state = slot.keeper.state
-        slot.keeper.on_delta(delta)
-        self._settle(slot, state, wall_ns, mono_ns)
-
     def _lose_all(self, reason: str, wall_ns: int, mono_ns: int) -> None:
         for slot in self._slots.values():
             state = slot.keeper.state
             slot.keeper.lose(reason)
-            self._settle(slot, state, wall_ns, mono_ns)
+            slot.recv_wall_ns, slot.recv_mono_ns = wall_ns, mono_ns
+            self._settle(slot, state)
 
-    def _settle(self, slot: _Slot, state_before: str, wall_ns: int, mono_ns: int) -> None:
-        keeper = slot.keeper
-        self._stamp(slot, wall_ns, mono_ns)
+    # The book has become LIVE, or is not: say so at once, and mend what was lost.
+    def _settle(self, slot: _Slot, state_before: str) -> None:
+        keeper, mono_ns = slot.keeper, slot.recv_mono_ns
         if keeper.state == "LIVE":
             if state_before != "LIVE":
                 slot.live_ns = mono_ns
-            slot.is_dirty = True
-            if state_before != "LIVE" or mono_ns - slot.published_ns >= self._interval_ns:
-                self._publish(slot)
+            self._publish(slot)
         elif keeper.state == "GAP":
             reason = keeper.reason
             self._publish(slot)
@@ -275,28 +280,22 @@ class PublicFeed:
         if self.link is not None:
             self.link.reconnect(reason)
 
-    def _stamp(self, slot: _Slot, wall_ns: int, mono_ns: int) -> None:
-        slot.recv_wall_ns, slot.recv_mono_ns = wall_ns, mono_ns
-
-    # Frames that waited too long on their way (a stopped process, a choked link) show the past.
-    def _lags(self, slot: _Slot) -> bool:
-        symbol, event_ns = slot.keeper.symbol, slot.keeper.ts_event_ns
-        venue_ns = self._offset.venue_ns(slot.recv_mono_ns)
-        lags = bool(venue_ns and event_ns and venue_ns - event_ns > self._lag_ns_max)
-        if lags and symbol not in self._lagging:
-            self._lagging.add(symbol)
-            self._ask_clock()  # or it is the venue's clock that moved
-        elif not lags:
-            self._lagging.discard(symbol)
-        return lags
-
     def _publish(self, slot: _Slot) -> None:
         keeper = slot.keeper
         state, reason = keeper.state, keeper.reason
-        if state == "LIVE" and self._lags(slot):
-            state, reason = "STALE", "lagging"
-        is_live = state == "LIVE"
-        book, depth = keeper.book, self._config.depth
+        if state == "LIVE":
+            # Frames that waited long on their way (a stopped process, a choked link) show the past.
+            offset_ns, event_ns = self._offset.offset_ns, keeper.ts_event_ns
+            late_ns = slot.recv_mono_ns + (offset_ns or 0) - event_ns
+            if offset_ns is not None and event_ns and late_ns > self._lag_ns_max:
+                state, reason = "STALE", "lagging"
+                if keeper.symbol not in self._lagging:
+                    self._lagging.add(keeper.symbol)
+                    self._ask_clock()  # or it is the venue's clock that moved
+            elif self._lagging:
+                self._lagging.discard(keeper.symbol)
+        book = keeper.book
+        bids, bid_sizes, asks, ask_sizes = book.top(self._config.depth if state == "LIVE" else 0)
         slot.is_dirty = False
         slot.published_ns = slot.recv_mono_ns
         self._deliver(
@@ -307,8 +306,10 @@ class PublicFeed:
                 reason,
                 book.prices.exponent,
                 book.quantities.exponent,
-                book.bids.top(depth) if is_live else [],
-                book.asks.top(depth) if is_live else [],
+                bids,
+                bid_sizes,
+                asks,
+                ask_sizes,
                 keeper.sequence,
                 keeper.ts_event_ns,
                 slot.recv_wall_ns,

@@ -25,6 +25,10 @@ class GateShut(Exception):
         self.text = text
 
 
+class GateBusy(Exception):
+    """Somebody is passing the gate or setting it; nothing was sent."""
+
+
 class Gate:
     """Open at birth; closed for everything or for some symbols. It survives adapter restarts."""
 
@@ -55,9 +59,11 @@ class Gate:
         return after
 
     @contextmanager
-    def passing(self, symbol: str, expires_mono_ns: int) -> Iterator[None]:
-        """Hold the gate open for one write, or raise GateShut."""
-        with self._lock:
+    def passing(self, symbol: str, expires_mono_ns: int, *, wait: bool = True) -> Iterator[None]:
+        """Hold the gate open for one write, or raise GateShut; without `wait` perhaps GateBusy."""
+        if not self._lock.acquire(blocking=wait):
+            raise GateBusy
+        try:
             if self._shut:
                 raise GateShut("session_ended", "the session that had this order has ended")
             if self._all_closed or symbol in self._closed:
@@ -65,6 +71,8 @@ class Gate:
             if self._clock.mono_ns() >= expires_mono_ns:
                 raise GateShut("expired", "the order waited longer than its approval lasts")
             yield
+        finally:
+            self._lock.release()
 
 
 class Sending:

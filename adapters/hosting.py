@@ -92,6 +92,8 @@ class Venues:
         end_ns = self._at.clock.mono_ns() + int(deadline_s * NS_PER_S)
         clean = True
         for host in self._hosts.values():
+            host.stop_soon(deadline_s)
+        for host in self._hosts.values():
             left_s = (end_ns - self._at.clock.mono_ns()) / NS_PER_S
             clean = host.stop(max(0.0, left_s)) and clean
         return clean
@@ -117,6 +119,7 @@ class Venues:
             publish_interval_ms=venue.publish_interval_ms,
             stale_after_ms=venue.stale_after_ms,
             rate_limit_share=venue.rate_limit_share,
+            order_road=venue.order_road,
         )
 
     def _configuration(self, settings: VenueConfig) -> Configuration:

@@ -43,9 +43,9 @@ from adapters.wire import (
     side_of,
 )
 from engine.messages.base import Liquidity
-from engine.messages.market import TradePrint
+from engine.messages.market import BookDelta, TradePrint
 from engine.messages.port import FillReport, OrderReport, VenueStatus
-from engine.trading.book import BookDelta, Policy
+from engine.trading.book import Policy
 
 DEPTH: Final = 10
 DECIMALS_MAX: Final = 18

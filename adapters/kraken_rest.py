@@ -15,6 +15,7 @@ import msgspec
 from adapters.codec import Ack, BadReply, NotListed, Orders, Page, RestCall
 from adapters.symbols import Listing, Table, asset, table_of
 from adapters.wire import at, read, side_of
+from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
@@ -25,7 +26,6 @@ from engine.messages.port import (
     SubmitOrder,
     VenueStatus,
 )
-from engine.trading.book import BookDelta
 
 FILLS_PAGE: Final = 50
 MAKER_DEFAULT: Final = Decimal("0.0025")
@@ -145,8 +145,9 @@ class KrakenRest:
         return RestCall("publicGetAssetPairs", {}, {"public": 1})
 
     def read_listings(self, reply: Any) -> list[Listing]:
-        """Return every pair with the venue's spellings of it: its key, altname and wsname."""
-        return [_listing(key, pair) for key, pair in _result(reply, dict[str, _Pair]).items()]
+        """Return every pair with its key, altname and wsname; dark pools have no stream."""
+        pairs = _result(reply, dict[str, _Pair]).items()
+        return [Listing(p.altname, p.base, p.quote, (k, p.wsname)) for k, p in pairs if p.wsname]
 
     def read_instruments(self, reply: Any) -> list[Instrument]:
         """Return the configured ones, and learn how REST spells them."""
@@ -163,6 +164,8 @@ class KrakenRest:
         # Written with as many decimals as the checksum of the book counts.
         unit, lot = _step(pair.pair_decimals), _step(pair.lot_decimals)
         tick = unit if pair.tick_size is None else pair.tick_size.quantize(unit)
+        if not tick or (pair.tick_size is not None and tick != pair.tick_size):
+            raise BadReply(f"{symbol} has a tick finer than its decimals: {pair.tick_size}")
         return Instrument(
             venue=self._venue,
             symbol=symbol,
@@ -329,6 +332,14 @@ class KrakenRest:
         orders = read(at(reply, "result", "closed"), dict[str, _Order])
         return {txid: order.cl_ord_id or "" for txid, order in orders.items()}
 
+    def account(self) -> RestCall | None:
+        """Nothing: no call that this program makes names the account."""
+        return None
+
+    def read_account_uid(self, reply: Any) -> str:
+        """Never asked for."""
+        raise BadReply(f"no account in {type(reply).__name__}")
+
     def balances(self) -> RestCall:
         """POST BalanceEx."""
         return RestCall("privatePostBalanceEx", {}, {"counter": 1})
@@ -348,21 +359,13 @@ class KrakenRest:
         if status == "NEW" and row.vol_exec:
             status = "PARTIALLY_FILLED"
         is_market = row.descr.ordertype == "market"
-        return OrderReport(
-            account=self._account,
-            client_order_id=row.cl_ord_id or "",
-            venue_order_id=txid,
-            symbol=symbol,
-            side=side_of(row.descr.type),
-            order_type="MARKET" if is_market else "LIMIT",
-            quantity=row.vol,
-            price=None if is_market else read(row.descr.price, Decimal),
-            status=status,
-            filled_quantity=row.vol_exec,
-            reason=(row.reason or "")[:200],
-            source=source,
-            ts_event_ns=_ns(row.closetm or row.opentm),
-        )
+        return OrderReport(account=self._account, client_order_id=row.cl_ord_id or "",
+                           venue_order_id=txid, symbol=symbol, side=side_of(row.descr.type),
+                           order_type="MARKET" if is_market else "LIMIT", quantity=row.vol,
+                           price=None if is_market else read(row.descr.price, Decimal),
+                           status=status, filled_quantity=row.vol_exec,
+                           reason=(row.reason or "")[:200], source=source,
+                           ts_event_ns=_ns(row.closetm or row.opentm))  # fmt: skip
 
     def _fills(self, trades: dict[str, _Trade], call: RestCall, source: Source) -> list[FillReport]:
         quote = call.symbol.partition("/")[2]  # the venue tells fees in it, and ours are paid so
@@ -385,11 +388,6 @@ class KrakenRest:
             for txid, trade in trades.items()
             if self._table.symbols.get(trade.pair) == call.symbol
         ]
-
-
-def _listing(key: str, pair: _Pair) -> Listing:
-    spellings = tuple(name for name in (key, pair.wsname) if name)
-    return Listing(pair.altname, pair.base, pair.quote, spellings)
 
 
 def _step(decimals: int) -> Decimal:

@@ -45,9 +45,9 @@ from adapters.wire import (
     side_of,
 )
 from engine.messages.base import Liquidity
-from engine.messages.market import TradePrint
+from engine.messages.market import BookDelta, TradePrint
 from engine.messages.port import BalanceReport, BalanceUpdate, OrderReport, VenueStatus
-from engine.trading.book import LEVELS_MAX, BookDelta, Policy
+from engine.trading.book import LEVELS_MAX, Policy
 
 # At most so many symbols in one topic.
 TOPIC_SYMBOLS_MAX: Final = 100
@@ -184,7 +184,7 @@ class KucoinCodec:
         frame = parsed(_decode, raw)
         if isinstance(frame, Problem):
             return [frame]
-        if frame.type != "message":
+        if frame.type not in ("message", "") or not frame.topic:
             return [_control(frame, raw, "public")]
         try:
             if frame.subject == "trade.l2update":
@@ -254,7 +254,7 @@ class KucoinCodec:
         frame = parsed(_decode, raw)
         if isinstance(frame, Problem):
             return [frame]
-        if frame.type != "message":
+        if frame.type not in ("message", "") or not frame.topic:
             return [_control(frame, raw, "private")]
         try:
             if frame.topic in ORDER_TOPICS:
@@ -271,10 +271,11 @@ class KucoinCodec:
             return [Problem("unknown_symbol", row.symbol[:40])]
         if status is None:
             return [Problem("unknown_status", row.type[:40])]
-        quantity = row.size or row.originSize
-        if not quantity:
-            return [Problem("unsupported", f"order {row.orderId} is for an amount of the quote")]
         filled = amount(row.filledSize)
+        quantity = row.size or row.originSize
+        if not quantity and status not in ("FILLED", "CANCELED"):
+            # Somebody else's: ours are all in the base.
+            return [Problem("unsupported", f"order {row.orderId} is for an amount of the quote")]
         side, ts_ns = side_of(row.side), ns_of(row.ts)
         if status == "NEW" and filled:
             status = "PARTIALLY_FILLED"
@@ -292,7 +293,7 @@ class KucoinCodec:
             symbol=symbol,
             side=side,
             order_type="MARKET" if row.orderType == "market" else "LIMIT",
-            quantity=amount(quantity),
+            quantity=amount(quantity) if quantity else filled,
             price=amount(row.price) or None if row.price else None,
             status=status,
             filled_quantity=filled,
@@ -334,7 +335,7 @@ def _control(frame: _Frame, raw: bytes, link: str) -> StreamEvent:
 
 
 def _other(frame: _Frame) -> StreamEvent:
-    if frame.topic.startswith(("/contract", "/margin")):
+    if frame.topic.startswith(("/contract", "/margin", "/indicator")):
         return Problem("unsupported", f"{frame.topic[:60]} is not spot")
     if frame.topic.startswith("/spotMarket/advancedOrders"):
         return Problem("unsupported", "a stop order, which this program never places")

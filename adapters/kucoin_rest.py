@@ -16,6 +16,7 @@ import msgspec
 from adapters.codec import NS_PER_MS, Ack, BadReply, Orders, Page, RestCall
 from adapters.symbols import Listing
 from adapters.wire import read, side_of
+from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
@@ -26,7 +27,6 @@ from engine.messages.port import (
     SubmitOrder,
     VenueStatus,
 )
-from engine.trading.book import BookDelta
 
 PAGE: Final = 100
 WINDOW_MS: Final = 7 * 24 * 3600 * 1000 - 1000
@@ -293,6 +293,8 @@ class KucoinRest:
     def read_open_orders(self, reply: Any, call: RestCall, source: Source) -> Orders:
         """Return them; the venue says null for none."""
         del call
+        if not isinstance(reply, dict) or "data" not in reply:
+            raise BadReply("no list of orders")
         rows = _data(reply, list[_Order] | None) or []
         return Orders([self._order(row, source) for row in rows], None)
 
@@ -334,6 +336,14 @@ class KucoinRest:
         rows = read(data.get("items") if isinstance(data, dict) else None, list[_Order])
         return {row.id: row.clientOid for row in rows}
 
+    def account(self) -> RestCall | None:
+        """Nothing: no call that this program makes names the account."""
+        return None
+
+    def read_account_uid(self, reply: Any) -> str:
+        """Never asked for."""
+        raise BadReply(f"no account in {type(reply).__name__}")
+
     def balances(self) -> RestCall:
         """GET accounts."""
         return RestCall("privateGetAccounts", {}, {"spot": 5})
@@ -369,21 +379,12 @@ class KucoinRest:
         symbol = self._ours.get(row.symbol)
         if symbol is None:
             raise BadReply(f"unknown symbol {row.symbol[:40]}")
-        return FillReport(
-            account=self._account,
-            client_order_id="",
-            venue_order_id=row.orderId,
-            trade_id=row.tradeId,
-            symbol=symbol,
-            side=side_of(row.side),
-            price=row.price,
-            quantity=row.size,
-            fee=row.fee,
-            fee_asset=row.feeCurrency,
-            liquidity="MAKER" if row.liquidity == "maker" else "TAKER",
-            source=source,
-            ts_event_ns=row.createdAt * NS_PER_MS,
-        )
+        return FillReport(account=self._account, client_order_id="", venue_order_id=row.orderId,
+                          trade_id=row.tradeId, symbol=symbol, side=side_of(row.side),
+                          price=row.price, quantity=row.size, fee=row.fee,
+                          fee_asset=row.feeCurrency,
+                          liquidity="MAKER" if row.liquidity == "maker" else "TAKER",
+                          source=source, ts_event_ns=row.createdAt * NS_PER_MS)  # fmt: skip
 
 
 # The venue has no word for an order's state, only what follows from it.

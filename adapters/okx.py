@@ -29,7 +29,7 @@ from adapters.codec import (
     ms_of,
 )
 from engine.messages.base import Side
-from engine.messages.market import TradePrint
+from engine.messages.market import BookDelta, TradePrint
 from engine.messages.port import (
     BalanceReport,
     BalanceUpdate,
@@ -37,7 +37,7 @@ from engine.messages.port import (
     OrderReport,
     VenueStatus,
 )
-from engine.trading.book import LEVELS_MAX, BookDelta, Policy
+from engine.trading.book import LEVELS_MAX, Policy
 
 SERVICE_UPGRADE: Final = "64008"
 BOOK_CHANNELS: Final = frozenset({"books", "books-l2-tbt", "books50-l2-tbt"})
@@ -95,6 +95,7 @@ class _Row(msgspec.Struct, gc=False):
     execType: str = ""
     uTime: str = "0"
     cancelSource: str = ""
+    tgtCcy: str = ""
     details: list[_Detail] | None = None
 
 
@@ -115,6 +116,17 @@ _MALFORMED: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, Va
 def venue_symbol(symbol: str) -> str:
     """BTC/USDT -> BTC-USDT."""
     return symbol.replace("/", "-")
+
+
+def base_quantity(size: str, target: str, state: str, filled: str) -> str | None:
+    """Return an order's quantity in the base; None while one for an amount of quote is open.
+
+    Ours are all in the base. `tgtCcy` quote_ccy says that somebody else's `sz` is an amount of
+    quote: what it was in the base is known once it has ended.
+    """
+    if target != "quote_ccy":
+        return size
+    return filled if state in ("filled", "canceled", "mmp_canceled") else None
 
 
 def status_of(state: str, cancel_source: str) -> VenueStatus | None:
@@ -271,6 +283,9 @@ class OkxCodec:
                     ts_event_ns=ms_of(row.fillTime or row.uTime) * NS_PER_MS,
                 )
             )
+        quantity = base_quantity(row.sz, row.tgtCcy, row.state, row.accFillSz)
+        if quantity is None:
+            return [*events, Problem("unsupported", f"order {row.ordId[:40]} is for quote")]
         events.append(
             OrderReport(
                 account=self.account,
@@ -279,7 +294,7 @@ class OkxCodec:
                 symbol=symbol,
                 side=side,
                 order_type="MARKET" if row.ordType == "market" else "LIMIT",
-                quantity=Decimal(row.sz),
+                quantity=Decimal(quantity),
                 price=Decimal(row.px) if row.px else None,
                 status=status,
                 filled_quantity=Decimal(row.accFillSz or "0"),

@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from adapters.codec import NS_PER_MS, Ack, BadReply, Orders, Page, RestCall
-from adapters.okx import SIDES, status_of
+from adapters.okx import SIDES, base_quantity, status_of
+from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
@@ -23,7 +24,6 @@ from engine.messages.port import (
     Source,
     SubmitOrder,
 )
-from engine.trading.book import BookDelta
 
 PAGE: Final = 100
 MAKER_DEFAULT: Final = Decimal("0.0008")
@@ -40,6 +40,7 @@ class _Instrument(msgspec.Struct):
     minSz: Decimal
     state: str
     maxLmtSz: str = ""
+    instIdCode: int | None = None
 
 
 class _Time(msgspec.Struct):
@@ -63,7 +64,7 @@ class _Order(msgspec.Struct):
     ordId: str
     clOrdId: str
     px: str
-    sz: Decimal
+    sz: str
     side: str
     ordType: str
     state: str
@@ -93,6 +94,10 @@ class _Detail(msgspec.Struct):
     ccy: str
     availBal: Decimal
     frozenBal: Decimal
+
+
+class _Identity(msgspec.Struct):
+    uid: str
 
 
 class _Account(msgspec.Struct):
@@ -134,6 +139,7 @@ class OkxRest:
         "orders_pending": (60, 2.0),
         "fills": (60, 2.0),
         "balance": (10, 2.0),
+        "config": (5, 2.0),
         "public": (10, 2.0),
     }
 
@@ -142,6 +148,8 @@ class OkxRest:
         self._account = account
         self._ours = symbols
         self._theirs = {ours: theirs for theirs, ours in symbols.items()}
+        # instId: instIdCode, as the last list of instruments has them.
+        self.codes: dict[str, int] = {}
 
     def used(self, headers: Mapping[str, str]) -> dict[str, int]:
         """Nothing: the venue sends no counters."""
@@ -166,7 +174,9 @@ class OkxRest:
         if not isinstance(data, list):
             raise BadReply("no list of instruments")
         kept = [r for r in data if isinstance(r, dict) and r.get("instId") in self._ours]
-        return [self._instrument(row) for row in _rows({"data": kept}, _Instrument)]
+        rows = _rows({"data": kept}, _Instrument)
+        self.codes.update({r.instId: r.instIdCode for r in rows if r.instIdCode is not None})
+        return [self._instrument(row) for row in rows]
 
     def _instrument(self, row: _Instrument) -> Instrument:
         return Instrument(
@@ -296,6 +306,17 @@ class OkxRest:
         del reply
         return {}
 
+    def account(self) -> RestCall | None:
+        """GET account/config."""
+        return RestCall("privateGetAccountConfig", {}, {"config": 1})
+
+    def read_account_uid(self, reply: Any) -> str:
+        """{"data":[{"acctLv":"2",...,"mainUid":"44705892343619584","uid":"44705892343619584"}]}."""
+        uid: str = _one(reply, _Identity).uid
+        if not uid:
+            raise BadReply("the account's configuration names no uid")
+        return uid
+
     def balances(self) -> RestCall:
         """GET account/balance."""
         return RestCall("privateGetAccountBalance", {}, {"balance": 1})
@@ -310,6 +331,9 @@ class OkxRest:
         side = SIDES.get(row.side)
         if status is None or symbol is None or side is None:
             raise BadReply(f"unknown state {row.state[:40]} or instrument {row.instId[:40]}")
+        quantity = base_quantity(row.sz, row.tgtCcy, row.state, row.accFillSz)
+        if quantity is None:
+            raise BadReply(f"order {row.ordId[:40]} is for an amount of the quote")
         try:
             return OrderReport(
                 account=self._account,
@@ -318,7 +342,7 @@ class OkxRest:
                 symbol=symbol,
                 side=side,
                 order_type="MARKET" if row.ordType == "market" else "LIMIT",
-                quantity=row.sz,
+                quantity=Decimal(quantity),
                 price=Decimal(row.px) if row.px else None,
                 status=status,
                 filled_quantity=Decimal(row.accFillSz or "0"),

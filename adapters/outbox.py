@@ -168,11 +168,13 @@ class Outbox:
         return self._spent_until_ns - BURST_NS
 
     def _flush(self) -> None:
-        while self._writer.flush():
+        writer = self._writer
+        is_clear = not len(writer) or writer.flush()
+        while is_clear:
             batch = self._next_batch()
             if not batch:
                 break
-            self._writer.send(b"".join(batch))
+            is_clear = writer.send(batch[0] if len(batch) == 1 else b"".join(batch))
         else:
             self._wake.set()  # the kernel takes no more: `run` waits for it
         if self._ready and not self._wake.is_set():

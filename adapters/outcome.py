@@ -66,17 +66,29 @@ TRANSPORT: Final = frozenset(
 )  # fmt: skip
 LIMIT_CODES: Final = frozenset(
     {"-1003", "-1015", "50011", "50061", "429000", "10006", "10018",
-     "EAPI:Rate limit exceeded", "EOrder:Rate limit exceeded"}
+     "170005", "170222", "EAPI:Rate limit exceeded", "EOrder:Rate limit exceeded",
+     "EGeneral:Too many requests", "EGeneral:Temporary lockout", "rate_limit_exceeded",
+     "resource_exhausted"}
 )  # fmt: skip
 # 51149 "Order timed out" answers a passed expTime, but the venue does not document it as a refusal.
 UNKNOWN_CODES: Final = frozenset(
-    {"-1000", "-1001", "-1006", "-1007", "50004", "51149", "170007", "EGeneral:Internal error"}
-)
+    {"-1000", "-1001", "-1006", "-1007", "50004", "51149", "EGeneral:Internal error",
+     # KuCoin: internal error, network timeout
+     "500000", "408000",
+     # Bybit: timeouts, internal and system errors, "create order failed", "cancel order failed"
+     "5004", "10000", "10014", "10016", "170001", "170007", "170032", "170146", "170147", "170149",
+     "170150", "170234",
+     "EService:Timeout", "EService:Deadline elapsed", "EDatabase:Internal error",
+     "UNKNOWN_FAILURE_REASON", "internal_server_error"}
+)  # fmt: skip
 DUPLICATE_CODES: Final = frozenset({"51016", "170141", "110072", "12141", "126044", "50042"})
-CLOCK_CODES: Final = frozenset({"-1021", "50102", "10002", "400002"})
+CLOCK_CODES: Final = frozenset({"-1021", "50102", "10002", "400002", "EAPI:Invalid nonce"})
 AUTH_CODES: Final = frozenset(
     {"-2014", "-2015", "-1022", "50103", "50104", "50105", "50106", "50107", "50111", "50112", "50113",
-     "50114", "50100", "50101", "50110"}
+     "50114", "50100", "50101", "50110",
+     "400001", "400003", "400004", "400005", "400006", "400007", "411100",  # KuCoin
+     "10003", "10004", "10005", "10007", "10008", "10009", "10010", "33004",  # Bybit
+     "EAPI:Invalid key", "EAPI:Invalid signature", "EGeneral:Permission denied"}
 )  # fmt: skip
 AUTH_CLASSES: Final = frozenset(
     {"AuthenticationError", "PermissionDenied", "AccountNotEnabled", "AccountSuspended",
@@ -88,8 +100,11 @@ DOWN_CLASSES: Final = frozenset({"OnMaintenance", "MarketClosed"})
 PRE_ENGINE_TEXTS: Final = ("Market is closed.",)
 PRE_ENGINE_CODES: Final = frozenset({"-1008"})
 NOT_FOUND_CODES: Final = frozenset(
-    {"-2011", "-2013", "51400", "51401", "51402", "51410", "51603", "170213"}
-)
+    {"-2011", "-2013", "51400", "51401", "51402", "51410", "51603", "order_not_exist", "100001",
+     # Bybit: unknown, and already filled, canceled, gone from the book, finished
+     "170213", "110001", "170139", "170142", "170143", "170190",
+     "EOrder:Unknown order", "not_found", "NOT_FOUND"}
+)  # fmt: skip
 REJECT_CLASSES: Final = frozenset(
     {"InsufficientFunds", "InvalidOrder", "BadRequest", "OperationRejected", "PermissionDenied",
      "ContractUnavailable"}
@@ -144,7 +159,7 @@ def _odd_success(e: Evidence) -> Kind | None:
 def _duplicate(e: Evidence) -> Kind | None:
     duplicate = (
         e.code in DUPLICATE_CODES
-        or "Duplicate order sent" in e.message
+        or "duplicate" in f"{e.code} {e.message}".lower()
         or _has(e, frozenset({"DuplicateOrderId"}))
     )
     return "DUPLICATE" if duplicate else None
@@ -170,7 +185,8 @@ def _venue_down(e: Evidence) -> Kind | None:
 
 
 def _is_not_found(e: Evidence) -> bool:
-    return e.code in NOT_FOUND_CODES or _has(e, frozenset({"OrderNotFound"}))
+    by_text = "order_not_exist" in e.message  # KuCoin's 400100 is many things
+    return e.code in NOT_FOUND_CODES or by_text or _has(e, frozenset({"OrderNotFound"}))
 
 
 def _rejected(e: Evidence) -> Kind | None:

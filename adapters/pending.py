@@ -52,6 +52,12 @@ class Pending:
             self._open[order.client_order_id] = (order, True)
             return True
 
+    def is_sending(self, order: SubmitOrder) -> bool:
+        """Tell whether it was begun to be sent and is not answered yet."""
+        with self._lock:
+            entry = self._open.get(order.client_order_id)
+            return entry is not None and entry[1]
+
     def answer(self, result: SubmitResult) -> None:
         """Deliver the one answer; a second one is dropped."""
         with self._lock:

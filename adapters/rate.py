@@ -7,12 +7,14 @@ passed, and a ban (418) is the longest of them. After a 429 the rate is halved a
 """
 
 import threading
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from engine.clock import NS_PER_S, Clock
+from engine.clock import NS_PER_MS, NS_PER_S, Clock
+from engine.messages.port import RateScope, RateWait
 
 CANCEL_SHARE: Final = 0.1
 BAN_DEFAULT_S: Final = 120
@@ -21,6 +23,9 @@ RECOVERY_NS: Final = 10 * NS_PER_S
 RECOVERY_STEP: Final = 0.1
 # How soon to look again while a more urgent request waits.
 TURN_NS: Final = NS_PER_S // 100
+# How long, and how many, requests that were given up are remembered for people.
+GIVEN_UP_NS: Final = 60 * NS_PER_S
+GIVEN_UP_MAX: Final = 1000
 
 
 class Priority(IntEnum):
@@ -71,14 +76,20 @@ class RateGovernor:
         }
         self._changed = threading.Condition()
         self._waiting = dict.fromkeys(Priority, 0)
+        self._given_up: dict[Priority, deque[int]] = {
+            priority: deque(maxlen=GIVEN_UP_MAX) for priority in Priority
+        }
         self._blocked_until_ns = 0
         self._factor = 1.0
         self._recovers_at_ns = 0
 
     def try_take(self, priority: Priority, costs: Mapping[str, int]) -> int:
-        """Take the tokens and return 0, or take nothing and return how long to wait in ns."""
+        """Take the tokens and return 0, or take nothing and return how long to wait in ns.
+
+        Whoever waits for tokens of this priority or a more urgent one goes first.
+        """
         with self._changed:
-            return self._try_take(priority, costs)
+            return self._try_take(priority, costs, behind=priority + 1)
 
     def acquire(self, priority: Priority, costs: Mapping[str, int], deadline_ns: int) -> bool:
         """Wait for the tokens until the monotonic deadline; False means they did not come."""
@@ -86,26 +97,24 @@ class RateGovernor:
             self._waiting[priority] += 1
             try:
                 while True:
-                    wait_ns = self._try_take(priority, costs)
+                    wait_ns = self._try_take(priority, costs, behind=priority)
                     if wait_ns == 0:
                         return True
                     left_ns = deadline_ns - self._clock.mono_ns()
                     if wait_ns > left_ns:
+                        self._given_up[priority].append(self._clock.mono_ns())
                         return False
                     self._changed.wait(wait_ns / NS_PER_S)
             finally:
                 self._waiting[priority] -= 1
                 self._changed.notify_all()
 
-    def _try_take(
-        self, priority: Priority, costs: Mapping[str, int], *, waits: bool = False
-    ) -> int:
-        del waits
+    def _try_take(self, priority: Priority, costs: Mapping[str, int], *, behind: int) -> int:
         now_ns = self._clock.mono_ns()
         if now_ns < self._blocked_until_ns:
             return self._blocked_until_ns - now_ns
         self._recover(now_ns)
-        if any(self._waiting[p] for p in Priority if p < priority):
+        if any(self._waiting[p] for p in Priority if p < behind):
             return TURN_NS
         longest_ns = 0
         for scope, cost in costs.items():
@@ -159,3 +168,38 @@ class RateGovernor:
                 bucket.refill(now_ns, self._factor)
                 spent = max(spent, 1 - bucket.tokens / bucket.capacity)
             return spent
+
+    def scopes(self) -> list[RateScope]:
+        """Return what is left of every limit."""
+        with self._changed:
+            now_ns = self._clock.mono_ns()
+            found = []
+            for name, bucket in self._buckets.items():
+                bucket.refill(now_ns, self._factor)
+                left = max(0, int(bucket.tokens))
+                found.append(RateScope(name, int(bucket.capacity), left, bucket.interval_s))
+            return found
+
+    def waits(self) -> list[RateWait]:
+        """Return who waits for tokens, and who went without them in the last minute; none if nobody."""
+        with self._changed:
+            since_ns = self._clock.mono_ns() - GIVEN_UP_NS
+            return [
+                RateWait(priority.name.lower(), self._waiting[priority], given_up)  # type: ignore[arg-type]
+                for priority, times in self._given_up.items()
+                if (given_up := sum(at > since_ns for at in times)) or self._waiting[priority]
+            ]
+
+    def blocked_ms(self) -> int:
+        """Return how long the venue's silence still lasts."""
+        return max(0, self._blocked_until_ns - self._clock.mono_ns()) // NS_PER_MS
+
+    def shortage(self, costs: Mapping[str, int]) -> str:
+        """Return in words why these costs could not be paid."""
+        if self.blocked_ms():
+            return f"the venue asked for silence, {self.blocked_ms() // 1000 + 1} s more"
+        left = {scope.name: scope for scope in self.scopes()}
+        return ", ".join(
+            f"{cost} of {name} needed, {left[name].left} of {left[name].limit} left"
+            for name, cost in costs.items()
+        )

@@ -2,14 +2,27 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final, Literal, NamedTuple
 
 from adapters import binance, okx, okx_rest
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
+from adapters.binance_trade import BinanceTrade
+from adapters.bybit import BybitCodec
+from adapters.bybit_rest import BybitRest
 from adapters.codec import Codec, Credentials, RestCall, RestCodec, Secret
+from adapters.coinbase import CoinbaseCodec
+from adapters.coinbase_rest import CoinbaseRest
+from adapters.kraken import KrakenCodec
+from adapters.kraken_rest import KrakenRest
+from adapters.kucoin import KucoinCodec
+from adapters.kucoin_rest import KucoinRest
 from adapters.okx import OkxCodec
 from adapters.okx_rest import OkxRest
+from adapters.okx_trade import OkxTrade
+from adapters.symbols import venue_symbol
+from adapters.trade_codec import TradeCodec
 from engine.errors import ConfigError
 
 __all__ = ["ADAPTERS", "Secret", "Timeouts", "Venue", "VenueConfig", "dialect"]
@@ -45,6 +58,7 @@ class VenueConfig:
     publish_interval_ms: int = 0
     stale_after_ms: int = 10_000
     rate_limit_share: float = 1.0
+    order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     @property
@@ -68,14 +82,22 @@ class Adapter(NamedTuple):
     enforces_expiry: bool  # drops a request that arrives later than it allows (recvWindow, expTime)
     # Its dead man's switch, which cancels all of the account after so many seconds; 0 turns it off.
     dead_man: Callable[[int], RestCall] | None = None
+    trade: Callable[[Credentials, RestCodec], TradeCodec] | None = None  # its trading WebSocket
 
 
 class Venue(NamedTuple):
-    """One venue's dialect, ready for one account."""
+    """One venue's dialect, ready for one account. `trade` is None where orders go over REST."""
 
     codec: Codec
     rest: RestCodec
+    trade: TradeCodec | None
     send_every_s: float
+
+
+# The trading link names instruments by numbers that the REST half learns with the instruments.
+def _okx_trade(credentials: Credentials, rest: RestCodec) -> TradeCodec:
+    assert isinstance(rest, OkxRest), "the two halves of one dialect"
+    return OkxTrade(credentials, rest.codes)
 
 
 ADAPTERS: Final[Mapping[str, Adapter]] = {
@@ -91,6 +113,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=BinanceRest,
         send_every_s=0.25,  # five messages a second, pings and pongs included
         enforces_expiry=True,
+        trade=lambda credentials, _: BinanceTrade(credentials),
     ),
     "okx": Adapter(
         urls={
@@ -105,6 +128,54 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.05,
         enforces_expiry=True,
         dead_man=okx_rest.cancel_all_after,
+        trade=_okx_trade,
+    ),
+    # The four below are read and written (their recordings replay, their dialects are tested), but
+    # not yet run against a simulated venue: the configuration does not accept them.
+    "bybit": Adapter(
+        urls={
+            "rest": "https://api.bybit.com",
+            "public_ws": "wss://stream.bybit.com/v5/public/spot",
+            "private_ws": "wss://stream.bybit.com/v5/private",
+            "trade_ws": "wss://stream.bybit.com/v5/trade",
+        },
+        venue_symbol=partial(venue_symbol, "bybit"),
+        codec=BybitCodec,
+        rest=BybitRest,
+        send_every_s=0.05,
+        enforces_expiry=True,
+    ),
+    "coinbase": Adapter(
+        urls={
+            "rest": "https://api.coinbase.com",
+            "public_ws": "wss://advanced-trade-ws.coinbase.com",
+            "private_ws": "wss://advanced-trade-ws-user.coinbase.com",
+        },
+        venue_symbol=partial(venue_symbol, "coinbase"),
+        codec=CoinbaseCodec,
+        rest=CoinbaseRest,
+        send_every_s=0.15,
+        enforces_expiry=False,
+    ),
+    "kraken": Adapter(
+        urls={
+            "rest": "https://api.kraken.com",
+            "public_ws": "wss://ws.kraken.com/v2",
+            "private_ws": "wss://ws-auth.kraken.com/v2",
+        },
+        venue_symbol=partial(venue_symbol, "kraken"),
+        codec=KrakenCodec,
+        rest=KrakenRest,
+        send_every_s=0.1,
+        enforces_expiry=False,
+    ),
+    "kucoin": Adapter(
+        urls={"rest": "https://api.kucoin.com"},  # each stream's address comes by REST
+        venue_symbol=partial(venue_symbol, "kucoin"),
+        codec=KucoinCodec,
+        rest=KucoinRest,
+        send_every_s=0.1,
+        enforces_expiry=True,
     ),
 }
 
@@ -123,11 +194,23 @@ def dialect(config: VenueConfig) -> Venue:
     if config.depth < 1 or not 0 < config.rate_limit_share <= 1:
         raise ConfigError(f"venues.{config.name}: depth from 1, rate_limit_share in (0, 1]")
     symbols = {known.venue_symbol(symbol): symbol for symbol in config.symbols}
+    rest = known.rest(config.name, config.account, symbols)
+    trade = known.trade if has_trade_road(config) else None
     return Venue(
         known.codec(config.name, config.account, symbols, config.credentials),
-        known.rest(config.name, config.account, symbols),
+        rest,
+        None if trade is None else trade(config.credentials, rest),
         known.send_every_s,
     )
+
+
+def has_trade_road(config: VenueConfig) -> bool:
+    """Tell whether orders may take the trading WebSocket: asked for, with a key, to the same venue.
+
+    Where other URLs are given but none for this link, its default would be another server than theirs.
+    """
+    is_same_venue = not config.urls or bool(config.urls.get("trade_ws"))
+    return config.order_road == "ws" and bool(config.api_key) and is_same_venue
 
 
 def _known(adapter: str) -> Adapter:

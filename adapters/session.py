@@ -10,7 +10,7 @@ import queue
 import random
 import threading
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from adapters.ccxt_rest import CcxtRest
 from adapters.desk import CallFailed, Desk
@@ -18,17 +18,21 @@ from adapters.feed import PublicFeed
 from adapters.gate import Gate
 from adapters.inquiry import Inquiry
 from adapters.offset import ClockOffset
+from adapters.pending import Pending
 from adapters.private import PrivateFeed
 from adapters.rate import Priority, RateGovernor
 from adapters.registry import VenueConfig, dialect
 from adapters.stream import LinkHandler, Watch, WsLink, backoff_s
+from adapters.trade_codec import TradeCodec
+from adapters.trade_desk import TradeDesk
+from adapters.trade_link import TradeLink
 from engine.clock import NS_PER_S, Clock
 from engine.messages.base import Message
 from engine.messages.port import AdapterFailed, AdapterReady, LinkChanged, VenueHealth
 
 WAITING_MAX: Final = 1000
 POLL_S: Final = 0.1
-HEALTH_EVERY_NS: Final = NS_PER_S
+HEALTH_EVERY_S: Final = 1.0
 
 
 class Joinable(Protocol):
@@ -72,6 +76,7 @@ class Session:
         clock: Clock,
         rng: random.Random,
         gate: Gate,
+        pending: Pending,
         deliver: Callable[[Message], None],
         threads: ThreadFactory,
     ) -> None:
@@ -82,9 +87,8 @@ class Session:
         self._out = deliver
         self._threads = threads
         self._is_heard = True
-        self._failed_auth = False
+        self._refused_key = ""
         self._clock_due_ns = 0
-        self._health_ns = 0
         self.stopping = threading.Event()
         self.is_ready = False
         self._introduction: AdapterReady | None = None
@@ -109,6 +113,28 @@ class Session:
         self.trade, self.cancels = Worker(), Worker()
         self.reads, self.books = Worker(), Worker()
         self.running: list[Joinable] = []
+        self.trade_link: TradeLink | None = None
+        self.trade_desk: TradeDesk | None = None
+        if venue.trade is not None:
+            self._open_trade_road(venue.trade, gate, pending)
+
+    def _open_trade_road(self, codec: TradeCodec, gate: Gate, pending: Pending) -> None:
+        link = TradeLink(
+            self.config, codec, clock=self.clock, offset=self.offset, deliver=self.deliver,
+            ask_clock=self.ask_clock, on_auth=self.on_auth,
+        )  # fmt: skip
+        desk = TradeDesk(
+            self.desk, link, governor=self.governor, gate=gate, pending=pending,
+            answer_s=self.config.timeouts.read_s, deliver=self.deliver,
+            put_submit=lambda job: self._put(self.trade, job),
+            put_cancel=lambda job: self._put(self.cancels, job),
+            nobody_waits=self.trade.jobs.empty,
+        )  # fmt: skip
+        self.desk.ask_first = desk.read
+        self.trade_link, self.trade_desk = link, desk
+
+    def _put(self, worker: Worker, job: Job) -> bool:
+        return not self.stopping.is_set() and worker.put(job)
 
     # --- out
 
@@ -122,15 +148,23 @@ class Session:
         self._is_heard = False
 
     def on_auth(self, text: str) -> None:
-        """Tell once that the key is refused."""
-        if not self._failed_auth:
-            self._failed_auth = True
-            self.deliver(AdapterFailed(self.config.name, "auth", text[:500]))
+        """Tell once that the key is refused, but never before the session is introduced."""
+        if not self._refused_key:
+            self._refused_key = text[:500]
+            if self._introduction is not None:
+                self.deliver(AdapterFailed(self.config.name, "auth", self._refused_key))
+
+    def _introduce(self) -> None:
+        if self._introduction is not None:
+            self.deliver(self._introduction)
+            if self._refused_key:
+                self.deliver(AdapterFailed(self.config.name, "auth", self._refused_key))
 
     # --- threads
 
     def start(self) -> None:
-        """Start the REST workers; the first opens the session."""
+        """Start the REST workers, of which the first opens the session, and the gauges."""
+        self.spawn("health", self.tell_health)
         self.spawn("rest-book", lambda: self.work(self.books, first=self.open))
         self.spawn("rest-read", lambda: self.work(self.reads))
         self.spawn("rest-trade", lambda: self.work(self.trade))
@@ -192,6 +226,7 @@ class Session:
             try:
                 self.desk.sync_clock(rest)
                 instruments = self.desk.load_instruments(rest, self.config.symbols)
+                uid = self.desk.account_uid(rest) if self.config.api_key else None
                 break
             except (CallFailed, ValueError) as failed:
                 if not told:
@@ -206,34 +241,47 @@ class Session:
         self.public.set_instruments(instruments)
         self.is_ready = True
         self.deliver(LinkChanged(name, "rest", True, "instruments loaded", self.clock.mono_ns()))
-        self._introduction = AdapterReady(name, self.session_id, instruments, [self.config.account])
-        self.deliver(self._introduction)
+        account = self.config.account
+        self._introduction = AdapterReady(name, self.session_id, instruments, [account], uid)
+        self._introduce()
         self.open_links()
 
     def open_links(self) -> None:
         """Start both WebSocket links; without a key only the public one."""
         times = self.config.timeouts
         idle_s = max(times.idle_s, self.config.stale_after_ms / 1000)
-        self.public.link = self.link("public_ws", _Watched(self.public, self.report_health), idle_s)
+        self.public.link = self.link("public_ws", self.public, idle_s)
         self.spawn("ws-public", self.public.link.run)
         if self.config.api_key:
             self.private.link = self.link("private_ws", self.private, 0.0)
             self.spawn("ws-private", self.private.link.run)
+        if self.trade_link is not None:
+            self.trade_link.link = self.link(
+                "trade_ws", self.trade_link, 0.0, self.trade_link.stand_in
+            )
+            self.spawn("ws-trade", self.trade_link.link.run)
 
-    def link(self, url: str, handler: LinkHandler, idle_s: float) -> WsLink:
+    def link(
+        self,
+        url: str,
+        handler: LinkHandler,
+        idle_s: float,
+        stand_in: Callable[[Any], Any] | None = None,
+    ) -> WsLink:
         """Return a link that is not running yet."""
         times = self.config.timeouts
+        # The trading link renews itself in time, between two requests.
+        age_s = times.link_age_s * (1 if stand_in is None else 2)
         return WsLink(
             self.config.url(url),
             handler,
             clock=self.clock,
             rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets
-            watch=Watch(
-                times.connect_s, times.ping_every_s, times.ping_answer_s, idle_s, times.link_age_s
-            ),
+            watch=Watch(times.connect_s, times.ping_every_s, times.ping_answer_s, idle_s, age_s),
             stopping=self.stopping,
             ping_text=self._venue.codec.ping_text,
             send_every_s=self._venue.send_every_s,
+            stand_in=stand_in,
         )
 
     def _next_clock_ns(self) -> int:
@@ -269,23 +317,26 @@ class Session:
 
     def republish(self) -> None:
         """Tell every book and link anew, from a thread of our own."""
-        if self._introduction is not None:
-            self.deliver(self._introduction)
+        self._introduce()
 
         def tell(rest: CcxtRest) -> None:
             del rest
             self.public.republish()
             self.private.republish()
+            if self.trade_link is not None:
+                self.trade_link.republish()
 
         if self.is_ready:
             self.books.put(tell)
 
-    def report_health(self, mono_ns: int) -> None:
-        """Tell the gauges, once a second."""
-        if mono_ns - self._health_ns < HEALTH_EVERY_NS:
-            return
-        self._health_ns = mono_ns
-        links = [link for link in (self.public.link, self.private.link) if link is not None]
+    def tell_health(self) -> None:
+        """Tell the gauges once a second, from a thread of its own: the others may all be waiting."""
+        while not self.stopping.wait(HEALTH_EVERY_S):
+            self._report_health()
+
+    def _report_health(self) -> None:
+        feeds = (self.public, self.private, self.trade_link)
+        links = [feed.link for feed in feeds if feed is not None and feed.link is not None]
         self.deliver(
             VenueHealth(
                 venue=self.config.name,
@@ -297,19 +348,8 @@ class Session:
                 resyncs=self.public.resyncs,
                 frames=self.public.frames,
                 reconnects=sum(max(0, link.connections - 1) for link in links),
+                rate_scopes=self.governor.scopes(),
+                rate_waits=self.governor.waits(),
+                rate_blocked_ms=self.governor.blocked_ms(),
             )
         )
-
-
-class _Watched:
-    # A feed whose ticks also tell the adapter's health.
-    def __init__(self, feed: PublicFeed, on_tick: Callable[[int], None]) -> None:
-        self.on_open = feed.on_open
-        self.on_alive = feed.on_alive
-        self.on_frame = feed.on_frame
-        self.on_down = feed.on_down
-        self._ticks = (feed.on_tick, on_tick)
-
-    def on_tick(self, mono_ns: int) -> None:
-        for tick in self._ticks:
-            tick(mono_ns)

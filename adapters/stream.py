@@ -10,7 +10,8 @@ import random
 import socket
 import threading
 from collections import deque
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import websocket
@@ -51,7 +52,7 @@ class LinkHandler(Protocol):
         ...
 
     def on_alive(self, mono_ns: int) -> None:
-        """Anything arrived, be it a pong."""
+        """Something arrived that is no data: a ping or a pong."""
         ...
 
     def on_tick(self, mono_ns: int) -> None:
@@ -75,6 +76,12 @@ class _BoundedFrames(frame_buffer):
             raise websocket.WebSocketPayloadException(f"a frame of {self.length} bytes")
 
 
+def text_frame(text: str) -> bytes:
+    """Return a whole masked text frame, for whoever sends by himself."""
+    frame = websocket.ABNF.create_frame(text, websocket.ABNF.OPCODE_TEXT)
+    return bytes(frame.format())
+
+
 def backoff_s(attempt: int, rng: random.Random) -> float:
     """Return 0.25 * 2^n seconds, at most 30, with full jitter."""
     ceiling: float = min(BACKOFF_S_MAX, BACKOFF_S_MIN * 2.0 ** min(attempt, 20))
@@ -95,6 +102,7 @@ class WsLink:
         stopping: threading.Event,
         ping_text: str | None = None,
         send_every_s: float = 0.0,
+        stand_in: Callable[[Any], Any] | None = None,
     ) -> None:
         self._url = url
         self._handler = handler
@@ -104,6 +112,7 @@ class WsLink:
         self._stopping = stopping
         self._ping_text = ping_text
         self._send_every_ns = int(send_every_s * NS_PER_S)
+        self._stand_in = stand_in
         self._unsent: deque[str] = deque(maxlen=UNSENT_MAX)
         self._ending = ""
         self._given_up = False
@@ -171,6 +180,8 @@ class WsLink:
             raise _LinkLost(f"no WebSocket answer: {str(error)[:150]}") from error
         link.frame_buffer = _BoundedFrames(link._recv, skip_utf8_validation=True)  # noqa: SLF001
         link.settimeout(RECV_S)
+        if self._stand_in is not None:
+            link.sock = self._stand_in(link.sock)
         now_ns = self._clock.mono_ns()
         self._opened_ns = self._pinged_ns = self._data_ns = self._ticked_ns = now_ns
         self._expires_ns = now_ns + int(
@@ -206,10 +217,11 @@ class WsLink:
             words = data[2:100].decode("utf-8", "replace")
             raise _LinkLost(f"closed by the venue: {code} {words}".strip())
         self._awaits_life = False
-        self._handler.on_alive(now_ns)
         if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
             self._data_ns = now_ns
             self._handler.on_frame(data, self._clock.wall_ns(), now_ns)
+        else:
+            self._handler.on_alive(now_ns)
 
     def _send_one(self, link: websocket.WebSocket, now_ns: int) -> None:
         if now_ns - self._sent_ns >= self._send_every_ns:

@@ -22,8 +22,7 @@ T0_MS = 1_700_000_000_000
 SIZE0 = 1_000  # the size of tick 0's order, in millionths
 LEVELS = 4
 SNAPSHOT_LEVELS = 200
-READY = b"ready"
-_context = multiprocessing.get_context("spawn")
+context = multiprocessing.get_context("spawn")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -73,28 +72,21 @@ def order_json(client_id: str, price: str, size: str) -> str:
 
 def serve(pipe: Any, ticks: Ticks) -> None:
     """Accept both connections, send the ticks, report the round trips in nanoseconds."""
-    listener = socket.socket()
-    listener.bind((HOST, 0))
-    listener.listen(2)
+    listener = listen()
     pipe.send(listener.getsockname()[1])
-    links: dict[str, _Link] = {}
+    links: dict[str, Link] = {}
     while len(links) < 2:
-        connection, _ = listener.accept()
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        link = _Link(connection)
+        link = accept(listener)
         links[link.path] = link
     market, orders = links["/market"], links["/orders"]
-    market.read()  # the subscription
-    market.write(_encode({"event": "subscribe", "arg": {"channel": "books"}}))
-    market.write(frame(0))
-    while orders.read() != READY:
-        pass
+    open_market(market)
+    accept(listener)  # whoever connects now, says that the client is ready
     times = [_tick(n, market, orders, ticks) for n in range(1, ticks.warm + ticks.paced + 1)]
     pipe.send(times[ticks.warm :])
     pipe.recv()  # stay until killed: the client is killed first and sees no closed connection
 
 
-def _tick(number: int, market: "_Link", orders: "_Link", ticks: Ticks) -> int:
+def _tick(number: int, market: "Link", orders: "Link", ticks: Ticks) -> int:
     sent = framed(frame(number))
     wanted = f'"sz":"0.{SIZE0 + number:06d}"'.encode()
     time.sleep(ticks.period_s)
@@ -105,6 +97,28 @@ def _tick(number: int, market: "_Link", orders: "_Link", ticks: Ticks) -> int:
     return time.perf_counter_ns() - began
 
 
+def listen() -> socket.socket:
+    """Return a listening socket on a port of its own."""
+    listener = socket.socket()
+    listener.bind((HOST, 0))
+    listener.listen(2)
+    return listener
+
+
+def accept(listener: socket.socket) -> "Link":
+    """Return the next connection, its handshake done."""
+    connection, _ = listener.accept()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return Link(connection)
+
+
+def open_market(market: "Link") -> None:
+    """Answer the subscription, and send the snapshot."""
+    market.read()
+    market.write(_encode({"event": "subscribe", "arg": {"channel": "books"}}))
+    market.write(frame(0))
+
+
 def framed(payload: bytes) -> bytes:
     """Return a server's text frame."""
     size = len(payload)
@@ -112,9 +126,11 @@ def framed(payload: bytes) -> bytes:
     return head + payload
 
 
-class _Link:
-    # One accepted connection: the handshake, then masked frames in, plain frames out.
+class Link:
+    """One accepted connection: the handshake, then masked frames in, plain frames out."""
+
     def __init__(self, connection: socket.socket) -> None:
+        """Do the handshake. Blocks."""
         self.socket = connection
         request = b""
         while b"\r\n\r\n" not in request:
@@ -131,9 +147,11 @@ class _Link:
         self.buffer = bytearray()
 
     def write(self, payload: bytes) -> None:
+        """Send one text frame."""
         self.socket.sendall(framed(payload))
 
     def read(self) -> bytes:
+        """Return the payload of the next frame. Raises EOFError when the client has gone."""
         buffer = self.buffer
         while True:
             if len(buffer) >= 2:
@@ -156,11 +174,11 @@ class _Link:
 
 def measure(client: Callable[[int], None], ticks: Ticks, deadline_s: float = 60.0) -> list[int]:
     """Run the server and one client, each in a process of its own; return the round trips."""
-    ours, theirs = _context.Pipe()
-    server = _context.Process(target=serve, args=(theirs, ticks), daemon=True)
+    ours, theirs = context.Pipe()
+    server = context.Process(target=serve, args=(theirs, ticks), daemon=True)
     server.start()
     port = ours.recv()
-    child = _context.Process(target=client, args=(port,), daemon=True)
+    child = context.Process(target=client, args=(port,), daemon=True)
     child.start()
     try:
         if not ours.poll(deadline_s):

@@ -10,6 +10,7 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self.epoch = 1
+        self.unchecked_upto = 0
         self.notices: list[str] = []
         self._records: list[Record] = []
         self._by_id: dict[str, int] = {}

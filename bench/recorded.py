@@ -1,8 +1,7 @@
 """Recorded frames of Binance spot, read in place from ../shared/data; nothing of it is copied.
 
 The session of 2021-04-04 (cryptofeed's sample data): BTC, ETH and DOT against USDT, depth diffs of
-462 bytes and 10.6 levels on average, with REST snapshots of 1000 levels. The larger recording of
-COIN-M futures does not fit: futures chain their diffs by `pu`, which our spot codec does not read.
+462 bytes and 10.6 levels on average, with REST snapshots of 1000 levels.
 """
 
 import gzip

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,16 @@ class Beside:
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the table. `ratio` is ours over the reference; `met` None means there is no target."""
+    """One line of the table. `ratio` is ours over the reference.
 
-    value: float
+    `met` None: there is no target. `value` None: it cannot be measured here, the notes say why.
+    """
+
+    value: float | None
     unit: str
     reference: str
-    reference_value: float
-    ratio: float
+    reference_value: float | None
+    ratio: float | None
     target: str
     met: bool | None
     beside: list[Beside] = field(default_factory=list)
@@ -47,6 +50,12 @@ class Options:
 
     repeats: int = 5
     quick: bool = False
+    minutes: float = 1.0  # how long memory is watched
+
+
+def not_available(unit: str, why: str) -> Result:
+    """Return the line of something that cannot be measured here."""
+    return Result(None, unit, "", None, None, "", None, notes=[f"not available: {why}"])
 
 
 def median(values: Iterable[float]) -> float:
@@ -54,10 +63,20 @@ def median(values: Iterable[float]) -> float:
     return round(statistics.median(values), 2)
 
 
-def spread(values: Iterable[float]) -> str:
+def spread(values: Iterable[float], digits: int = 0) -> str:
     """Return the range as text: how noisy the machine was."""
     seen = list(values)
-    return f"[{min(seen):,.0f} to {max(seen):,.0f}]"
+    return f"[{min(seen):,.{digits}f} to {max(seen):,.{digits}f}]"
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Return the slope of the least-squares line; 0 where there are not two different places."""
+    mean_x = statistics.fmean(x for x, _ in points)
+    mean_y = statistics.fmean(y for _, y in points)
+    spread_x = sum((x - mean_x) ** 2 for x, _ in points)
+    if spread_x == 0:
+        return 0.0
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread_x
 
 
 def percentile_us(samples_ns: list[int], share: float) -> float:
@@ -82,17 +101,25 @@ def show(results: Mapping[str, Result]) -> str:
     for name, r in results.items():
         met = "-" if r.met is None else ("yes" if r.met else "NO")
         rows.append(
-            (name, f"{r.value:,.1f}", r.unit, r.reference, f"{r.reference_value:,.1f}",
-             f"{r.ratio:.2f}", r.target, met)
+            (name, number(r.value), r.unit, r.reference, number(r.reference_value),
+             number(r.ratio), r.target, met)
         )  # fmt: skip
     widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
     for name, r in results.items():
         for b in r.beside:
             ratio = "" if b.ratio is None else f"  (ours is {b.ratio:.2f} x)"
-            lines.append(f"  {name}  {b.reference}: {b.value:,.1f} {b.unit}{ratio}")
+            lines.append(f"  {name}  {b.reference}: {number(b.value)} {b.unit}{ratio}")
         lines += [f"  {name}  {note}" for note in r.notes]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def number(value: float | None) -> str:
+    """Return a figure for people: three digits that mean something, thousands apart."""
+    if value is None:
+        return "-"
+    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f}"
 
 
 def save(results: Mapping[str, Result], path: Path = RESULTS) -> None:

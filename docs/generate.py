@@ -33,7 +33,7 @@ SPEAKERS: Final = (
     ("actors/order_book", "order_book"),
     ("actors/order_router", "order_router"),
     ("actors/planning", "order_router"),
-    ("actors/risk_pnl", "risk_pnl"),
+    ("actors/risk_", "risk_pnl"),
     ("engine/trading/risk", "risk_pnl"),
     ("engine/trading/reconcile", "risk_pnl"),
     ("engine/trading/consolidated", "order_book"),
@@ -42,6 +42,8 @@ SPEAKERS: Final = (
     ("adapters/", "adapter.V"),
     ("engine/trading/book", "adapter.V"),
     ("actors/demo_maker", "demo_maker"),
+    ("engine/port_refusals", "adapter.V"),
+    ("engine/venue_port", "adapter.V"),
     ("engine/edge", "edge"),
     ("engine/control", "edge"),
     ("engine/", "runtime"),
@@ -52,6 +54,7 @@ SECTIONS: Final = (
     ("port", "The venue port"),
     ("market", "Market data"),
     ("events", "Events: what the journal holds"),
+    ("engine_events", "Events of the engine itself"),
 )
 TOPIC_ARGUMENTS: Final = {
     "orders": "state, venue, symbol, limit",

@@ -19,7 +19,7 @@ from loguru import logger
 from pykka.messages import _ActorStop
 
 from engine.clock import Clock
-from engine.envelope import KINDS, Delayed, Entry, Output
+from engine.envelope import KINDS, Delayed, Entry, Output, Retried
 from engine.errors import Fenced, MessageError, Refused
 from engine.ids import message_id
 from engine.messages.base import Event, Handler, Lane, Message
@@ -31,6 +31,9 @@ from engine.messages.commands import (
     CommittedNow,
     InjectCrash,
     Ping,
+)
+from engine.messages.engine_events import (
+    MessageSettled,
 )
 
 if TYPE_CHECKING:
@@ -272,6 +275,8 @@ class Actor(pykka.ThreadingActor):
         if self._events:
             self._events = []
         self.handlers[entry.kind](message)
+        if entry.retried is not None:
+            self._end_parked(entry.message_id, entry.retried)
         return self._collect() if self._events else outputs
 
     def handle_batch(self, batch: list[tuple[Entry, Message]]) -> list[Output]:
@@ -324,6 +329,17 @@ class Actor(pykka.ThreadingActor):
         assert self.road, f"{self.name} emits events but has no road to the journal"
         message = self.journal_message(self._events)
         return [self._wrap(self.road[0], message, None, index=0), *self._outputs]
+
+    # The word that a retry is done is in one transaction with what it emits, or comes behind what it
+    # sends: it is never there alone.
+    def _end_parked(self, settled_id: str, retried: Retried) -> None:
+        now_ns = self.clock.wall_ns()
+        event = MessageSettled(self.name, settled_id, "APPLIED", retried.who, "", now_ns)
+        to = self.road[0] if self.road else retried.journal
+        if self._events:
+            self._events.append(event)
+        elif to:
+            self._outputs.append(self._wrap(to, self.journal_message([event]), None))
 
     # Index 0 belongs to the journal's message, so that later sends cannot shift its id.
     def _wrap(

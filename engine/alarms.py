@@ -1,8 +1,9 @@
 """What the runtime reports of its actors: logged, and where it concerns orders, answered by a halt.
 
-A parked report of the venue is a fill or a status that somebody missed: its venue takes no new
-orders until a person has looked. A mailbox of the trading path above its limit, or a parked event
-of the router or of risk, halts everything.
+A parked report of a venue is a fill or a status that somebody missed: its symbol takes no new
+orders there until the venue has been reconciled. A parked approval halts its venue, a parked event
+of the router or of risk and a mailbox of the trading path above its limit halt everything, until
+a person resumes.
 """
 
 from collections.abc import Callable
@@ -13,25 +14,19 @@ from loguru import logger
 
 from engine.clock import NS_PER_S, Clock
 from engine.ids import Ids
-from engine.messages.commands import Halt
+from engine.messages.commands import Halt, Quarantine
 from engine.specs import RuntimeEvent
 from engine.supervision import Supervisor
 
 WARNINGS: Final = frozenset(
     {"crashed", "stuck", "thread_died", "unknown_message", "dead_letter", "disabled", "gave_up"}
 )
-MONEY_KINDS: Final = frozenset(
-    {
-        "ApprovedOrder",
-        "Committed",
-        "CommittedNow",
-        "FillReport",
-        "OrderReport",
-        "QueryResult",
-        "ReconcileResult",
-        "SubmitResult",
-    }
+MONEY_KINDS: Final = frozenset({"ApprovedOrder", "Committed", "CommittedNow"})
+# What a reconciliation brings again.
+REPORT_KINDS: Final = frozenset(
+    {"CancelResult", "FillReport", "OrderReport", "QueryResult", "ReconcileResult", "SubmitResult"}
 )
+PARKED: Final = ("parked", "unknown_message")
 AGAIN_NS: Final = NS_PER_S  # an overflow is told once a message; one halt a second is enough
 TRADING: Final = ("order_router", "risk_pnl", "persistence", "exchange.")
 
@@ -58,6 +53,16 @@ class Alarms:
         if scope and now_ns - self._halted_ns.get(scope, -AGAIN_NS) >= AGAIN_NS:
             self._halted_ns[scope] = now_ns
             self._background(lambda: self.halt(scope, f"{event.actor} {event.what} {event.kind}"))
+        if event.what in PARKED and event.kind in REPORT_KINDS:
+            self._background(lambda: self._quarantine(event))
+
+    def _quarantine(self, event: RuntimeEvent) -> None:
+        if self.runtime is None or not event.actor.startswith("exchange."):
+            return
+        for parked in self.runtime.parking.list():
+            if parked.message_id == event.message_id:
+                about = parked.kind, parked.message_id, parked.order_id, parked.symbol
+                self.runtime.tell(event.actor, Quarantine(*about), sender="supervisor")
 
     def halt(self, scope: str, reason: str) -> None:
         """Halt a scope; the sweep is left to a person, who may want the orders."""
@@ -71,7 +76,7 @@ class Alarms:
         concerned = event.actor.startswith(TRADING)
         if event.what == "overflow" and concerned:
             return "all"
-        if event.what != "parked" or not concerned or event.kind not in MONEY_KINDS:
+        if event.what not in PARKED or not concerned or event.kind not in MONEY_KINDS:
             return ""
         kind, _, venue = event.actor.partition(".")
         return f"venue:{venue}" if kind == "exchange" else "all"

@@ -159,7 +159,6 @@ class Cell:
         self.crash_times_ns: list[int] = []
         self.counted_times_ns: list[int] = []
         self.timers: dict[str, Timer] = {}
-        self.followers: list[Cell] = []
         self._host = host
         self._by_bytes = host.by_bytes  # and whatever the actor's class says, once it is born
         self._solo = 0

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -42,6 +43,38 @@ def actor_kill(context: typer.Context, name: str) -> None:
 def actor_restart(context: typer.Context, name: str) -> None:
     """Stop an actor and start it again from its snapshot and the journal."""
     show(context, ask(context, "actor.restart", name=name))
+
+
+@actor_app.command("parked")
+def actor_parked(
+    context: typer.Context, actor: Annotated[str | None, typer.Argument()] = None
+) -> None:
+    """List the messages that crashed their actor too often and were set aside."""
+    rows = ask(context, "actor.parked", actor=actor)
+    if options(context).screen.is_table:
+        rows = [{**row, "when": _clock_time(row["ts_ns"])} for row in rows]
+    show(context, rows, "parked")
+
+
+@actor_app.command("retry")
+def actor_retry(context: typer.Context, message_id: Annotated[str, typer.Argument()]) -> None:
+    """Give a parked message back to its actor, once what made it crash is mended."""
+    show(context, ask(context, "actor.retry", message_id=message_id))
+
+
+@actor_app.command("discard")
+def actor_discard(
+    context: typer.Context,
+    message_id: Annotated[str, typer.Argument()],
+    reason: Annotated[str, typer.Option(help="Why it may be forgotten; journaled.")],
+) -> None:
+    """Forget a parked message for good."""
+    show(context, ask(context, "actor.discard", message_id=message_id, reason=reason))
+
+
+def _clock_time(ts_ns: int) -> str:
+    stamp = datetime.fromtimestamp(ts_ns / 1e9, tz=UTC)
+    return stamp.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 # --- journal --------------------------------------------------------------------------------------
@@ -106,7 +139,7 @@ def _show_records(context: typer.Context, records: list[dict[str, Any]]) -> None
 
 def _fields(record: dict[str, Any]) -> dict[str, Any]:
     order = record.get("order")
-    rest = {k: v for k, v in record.items() if k != "order"}
+    rest = {k: v for k, v in record.items() if k not in ("order", "envelope")}
     return {**(order if isinstance(order, dict) else {}), **rest}
 
 

@@ -191,6 +191,7 @@ class Venue(Section):
     stale_after_ms: Annotated[Whole, Field(ge=100, le=600_000)] = 2_000
     depth: Annotated[Whole, Field(ge=1, le=5_000)] = 200
     publish_interval_ms: Annotated[Whole, Field(ge=0, le=10_000)] = 0
+    order_road: Literal["ws", "rest"] = "ws"
     isolation: Literal["process", "thread"] = "process"
     dedicated_account: Switch = False
 

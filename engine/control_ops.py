@@ -25,6 +25,7 @@ from engine.control_orders import (
     reply_body,
     settled,
 )
+from engine.control_parked import parked_discard, parked_list, parked_retry
 from engine.control_port import Facts
 from engine.envelope import to_plain
 from engine.errors import Refused
@@ -376,6 +377,9 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "actor.tree": _plain_question("actors"),
     "actor.kill": _actor_kill,
     "actor.restart": _actor_restart,
+    "actor.parked": lambda peer, args: parked_list(peer.hub, args),
+    "actor.retry": lambda peer, args: parked_retry(peer.hub, args, peer.who),
+    "actor.discard": lambda peer, args: parked_discard(peer.hub, args, peer.who),
     "journal.tail": _journal_tail,
     "journal.verify": _journal_verify,
     "fault.list": _faults("list"),

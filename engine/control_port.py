@@ -103,6 +103,14 @@ class CorePort(Protocol):
         """Stop an actor and start it again from its snapshot and journal."""
         ...
 
+    def retry_parked(self, message_id: str, who: str) -> Future[Any]:
+        """Give a parked message back to its actor. Refused: NOT_FOUND, NOT_ALLOWED, BUSY."""
+        ...
+
+    def discard_parked(self, message_id: str, reason: str, who: str) -> Future[Any]:
+        """Forget a parked message, journaled. Refused: NOT_FOUND."""
+        ...
+
     def faults(self, action: str, arguments: Mapping[str, str], who: str) -> Future[Any]:
         """`list`, `inject` (kind, venue, maybe on, count) or `clear` faults of the simulator."""
         ...

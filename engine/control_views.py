@@ -18,8 +18,7 @@ def scaled(value: int, exponent: int) -> str:
 
 def bbo_row(book: ConsolidatedBook, now_mono_ns: int) -> dict[str, Any]:
     """Return the best bid and offer over all venues; None where a side has no live venue."""
-    bid = _level(book, book.bids, 0)
-    ask = _level(book, book.asks, 0)
+    bid, ask = (levels[0] if levels else {} for levels in _top_levels(book, 1))
     used = [v for v in book.venues if v.venue in (bid.get("venue"), ask.get("venue"))]
     return {
         "symbol": book.symbol,
@@ -37,11 +36,12 @@ def bbo_row(book: ConsolidatedBook, now_mono_ns: int) -> dict[str, Any]:
 
 def book_view(book: ConsolidatedBook, depth: int, now_mono_ns: int) -> dict[str, Any]:
     """Return the consolidated book, best levels first, and why a venue does not count."""
+    bids, asks = _top_levels(book, depth)
     return {
         "symbol": book.symbol,
         "venue": None,
-        "bids": [_level(book, book.bids, i) for i in range(min(depth, len(book.bids) // 3))],
-        "asks": [_level(book, book.asks, i) for i in range(min(depth, len(book.asks) // 3))],
+        "bids": bids,
+        "asks": asks,
         "venues": [
             {
                 "name": quote.venue,
@@ -57,14 +57,14 @@ def book_view(book: ConsolidatedBook, depth: int, now_mono_ns: int) -> dict[str,
 def venue_book_view(book: VenueBook, depth: int, now_mono_ns: int) -> dict[str, Any]:
     """Return one venue's book, best levels first, with its sync state."""
 
-    def levels(flat: list[int]) -> list[dict[str, Any]]:
+    def levels(prices: list[int], quantities: list[int]) -> list[dict[str, Any]]:
         return [
             {
-                "price": scaled(flat[i], book.price_exponent),
-                "quantity": scaled(flat[i + 1], book.quantity_exponent),
+                "price": scaled(price, book.price_exponent),
+                "quantity": scaled(quantity, book.quantity_exponent),
                 "venue": book.venue,
             }
-            for i in range(0, min(len(flat), 2 * depth), 2)
+            for price, quantity in zip(prices[:depth], quantities[:depth], strict=True)
         ]
 
     age_ms = max(0, (now_mono_ns - book.mono_received_ns) // NS_PER_MS)
@@ -72,21 +72,24 @@ def venue_book_view(book: VenueBook, depth: int, now_mono_ns: int) -> dict[str, 
     return {
         "symbol": book.symbol,
         "venue": book.venue,
-        "bids": levels(book.bids),
-        "asks": levels(book.asks),
+        "bids": levels(book.bid_prices, book.bid_quantities),
+        "asks": levels(book.ask_prices, book.ask_quantities),
         "venues": [state],
     }
 
 
-def _level(book: ConsolidatedBook, flat: list[int], index: int) -> dict[str, Any]:
-    if len(flat) < 3 * index + 3:
-        return {}
-    price, quantity, venue = flat[3 * index : 3 * index + 3]
-    return {
-        "price": scaled(price, book.price_exponent),
-        "quantity": scaled(quantity, book.quantity_exponent),
-        "venue": book.venues[venue].venue,
-    }
+def _top_levels(book: ConsolidatedBook, depth: int) -> list[list[dict[str, Any]]]:
+    return [
+        [
+            {
+                "price": scaled(level.price, book.price_exponent),
+                "quantity": scaled(level.quantity, book.quantity_exponent),
+                "venue": level.venue,
+            }
+            for level in side[:depth]
+        ]
+        for side in (book.bid_levels(), book.ask_levels())
+    ]
 
 
 def _age_ms(quote: VenueQuote, now_mono_ns: int) -> int | None:

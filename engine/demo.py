@@ -12,19 +12,33 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
 
 from engine.clock import NS_PER_S, Clock
+from engine.config_models import Config, Venue
 from engine.errors import Refused, Unreachable
 
 START_WITHIN_S: Final = 15.0
 STOP_WITHIN_S: Final = 5.0
 CALL_WITHIN_S: Final = 3.0
-LOOK_EVERY_S: Final = 0.02
+LOOK_EVERY_S: Final = 0.005
 ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+def begin(config: Config, venues: Iterable[Venue], clock: Clock) -> "Simulator":
+    """Start or adopt the simulator of a configuration; `wait` before it is used.
+
+    Raises:
+        Unreachable: it is not ours to start, and does not run.
+    """
+    simulator = Simulator(config.state_dir, clock)
+    names = list({venue.adapter: None for venue in venues})  # two venues may speak one dialect
+    external = config.demo.simulator == "external"
+    simulator.begin(seed=config.demo.seed, venues=names, external=external)
+    return simulator
 
 
 class Simulator:
@@ -35,13 +49,14 @@ class Simulator:
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._again: tuple[int, list[str]] | None = None
+        self._is_up = False
         self.endpoints: dict[str, Any] = {}
 
-    def start(self, *, seed: int, venues: list[str], external: bool) -> None:
-        """Adopt the folder's running simulator, or start one and wait until it listens.
+    def begin(self, *, seed: int, venues: list[str], external: bool) -> None:
+        """Adopt the folder's running simulator, or start one; `wait` before it is used.
 
         Raises:
-            Unreachable: it did not come up; the text says where its log is.
+            Unreachable: it is not ours to start, and does not run.
         """
         self._again = None if external else (seed, venues)
         if self._adopt():
@@ -53,12 +68,23 @@ class Simulator:
             )
         self._spawn(seed, venues)
 
+    def wait(self) -> None:
+        """Wait until it listens.
+
+        Raises:
+            Unreachable: it did not come up; the text says where its log is.
+        """
+        if not self._is_up and not _until(self._adopt, START_WITHIN_S, self._clock):
+            place = self._state_dir / "sim" / "simulator.log"
+            raise Unreachable(f"the simulator did not start; see {place}")
+
     def revive(self) -> bool:
         """Start an embedded simulator that has died again, on its old ports; tell whether it had."""
         if self._again is None or self._is_alive():
             return False
-        self._process = None
+        self._process, self._is_up = None, False
         self._spawn(*self._again)
+        self.wait()
         return True
 
     def _is_alive(self) -> bool:
@@ -79,8 +105,6 @@ class Simulator:
                  "--seed", str(seed), "--venues", ",".join(venues)],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        if not _until(self._adopt, START_WITHIN_S, self._clock):
-            raise Unreachable(f"the simulator did not start; see {place / 'simulator.log'}")
 
     def _adopt(self) -> bool:
         """Take over endpoints.json if the process that wrote it still serves it."""
@@ -97,7 +121,7 @@ class Simulator:
             _call("GET", found["ctl"] + "/_ctl/active", None)
         except (OSError, ValueError, KeyError, Unreachable, Refused):
             return False
-        self.endpoints = found
+        self.endpoints, self._is_up = found, True
         return True
 
     @property

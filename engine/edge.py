@@ -15,7 +15,7 @@ from loguru import logger
 
 from engine.clock import Clock
 from engine.control_port import Facts, Watcher
-from engine.edge_views import Shown, actors_view
+from engine.edge_views import Shown, actors_view, parked_row
 from engine.envelope import decode_event
 from engine.errors import CoreError, Fenced, MessageError, Refused, Unreachable
 from engine.journal import Journal
@@ -29,7 +29,9 @@ from engine.messages.commands import (
     Query,
     Reply,
 )
-from engine.messages.events import CommandRecorded
+from engine.messages.engine_events import (
+    CommandRecorded,
+)
 from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import VenueHealth
 from engine.supervision import Supervisor
@@ -189,6 +191,7 @@ class Edge:
             "venues": self._shown.venues_view,
             "bbo": self._shown.bbo_view,
             "actors": self._actors_view,
+            "parked": self._parked_view,
         }
         if topic in here:
             return _done(here[topic], arguments)
@@ -234,6 +237,20 @@ class Edge:
         """Start an actor anew from its snapshot and journal."""
         return _done(lambda _: self._drill(name, "actor restart", who), {})
 
+    def retry_parked(self, message_id: str, who: str) -> Future[Any]:
+        """Give a parked message back to its actor; that it was asked for is journaled before."""
+
+        def retry(_: Mapping[str, str]) -> dict[str, Any]:
+            self._record("actor retry", message_id, who)
+            return parked_row(self._runtime.parking.retry(message_id, who))
+
+        return _done(retry, {})
+
+    def discard_parked(self, message_id: str, reason: str, who: str) -> Future[Any]:
+        """Forget a parked message, journaled with who and why."""
+        parking = self._runtime.parking
+        return _done(lambda _: parked_row(parking.discard(message_id, who, reason)), {})
+
     def faults(self, action: str, arguments: Mapping[str, str], who: str) -> Future[Any]:
         """List, inject or clear faults of the simulator."""
         port = self._faults
@@ -249,6 +266,13 @@ class Edge:
 
     def _actors_view(self, _: Mapping[str, str]) -> list[dict[str, Any]]:
         return actors_view(self._runtime.tree(), self._processes(), self._clock.mono_ns())
+
+    def _parked_view(self, arguments: Mapping[str, str]) -> list[dict[str, Any]]:
+        actor = arguments.get("actor")
+        if actor is not None and actor not in {status.name for status in self._runtime.tree()}:
+            raise Refused("NOT_FOUND", f"no actor {actor!r}")
+        rows = [parked_row(parked) for parked in self._runtime.parking.list()]
+        return [row for row in rows if actor in (None, row["actor"])]
 
     def _status(self) -> Future[Any]:
         answer: Future[Any] = Future()
@@ -279,6 +303,7 @@ class Edge:
             "orders": parts["counts"],
             "journal": {
                 "seq": self._journal.head_seq,
+                "verified": not self._journal.unchecked_upto,
                 "lag": self._runtime.mailbox("persistence").waiting_durable(),
                 "notices": list(self._journal.notices),
             },

@@ -10,7 +10,7 @@ from engine.control_views import book_view as _book_view
 from engine.errors import Refused
 from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import VenueHealth
-from engine.specs import ActorStatus
+from engine.specs import ActorStatus, ParkedMessage
 
 Processes = Callable[[], Mapping[str, Mapping[str, Any]]]
 
@@ -53,12 +53,16 @@ class Shown:
             "state": state.state if state else "STARTING",
             "reason": state.reason if state else "",
             "gate_closed": state.gate_closed if state else False,
+            "in_flight": state.in_flight if state else 0,
             "book_state": book_state,
             "book_age_ms": age_ms,
             "account": self.facts.accounts.get(name),
+            "account_uid": state.account_uid if state else None,
             "symbols": list(self.facts.venues[name]),
             "clock_offset_ms": round(health.clock_offset_ms, 3) if health else None,
             "rate_used_ratio": round(health.rate_used_ratio, 4) if health else None,
+            "rate": _rate_of(health) if health else None,
+            "waits_for": _waits_for(health) if health else "",
             "gaps": health.gaps if health else 0,
             "resyncs": health.resyncs if health else 0,
             "frames": health.frames if health else 0,
@@ -82,6 +86,33 @@ class Shown:
         return bad, max(0, (now_ns - oldest_ns) // NS_PER_MS)
 
 
+def _rate_of(health: VenueHealth) -> dict[str, Any]:
+    """Return the venue's limits, what is left of them, and who waits."""
+    return {
+        "limits": [
+            {"name": s.name, "limit": s.limit, "left": s.left, "interval_s": s.interval_s}
+            for s in health.rate_scopes
+        ],
+        "waiting": [
+            {"urgency": w.urgency, "waiting": w.waiting, "given_up": w.given_up}
+            for w in health.rate_waits
+        ],
+        "blocked_ms": health.rate_blocked_ms,
+    }
+
+
+def _waits_for(health: VenueHealth) -> str:
+    """Return in words what waits for the venue's limits; empty while nothing does."""
+    if not health.rate_waits and not health.rate_blocked_ms:
+        return ""
+    words = [f"{w.urgency}: {w.waiting} waiting, {w.given_up} given up" for w in health.rate_waits]
+    if health.rate_blocked_ms:
+        words.append(f"the venue asked for silence, {health.rate_blocked_ms // 1000 + 1} s more")
+    tight = min(health.rate_scopes, key=lambda s: s.left / max(1, s.limit), default=None)
+    left = "" if tight is None else f" ({tight.left} of {tight.limit} {tight.name} left)"
+    return f"rate limit{left}: {'; '.join(words)}"
+
+
 def actors_view(
     statuses: Iterable[ActorStatus], processes: Mapping[str, Mapping[str, Any]], now_ns: int
 ) -> list[dict[str, Any]]:
@@ -95,7 +126,6 @@ def actors_view(
             "lanes": s.mailbox,
             "incarnation": s.incarnation,
             "parked": s.parked,
-            "group": s.group,
             "dispatcher": s.dispatcher,
             "last_message_ms": (
                 (now_ns - s.last_message_mono_ns) // NS_PER_MS if s.last_message_mono_ns else None
@@ -105,3 +135,20 @@ def actors_view(
         for s in statuses
         for kind, _, venue in (s.name.partition("."),)
     ]
+
+
+def parked_row(parked: ParkedMessage) -> dict[str, Any]:
+    """Return a parked message for people and programs."""
+    return {
+        "id": parked.message_id,
+        "actor": parked.actor,
+        "kind": parked.kind,
+        "ts_ns": parked.ts_ns,
+        "attempts": parked.attempts,
+        "error": parked.error,
+        "text": parked.text,
+        "order_id": parked.order_id,
+        "symbol": parked.symbol,
+        "retryable": parked.retryable,
+        "traceback": parked.traceback,
+    }

@@ -7,12 +7,12 @@ kind, body]; body is itself an array whose first element is the message's class 
 reads the header without touching the body.
 """
 
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
 from engine.errors import MessageError
-from engine.messages import base, commands, events, market, port
+from engine.messages import base, commands, engine_events, events, market, port
 from engine.messages.base import Event, Lane, Message
 
 SCHEMA: Final = 1
@@ -36,6 +36,14 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     body: msgspec.Raw
 
 
+class Retried(NamedTuple):
+    """What a parked message that is given back remembers: who did it, the attempts before."""
+
+    who: str
+    attempts: int
+    journal: str
+
+
 class Delayed(msgspec.Struct, eq=False):
     """An output that is a timer: `entry` goes to its sender itself after the delay."""
 
@@ -49,7 +57,7 @@ class Entry(msgspec.Struct, eq=False):
     """One message on its way to one address. `message` or `encoded` is there, perhaps both.
 
     The header's fields are those of the Envelope. `outputs` is what its handler sent, once that is
-    committed; `attempts` and `error` tell of crashes. `accepted` turns true with the first put: what
+    committed; `attempts` counts crashes. `accepted` turns true with the first put: what
     a successor sends again is the same entry, and is known by that.
     """
 
@@ -68,8 +76,8 @@ class Entry(msgspec.Struct, eq=False):
     enqueued_mono_ns: int = 0
     outputs: "list[Output] | None" = None
     attempts: int = 0
-    error: str = ""
     accepted: bool = False
+    retried: Retried | None = None
 
     @property
     def body(self) -> msgspec.Raw:
@@ -86,6 +94,11 @@ class Entry(msgspec.Struct, eq=False):
             SCHEMA, 0, self.message_id, self.cause_id, self.correlation_id, self.sender,
             self.recipient, self.ts_event_ns, self.ts_received_ns, self.kind, self.body,
         )  # fmt: skip
+
+    @property
+    def data(self) -> bytes:
+        """Return the bytes of the whole envelope, as they would go to a socket or a journal."""
+        return encode(self.envelope)
 
     def typed(self, *, by_bytes: bool) -> Message:
         """Return the message; with `by_bytes` as its bytes tell it, and as nobody else holds it.
@@ -117,7 +130,7 @@ Output = Entry | Delayed
 
 def _classes(parent: type) -> list[type]:
     found: list[type] = []
-    for module in (base, market, port, events, commands):
+    for module in (base, market, port, events, engine_events, commands):
         for value in vars(module).values():
             concrete = isinstance(value, type) and issubclass(value, parent)
             if concrete and value not in (Message, Event) and value not in found:
@@ -221,10 +234,17 @@ def to_plain(value: Any) -> Any:
 
 
 def as_dict(value: Any) -> Any:
-    """Return structs as dictionaries by field name, recursively."""
+    """Return structs as dictionaries by field name, recursively.
+
+    A message's `kind` is its own; where it has a field of that name, this is `message_kind`.
+    """
     if isinstance(value, msgspec.Struct):
         fields = {name: as_dict(getattr(value, name)) for name in value.__struct_fields__}
-        return {"kind": type(value).__name__, **fields} if isinstance(value, Message) else fields
+        if not isinstance(value, Message):
+            return fields
+        if "kind" in fields:
+            fields["message_kind"] = fields.pop("kind")
+        return {"kind": type(value).__name__, **fields}
     if isinstance(value, list | tuple):
         return [as_dict(item) for item in value]
     if isinstance(value, dict):

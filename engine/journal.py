@@ -13,6 +13,7 @@ Files of a journal's folder (back up all of them while the core is stopped; whil
                           epoch, identity, accounts; chained by hash like the records)
   high_water              newest acknowledged (epoch, seq, hash), two checksummed slots
   snapshots/              OWNER@SEQ.snap, two good ones per owner
+  suspect                 why the background check failed: the next open checks everything first
   reserve                 space to go on with when the disk is full; may be missing
   journal.lock            flock of the one engine; holds its process id
   *.corrupt-NS            unfinished tails moved aside; for a person to read and delete
@@ -46,7 +47,14 @@ from loguru import logger
 from engine import snapshot as snapshots
 from engine.clock import Clock
 from engine.journal_check import JournalReader, verify_folder
-from engine.journal_open import Opened, drop_reserve, make_reserve, open_for_writing, os_errors
+from engine.journal_open import (
+    Opened,
+    drop_reserve,
+    make_reserve,
+    mark_suspect,
+    open_for_writing,
+    os_errors,
+)
 from engine.journal_records import (
     GENESIS,
     AppendResult,
@@ -88,6 +96,7 @@ __all__ = [
     "verify_folder",
 ]
 
+WHOLE_CHECK_MAX: Final = 20_000  # records: a tenth of a second
 _MARK_SYNC_BATCHES: Final = 64
 _NOTICES_MAX: Final = 100
 
@@ -102,7 +111,7 @@ class Journal:
     def __init__(
         self, folder: Path, opened: Opened, notices: list[str], faults: Callable[[str], None]
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._opened = opened
         self._writer = Writer(
             opened.db, opened.opening.epoch, opened.head_seq, opened.head_hash, faults, self._report
@@ -116,6 +125,7 @@ class Journal:
         self._batches = 0
         self._reserve_bytes = 0
         self.notices = notices  # what was odd, newest last; shown by `status`
+        self.unchecked_upto = opened.unchecked_upto  # 0: the whole journal has been checked
         self.epoch = opened.opening.epoch
         self.identity = opened.opening.identity
 
@@ -129,8 +139,13 @@ class Journal:
         sync: Sync = "full",
         reserve_bytes: int = 64 * 2**20,
         faults: Callable[[str], None] = _no_faults,
+        whole_max: int = WHOLE_CHECK_MAX,
     ) -> Self:
         """Open or create the journal of `folder` and begin a new epoch.
+
+        Up to `whole_max` records everything is checked before this returns. A longer journal with
+        a snapshot is checked from there on, `unchecked_upto` says so, and the caller owes it a
+        background check (engine.journal_audit) whose outcome goes to `settle_check`.
 
         Raises JournalLocked, JournalIdentityError, JournalVersionError, JournalCorrupt,
         JournalFull (even with the reserve given up) or JournalFailed.
@@ -141,14 +156,14 @@ class Journal:
             _note(notices, text)
 
         try:
-            opened = open_for_writing(folder, identity, clock, sync, report)
+            opened = open_for_writing(folder, identity, clock, sync, report, whole_max)
         except JournalFull:
             with os_errors("giving up the reserve"):
                 freed = drop_reserve(folder)
             if freed == 0:
                 raise
             report(f"the disk is full: the reserve of {freed} bytes was given up to open")
-            opened = open_for_writing(folder, identity, clock, sync, report)
+            opened = open_for_writing(folder, identity, clock, sync, report, whole_max)
             reserve_bytes = 0
         journal = cls(folder, opened, notices, faults)
         journal._reserve_bytes = reserve_bytes
@@ -206,10 +221,27 @@ class Journal:
         self._check_usable()
         return self._reader.find_record(record_id)
 
+    def keyed(self, prefix: str) -> list[Record]:
+        """Return the records whose business key begins with `prefix`, in order."""
+        self._check_usable()
+        return self._reader.keyed(prefix)
+
     def verify(self, from_seq: int = 0) -> VerifyReport:
         """Check everything, the chain from `from_seq` on. Any thread; takes seconds per million."""
         self._check_usable()
         return self._reader.verify(from_seq)
+
+    def settle_check(self, report: VerifyReport) -> None:
+        """Take the outcome of the background check. A bad one binds the next open: it checks all.
+
+        Raises JournalFull or JournalFailed if that cannot be noted down.
+        """
+        if report.ok:
+            self.unchecked_upto = 0
+            return
+        self._report(f"the background check of the journal failed: {report.problem}")
+        with self._failing("noting a suspicion"):
+            mark_suspect(self.folder, report.problem or "no reason given")
 
     def save_snapshot(self, owner: str, seq: int, state: bytes) -> None:
         """Store an owner's state as of `seq`, durably. Blocks for fsyncs; any thread.
@@ -224,8 +256,12 @@ class Journal:
         with self._failing("saving a snapshot"):
             self._high_water.sync()
             stored = snapshots.StoredSnapshot(owner, seq, chain_hash, state)
-            snapshots.save(self._folder, stored, self._report)
+            snapshots.save(self.folder, stored, self._report)
         self._faults("snapshot.after_write")
+
+    def newest_snapshot_named(self, owner: str) -> int:
+        """Return the seq that the owner's newest snapshot claims, without reading it; 0 for none."""
+        return snapshots.newest_named(self.folder, owner)
 
     def load_snapshot(self, owner: str, upto_seq: int | None = None) -> Snapshot | None:
         """Return the owner's newest good snapshot with seq <= `upto_seq`; report bad ones."""
@@ -243,12 +279,12 @@ class Journal:
     def release_reserve(self) -> int:
         """Give the reserve back to a full disk; return the bytes freed (0: there was none)."""
         with self._failing("giving up the reserve"):
-            return drop_reserve(self._folder)
+            return drop_reserve(self.folder)
 
     def restore_reserve(self) -> bool:
         """Set the reserve aside again; False without space for it. For the operator's resume."""
         with self._failing("setting the reserve aside"):
-            return make_reserve(self._folder, self._reserve_bytes, self._report)
+            return make_reserve(self.folder, self._reserve_bytes, self._report)
 
     def close(self) -> None:
         """Checkpoint, close and unlock. After a failure nothing is written. May be repeated."""
@@ -316,7 +352,7 @@ class Journal:
 
     def _fail(self, failure: JournalFailed) -> None:
         self._failed = self._failed or failure
-        logger.bind(folder=str(self._folder), problem=str(failure)).critical("journal failed")
+        logger.bind(folder=str(self.folder), problem=str(failure)).critical("journal failed")
 
     def _report(self, text: str) -> None:
         _note(self.notices, text)

@@ -32,6 +32,10 @@ from engine.snapshot import FOLDER_NAME, sync_folder, write_durably
 
 LOCK_NAME: Final = "journal.lock"
 RESERVE_NAME: Final = "reserve"
+SUSPECT_NAME: Final = "suspect"
+
+# A folder that may not be looked at, or is on a read-only disk: nothing of ours is new in it.
+_NOT_OURS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EINVAL, errno.EROFS})
 
 Report = Callable[[str], None]
 
@@ -46,6 +50,7 @@ class Opened(msgspec.Struct, frozen=True):
     opening: Opening
     head_seq: int
     head_hash: bytes
+    unchecked_upto: int
 
     def release(self) -> None:
         """Close and unlock everything; writes nothing.
@@ -88,7 +93,7 @@ def take_lock(folder: Path) -> int:
 
 
 def open_for_writing(
-    folder: Path, identity: Identity, clock: Clock, sync: Sync, report: Report
+    folder: Path, identity: Identity, clock: Clock, sync: Sync, report: Report, whole_max: int
 ) -> Opened:
     """Check the folder (which is locked) and begin a new epoch in it, durably."""
     with contextlib.ExitStack() as undo:
@@ -99,7 +104,7 @@ def open_for_writing(
                 _give_birth(folder)
             reader = JournalReader(folder, report)
             undo.callback(reader.close)
-            found = _inspected(folder, reader)
+            found = _inspected(folder, reader, whole_max)
             for note in found.notes:
                 report(note)
             opening = _next_opening(found, identity, clock, sync)
@@ -112,8 +117,12 @@ def open_for_writing(
             undo.callback(high_water.close)
             high_water.write(opening.epoch, found.head_seq, found.head_hash)
             high_water.sync()
+            _clear_suspicion(folder, report)
         undo.pop_all()
-    return Opened(lock_fd, db, reader, high_water, opening, found.head_seq, found.head_hash)
+    return Opened(
+        lock_fd, db, reader, high_water, opening, found.head_seq, found.head_hash,
+        unchecked_upto=found.head_seq - found.records,
+    )  # fmt: skip
 
 
 def make_reserve(folder: Path, size: int, report: Report) -> bool:
@@ -155,24 +164,52 @@ def _give_birth(folder: Path) -> None:
         raise JournalCorrupt(f"{store.DB_NAME} is missing; {FILE_NAME} knows of seq {mark.seq}")
     if (folder / f"{store.DB_NAME}-wal").exists():
         raise JournalCorrupt(f"{store.DB_NAME} is missing; its write-ahead log is there")
+    _sync_ancestors(folder)
     HighWater.create(folder)
     store.create(folder)
 
 
-# The chain is walked from the newest snapshot on; what lies before is checked by `verify`, and by
-# `read` whenever somebody reads it. Pages and indexes are checked as a whole each time, because a
-# damaged index could hide a record_id and so let a duplicate in.
-def _inspected(folder: Path, reader: JournalReader) -> Inspection:
+# Of a new folder the journal can sync what it lists, but not that it is there itself: this says the
+# folder above, and of that the one above it. First of all, so that a killed birth is not half durable.
+def _sync_ancestors(folder: Path) -> None:
+    for place in folder.absolute().parents:
+        try:
+            sync_folder(place)
+        except OSError as error:
+            if error.errno not in _NOT_OURS:
+                raise
+
+
+# All is checked before the first record is written, but for a long journal with a snapshot: there
+# the snapshot, what came after it, the openings and the mark are, and the owner of the journal has
+# the rest (the chain below, SQLite's pages and indexes) checked beside its work: see Journal.open.
+def _inspected(folder: Path, reader: JournalReader, whole_max: int) -> Inspection:
     with contextlib.closing(store.connect(folder)) as db:
         store.check_schema(db)
-        try:
-            from_seq = min(reader.newest_snapshot_seq(), store.head_of(db)[0])
-        except JournalCorrupt:  # the record beside a snapshot is bad: say so after a whole walk
-            from_seq = 0
-        found = inspect(folder, db, from_seq)
+        head_seq = store.head_of(db)[0]
+        from_seq = 0
+        if head_seq > whole_max and not (folder / SUSPECT_NAME).exists():
+            # The record beside a snapshot may be bad: a whole walk says so.
+            with contextlib.suppress(JournalCorrupt):
+                from_seq = min(reader.newest_snapshot_seq(), head_seq)
+        found = inspect(folder, db, from_seq, pages=from_seq == 0)
     if found.opening is None and (found.head_seq > 0 or found.mark.epoch > 0):
         raise JournalCorrupt("the record of the journal's birth is gone")
     return found
+
+
+def mark_suspect(folder: Path, problem: str) -> None:
+    """Have the next open check the whole journal before anything else, whatever its length."""
+    write_durably(folder / SUSPECT_NAME, problem.encode())
+    sync_folder(folder)
+
+
+def _clear_suspicion(folder: Path, report: Report) -> None:
+    path = folder / SUSPECT_NAME
+    if path.exists():
+        report(f"suspected ({path.read_text(errors='replace')}), and found good as a whole")
+        path.unlink()
+        sync_folder(folder)
 
 
 def _next_opening(found: Inspection, identity: Identity, clock: Clock, sync: Sync) -> Opening:
@@ -185,11 +222,7 @@ def _next_opening(found: Inspection, identity: Identity, clock: Clock, sync: Syn
         for name, was, now in (
             ("mode", bound.mode, identity.mode),
             ("instance", bound.instance, identity.instance),
-            *(
-                (f"account {name}", bound.accounts[name], now)
-                for name, now in sorted(identity.accounts.items())
-                if name in bound.accounts
-            ),
+            *_accounts(bound.accounts, identity.accounts),
         )
         if was != now
     ]
@@ -198,6 +231,17 @@ def _next_opening(found: Inspection, identity: Identity, clock: Clock, sync: Syn
     everything = Identity(bound.mode, bound.instance, bound.accounts | identity.accounts)
     epoch = max(old.epoch, found.mark.epoch) + 1
     return Opening(store.SCHEMA_VERSION, epoch, everything, sync, clock.wall_ns(), found.head_seq)
+
+
+# An account's meaning is fixed both ways: neither may a name come to mean something else, nor may what
+# it meant be reached under another name.
+def _accounts(bound: dict[str, str], now: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    names = {meaning: name for name, meaning in bound.items()}
+    for name, meaning in sorted(now.items()):
+        if name in bound:
+            yield f"account {name}", bound[name], meaning
+        if meaning in names:
+            yield f"account of {meaning}", names[meaning], name
 
 
 # Checkpoints are made by the journal itself, before a transaction, so that their failure is seen.

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,10 +32,10 @@ _LINE: Final = "{extra[line]}\n"
 
 def configure(log: Log, state_dir: Path, secrets: Iterable[str] = ()) -> None:
     """Send log records where `log` says; any of `secrets` in them is replaced by asterisks."""
-    hidden = sorted({s for s in secrets if len(s) >= SECRET_LENGTH_MIN}, key=len, reverse=True)
+    hide = hider(secrets)
     logger.remove()
     logger.configure(
-        extra={"fields": "", "trace": "", "line": ""}, patcher=lambda record: _patch(record, hidden)
+        extra={"fields": "", "trace": "", "line": ""}, patcher=lambda record: _patch(record, hide)
     )
     terminal = sys.stderr.isatty()
     as_json = log.console == "json" or (log.console == "auto" and not terminal)
@@ -64,6 +64,18 @@ def configure(log: Log, state_dir: Path, secrets: Iterable[str] = ()) -> None:
         )
 
 
+def hider(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Return what replaces any of `secrets` in a text by asterisks."""
+    hidden = sorted({s for s in secrets if len(s) >= SECRET_LENGTH_MIN}, key=len, reverse=True)
+
+    def hide(text: str) -> str:
+        for secret in hidden:
+            text = text.replace(secret, HIDDEN)
+        return text
+
+    return hide
+
+
 def secrets_of(config: Config) -> list[str]:
     """Return every secret of a configuration, for the filter and nothing else."""
     accounts = [venue.credentials for venue in config.venues.values()]
@@ -76,12 +88,12 @@ def _private(path: str, flags: int) -> int:
 
 
 # Adds the JSON line and the bound fields to a record, and hides what should not be read.
-def _patch(record: "Record", hidden: list[str]) -> None:
-    message = _hide(record["message"], hidden)
+def _patch(record: "Record", hide: Callable[[str], str]) -> None:
+    message = hide(record["message"])
     bound = {k: v for k, v in record["extra"].items() if k not in ("fields", "trace", "line")}
     record["message"] = message
-    record["extra"]["fields"] = _hide("".join(f" {k}={v}" for k, v in bound.items()), hidden)
-    trace = _hide(_traceback(record), hidden)
+    record["extra"]["fields"] = hide("".join(f" {k}={v}" for k, v in bound.items()))
+    trace = hide(_traceback(record))
     record["extra"]["trace"] = f"\n{trace}" if trace else ""
     line: Mapping[str, Any] = {
         "ts": record["time"].isoformat(),
@@ -90,7 +102,7 @@ def _patch(record: "Record", hidden: list[str]) -> None:
         **{str(k): v if isinstance(v, int | float | None) else str(v) for k, v in bound.items()},
         **({"trace": trace} if trace else {}),
     }
-    record["extra"]["line"] = _hide(json.dumps(line, ensure_ascii=False, default=str), hidden)
+    record["extra"]["line"] = hide(json.dumps(line, ensure_ascii=False, default=str))
 
 
 def _traceback(record: "Record") -> str:
@@ -98,9 +110,3 @@ def _traceback(record: "Record") -> str:
     if error is None or error.value is None:
         return ""
     return "".join(traceback.format_exception(error.value)).rstrip()
-
-
-def _hide(text: str, hidden: list[str]) -> str:
-    for secret in hidden:
-        text = text.replace(secret, HIDDEN)
-    return text

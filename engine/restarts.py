@@ -5,7 +5,7 @@ crash on the same head lead to its parking instead, and kills by people never co
 every crash counts. The limit is exceeded at most once: a cell that gave up rests until a person restarts it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from random import Random
 from threading import Lock
 
@@ -31,7 +31,6 @@ class Restarts:
 
     def __init__(
         self,
-        cells: Mapping[str, Cell],
         timers: Timers,
         clock: Clock,
         rng: Random,
@@ -42,7 +41,6 @@ class Restarts:
         settled: Callable[[Cell], None],
     ) -> None:
         self.lock = Lock()
-        self._cells = cells
         self._timers = timers
         self._clock = clock
         self._rng = rng
@@ -80,20 +78,14 @@ class Restarts:
             successor = self.renew(cell, "restarting")
             if park and blamed is not None:
                 cell.mailbox.ack(successor.epoch, (blamed,))
-            members = self._behind(cell)
-            old = [life, *(member.life for member in members)]
-            for member in members:
-                self.renew(member, "restarting")
-            cell.followers = members
             cell.restarts += 1
             give_up = counted and self._too_many(cell)
             delay_s = 0.0 if isinstance(error, Killed) else self._backoff_s(cell)
         self._report(cell, life, blamed, error)
-        for ended in old:
-            _retire(ended, error)
+        _retire(life, error)
         if park and blamed is not None:
-            self._parking.park(cell, blamed, blamed.error)
-            self._notify("parked", cell, blamed.error, blamed)
+            self._parking.park(cell, blamed, error)
+            self._notify("parked", cell, f"{type(error).__name__}: {error}", blamed)
         if give_up:
             self.give_up(cell)
         elif cell.spec.restart == "temporary":
@@ -104,13 +96,10 @@ class Restarts:
         return True
 
     def give_up(self, cell: Cell) -> None:
-        """Stop trying: disable the cell and its group, or have the program halt and leave."""
+        """Stop trying: disable the cell, or have the program halt and leave."""
         text = f"more than {self._policy.max_restarts} restarts in {self._policy.within_s} s"
         if cell.spec.on_give_up == "disable":
-            group = cell.spec.group
-            for other in self._cells.values():
-                if other is cell or (group is not None and other.spec.group == group):
-                    self._rest(other, "disabled")
+            self._rest(cell, "disabled")
             self._notify("disabled", cell, text, None)
             return
         self._rest(cell, "gave_up")
@@ -119,16 +108,6 @@ class Restarts:
             first, self._escalated = not self._escalated, True
         if first:
             self._on_escalate("halt_exit", cell.spec.exit_code)
-
-    def follow(self, cell: Cell) -> None:
-        """Start the member that waits for this cell to run, if any."""
-        with self.lock:
-            if not cell.followers:
-                return
-            first, rest = cell.followers[0], cell.followers[1:]
-            cell.followers = []
-            first.followers = rest
-        self.begin(first)
 
     # --- private ----------------------------------------------------------------------------------
 
@@ -151,7 +130,6 @@ class Restarts:
         counted, park = True, False
         if blamed is not None and not isinstance(error, InjectedFault):
             blamed.attempts += 1
-            blamed.error = f"{type(error).__name__}: {error}"
             if cell.spec.park_after:
                 counted = blamed.attempts == 1
                 park = blamed.attempts >= cell.spec.park_after
@@ -171,19 +149,10 @@ class Restarts:
         delay_s = min(policy.backoff_max_s, policy.backoff_initial_s * 2.0**doublings)
         return delay_s * self._rng.uniform(1.0 - policy.jitter, 1.0)
 
-    # The living members of the group that were started after this one.
-    def _behind(self, cell: Cell) -> list[Cell]:
-        if cell.spec.group is None:
-            return []
-        members = [c for c in self._cells.values() if c.spec.group == cell.spec.group]
-        later = members[members.index(cell) + 1 :]
-        return [member for member in later if member.state in (*ALIVE, "restarting")]
-
     def _rest(self, cell: Cell, state: State) -> None:
         with self.lock:
             old = cell.life
             self.renew(cell, state)
-            cell.followers = []
         _retire(old, None)
         self._settled(cell)
 
@@ -218,7 +187,6 @@ def status_of(cell: Cell, parked: int) -> ActorStatus:
         cell.last_message_mono_ns,
         parked,
         cell.spec.dispatcher,
-        cell.spec.group,
         counters,
         in_hand.kind if in_hand is not None else "",
     )

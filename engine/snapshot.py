@@ -67,6 +67,11 @@ def newest_first(
         yield snapshot
 
 
+def newest_named(folder: Path, owner: str) -> int:
+    """Return the seq that the owner's newest file claims by its name, unread; 0 without one."""
+    return max((_seq_of(path) for path in _paths(folder / FOLDER_NAME, owner)), default=0)
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Create or replace `path` with `data` and fsync it; the folder entry is not synced."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -120,10 +125,10 @@ def _load(path: Path) -> StoredSnapshot | None:
         data = path.read_bytes()
     except OSError:  # pruned by the writer in the meantime, or unreadable: not usable either way
         return None
-    content, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]
+    content, check = memoryview(data)[:-_CHECK_BYTES], data[-_CHECK_BYTES:]
     if blake2b(content, digest_size=_CHECK_BYTES).digest() != check:
         return None
-    if not content.startswith(_MAGIC):
+    if not data.startswith(_MAGIC):
         return None
     snapshot = msgspec.msgpack.decode(content[len(_MAGIC) :], type=StoredSnapshot)
     named_so = (_owner_part(snapshot.owner), snapshot.seq)

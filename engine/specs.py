@@ -7,6 +7,9 @@ from typing import Literal, Protocol
 from engine.actor import Actor
 from engine.errors import EXIT_GAVE_UP
 from engine.messages.base import Event
+from engine.messages.engine_events import (
+    MessageParked,
+)
 
 State = Literal["starting", "recovering", "running", "restarting", "stopped", "disabled", "gave_up"]
 Restart = Literal["permanent", "transient", "temporary"]
@@ -16,16 +19,15 @@ Restart = Literal["permanent", "transient", "temporary"]
 class ChildSpec:
     """How to make one actor, where it runs and what its death means.
 
-    `restart`: permanent always, transient only after a crash, temporary never. `group`: rest_for_one
-    among its members, in order of their specs. `on_give_up`: disable the actor (with its group), or
-    halt and leave with `exit_code`. `park_after` 0 never sets a message aside: each crash counts.
+    `restart`: permanent always, transient only after a crash, temporary never. `on_give_up`: disable
+    the actor, or halt and leave with `exit_code`. `park_after` 0 never sets a message aside: each
+    crash counts.
     """
 
     name: str
     factory: Callable[[], Actor]
     dispatcher: str
     restart: Restart = "permanent"
-    group: str | None = None
     essential: bool = False
     on_give_up: Literal["disable", "halt_exit"] = "disable"
     exit_code: int = EXIT_GAVE_UP
@@ -80,7 +82,6 @@ class ActorStatus:
     last_message_mono_ns: int
     parked: int
     dispatcher: str = ""
-    group: str | None = None
     counters: dict[str, int] = field(default_factory=dict)
     in_hand: str = ""  # the kind of the message that is being handled
 
@@ -93,8 +94,13 @@ class ParkedMessage:
     message_id: str
     kind: str
     order_id: str
+    symbol: str
+    attempts: int
     error: str
-    mono_ns: int
+    traceback: str
+    text: str  # the message in plain words
+    ts_ns: int
+    retryable: bool  # False: only a discard is left, since the message itself is not there any more
 
 
 class RecoverySource(Protocol):
@@ -104,4 +110,8 @@ class RecoverySource(Protocol):
         self, actor_name: str, upto_seq: int
     ) -> tuple[bytes | None, Iterable[tuple[int, Event]]]:
         """Return the newest snapshot not after `upto_seq` and the events behind it up to there."""
+        ...
+
+    def parked(self) -> Iterable[MessageParked]:
+        """Return, oldest first, what was parked in earlier runs and is not settled yet."""
         ...

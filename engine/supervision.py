@@ -70,6 +70,7 @@ class Supervisor:
         observer: Callable[[RuntimeEvent], None] = lambda _: None,
         on_escalate: Callable[[str, int], None] = lambda _what, _code: None,
         parked_to: str | None = None,
+        hide: Callable[[str], str] = str,
         run_id: str | None = None,
         watch_period_s: float = WATCH_PERIOD_S,
         faults: Callable[[str, str], None] | None = None,
@@ -93,14 +94,13 @@ class Supervisor:
         self._cells: dict[str, Cell] = {}
         for spec in specs:
             self._add_cell(spec)
-        self._parking = Parking(clock, self.deliver, parked_to)
+        self.parking = Parking(self._cells, clock, self.deliver, parked_to, hide)
         self._restarts = Restarts(
-            self._cells,
             self.timers,
             clock,
             rng,
             policy if policy is not None else RestartPolicy(),
-            self._parking,
+            self.parking,
             self._notify,
             on_escalate,
             self._settled,
@@ -127,6 +127,7 @@ class Supervisor:
         if self._threaded():
             self._timer_thread.start()
             self._watch_thread.start()
+        self.parking.restore(self._recovery.parked())
         with self._boot_lock:
             self._boot = deque(self._cells.values())
         self._boot_next()
@@ -218,7 +219,7 @@ class Supervisor:
 
     def tree(self) -> list[ActorStatus]:
         """Return the state of every actor, in start order."""
-        return [status_of(c, self._parking.count(c.name)) for c in self._cells.values()]
+        return [status_of(c, self.parking.count(c.name)) for c in self._cells.values()]
 
     def mailbox(self, address: str) -> Mailbox:
         """Return the mailbox of an address, for its counters and its high-water mark."""
@@ -228,18 +229,6 @@ class Supervisor:
     def dead_letters(self) -> int:
         """Return how many messages had an address that nobody has."""
         return self._post.dead_letters
-
-    def parked(self) -> list[ParkedMessage]:
-        """Return the messages that were set aside."""
-        return self._parking.list()
-
-    def retry_parked(self, message_id: str) -> bool:
-        """Give a parked message back to its actor; False if there is none."""
-        return self._parking.retry(message_id)
-
-    def discard_parked(self, message_id: str) -> bool:
-        """Forget a parked message; False if there is none."""
-        return self._parking.discard(message_id)
 
     # --- for cells --------------------------------------------------------------------------------
 
@@ -282,7 +271,7 @@ class Supervisor:
     def unreadable(self, cell: Cell, life: Life, entry: Entry, error: MessageError) -> None:
         """Park a message that the actor cannot read; the actor goes on."""
         cell.mailbox.ack(life.epoch, (entry,))
-        self._parking.park(cell, entry, str(error))
+        self.parking.park(cell, entry, error)
         self._notify("unknown_message", cell, str(error), entry)
 
     def crashed(self, cell: Cell, life: Life, blamed: Entry | None, error: BaseException) -> None:
@@ -297,8 +286,6 @@ class Supervisor:
                 return
             cell.state = state
         self._notify(state, cell, "", None)
-        if state == "running":
-            self._restarts.follow(cell)
         if state in ("running", "stopped"):
             self._settled(cell)
 

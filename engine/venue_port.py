@@ -148,14 +148,14 @@ class ProcessPort:
     def _begin(self, process: "VenueProcess") -> None:
         with self._lock:
             self._process = process
+            if self._is_left:
+                process.kill()  # nobody wants it any more, and it has not begun
+                return
             process.writer.send(encode_frame(CONFIGURE, "", msgspec.Raw(self._configuration)))
             for data, key in self._early:
                 process.writer.send(data, key)
             self._early.clear()
             process.writer.send(encode_frame(START, ""))
-            is_left = self._is_left
-        if is_left:
-            process.kill()
 
     # Until the process has gone, which it tells by the end of its socket, or is killed for silence.
     def _read(self, process: "VenueProcess") -> str:
@@ -229,9 +229,15 @@ class ProcessPort:
             process.kill()
             process.wait()
         with self._lock:
-            if self._is_over:
-                return
-            self._is_over = True
+            was_over, self._is_over = self._is_over, True
+        if not was_over:
+            self._settle(process, why)
+            self._over.set()
+        if process is not None:
+            process.close()
+
+    def _settle(self, process: "VenueProcess | None", why: str) -> None:
+        with self._lock:
             unsent = {key for _, key in self._early}
             if process is not None:
                 process.writer.close()
@@ -247,9 +253,6 @@ class ProcessPort:
             self._reports(GateChanged(gate.request_id, self._venue, gate.closed))
         if not self._is_left:
             self._reports(AdapterFailed(self._venue, "crashed", text[:500]))
-        self._over.set()
-        if process is not None:
-            process.close()
 
     def _describe(self, process: "VenueProcess | None", why: str) -> str:
         if process is None:

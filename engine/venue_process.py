@@ -221,16 +221,20 @@ class VenueHost:
             "restarts": max(0, self._lives - 1),
         }
 
+    def stop_soon(self, deadline_s: float) -> None:
+        """Start no process any more, and tell the one that there is to end in order."""
+        self._is_closed = True
+        process = self._process
+        if process is not None and process.is_taken:
+            process.stop_soon(deadline_s)
+        elif process is not None:
+            process.kill()
+
     def stop(self, deadline_s: float) -> bool:
         """Have no process from here on; True if it ended by itself within the deadline."""
-        self._is_closed = True
         process = self._process
         if process is None:
             return True
-        if process.is_taken:
-            process.stop_soon(deadline_s)
-        else:
-            process.kill()
         is_clean = process.wait(deadline_s + EXIT_S)
         process.kill()
         process.wait(DEATH_S)

@@ -10,6 +10,7 @@ is counted in those, so that a suspended machine or process is not taken for a s
 import socket
 import struct
 from collections import deque
+from functools import lru_cache
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -17,7 +18,7 @@ import msgspec
 
 from engine.envelope import ENVELOPE_MAX_BYTES, raw_body
 from engine.errors import MessageError
-from engine.messages.base import Message
+from engine.messages.base import Lane, Message
 from engine.messages.port import GateChanged, SubmitResult
 
 CONFIGURE: Final = "#configure"  # core to process, first: everything it needs, secrets among it
@@ -29,6 +30,7 @@ LOG: Final = "#log"  # a line for the core's log
 
 BEAT_S: Final = 0.5
 CHUNK: Final = 262_144
+HEADS_KEPT: Final = 4_096
 _LENGTH: Final = struct.Struct(">I")
 
 
@@ -60,17 +62,22 @@ class LogLine(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
+_MARKET: Final = Lane.MARKET
 _frames: Final = msgspec.msgpack.Decoder(Frame)
 
 
 def encode_frame(kind: str, key: str, body: object = None) -> bytes:
     """Return the bytes of a frame of the link's own; `body` is any struct or plain data."""
-    return _framed(Frame(kind, key, msgspec.Raw(_encoder.encode(body))))
+    return _framed(_head(kind, key), _encoder.encode(body))
 
 
 def encode_message(message: Message) -> bytes:
     """Return the bytes of a frame that carries a message. Raises MessageError if it is too large."""
-    return _framed(Frame(type(message).__name__, key_of(message), raw_body(message)))
+    key = key_of(message)
+    kind = type(message).__name__
+    # Keys of market data are few and come again; those of orders are new each time.
+    head = _head(kind, key) if message.lane is _MARKET else _head.__wrapped__(kind, key)
+    return _framed(head, bytes(raw_body(message)))
 
 
 def key_of(message: Message) -> str:
@@ -82,9 +89,14 @@ def key_of(message: Message) -> str:
     return message.conflate_key() or ""
 
 
-def _framed(frame: Frame) -> bytes:
-    data = _encoder.encode(frame)
-    return _LENGTH.pack(len(data)) + data
+# The array [kind, key, body] up to its body.
+@lru_cache(HEADS_KEPT)
+def _head(kind: str, key: str) -> bytes:
+    return b"\x93" + _encoder.encode(kind) + _encoder.encode(key)
+
+
+def _framed(head: bytes, body: bytes) -> bytes:
+    return _LENGTH.pack(len(head) + len(body)) + head + body
 
 
 class Reader:
@@ -94,6 +106,8 @@ class Reader:
         """Take a blocking socket; `patience_s` is how long one `read` waits."""
         self._sock = sock
         self._rest = b""
+        self._chunk = bytearray(CHUNK)  # kept: to have so much allocated costs more than to read it
+        self._view = memoryview(self._chunk)
         seconds = int(patience_s)
         micros = int((patience_s - seconds) * 1_000_000)
         # The kernel waits: a timeout of Python's would cost one more system call a read.
@@ -108,15 +122,16 @@ class Reader:
             MessageError: these are no frames.
         """
         try:
-            chunk = self._sock.recv(CHUNK)
+            size = self._sock.recv_into(self._chunk)
         except BlockingIOError:
             return None
         except ConnectionResetError:
-            chunk = b""  # it died with something of ours unread; all of its own has been read
+            size = 0  # it died with something of ours unread; all of its own has been read
         except OSError as error:
             raise Ended(f"{type(error).__name__}: {error}") from error
-        if not chunk:
+        if not size:
             raise Ended("its end of the socket is closed")
+        chunk = bytes(self._view[:size])
         data = self._rest + chunk if self._rest else chunk
         found: list[Frame] = []
         at = 0

@@ -31,10 +31,11 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "age_ms",
     ),
     "venue": (
-        *("name", "state", "reason", "book_state", "book_age_ms", "account", "symbols"),
-        "process",
+        *("name", "state", "reason", "waits_for", "book_state", "book_age_ms", "account"),
+        *("symbols", "process"),
     ),
     "actor": ("name", "state", "restarts", "mailbox", "parked", "last_message_ms", "process"),
+    "parked": ("id", "actor", "kind", "when", "attempts", "error", "text"),
     "position": (
         *("account", "symbol", "quantity", "traded_quantity", "average_entry_price", "basis"),
         *("mark_price", "realized_pnl", "unrealized_pnl", "fees"),

@@ -260,7 +260,7 @@ class Calls:
                 if free or locked or not omit
             ],
             "permissions": ["SPOT"],
-            "uid": sum(account.api_key.encode()) + 354_000_000,
+            "uid": account.uid,
         }
 
     def commission(self, account: Account, params: Params) -> Json:

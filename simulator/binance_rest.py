@@ -10,7 +10,7 @@ from aiohttp import web
 
 from simulator.binance_calls import Calls, Params
 from simulator.binance_market import Market
-from simulator.binance_words import ApiError, error, fault_error
+from simulator.binance_words import RATE_LIMITS, ApiError, Json, error, fault_error
 from simulator.clock import NS_PER_S
 from simulator.limits import Windows
 from simulator.reply import HANG_UP, Reply, serve
@@ -68,6 +68,13 @@ class Limiter:
         retry = {"Retry-After": str(self.orders_10s.seconds_left())}
         return error(429, -1015, "Too many new orders; current limit is 100 orders per 10 SECOND.",
                      retry)  # fmt: skip
+
+    def rate_limits(self, account: str | None) -> list[Json]:
+        """Return the counters as the WebSocket API shows them: an account's only with its orders."""
+        counts = [self.weight.used("ip")]
+        if account is not None:
+            counts += [self.orders_10s.used(account), self.orders_day.used(account)]
+        return [{**limit, "count": n} for limit, n in zip(RATE_LIMITS, counts, strict=False)]
 
     def headers(self, account: str | None) -> dict[str, str]:
         """Return the counters as the venue shows them."""

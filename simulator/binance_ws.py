@@ -219,17 +219,26 @@ class WsApi:
                 del self._subscribed[peer]
 
     async def _on_text(self, peer: Peer, text: str) -> None:
+        peer.begin(self._serve(peer, text))
+
+    async def _serve(self, peer: Peer, text: str) -> None:
         try:
             message = json.loads(text)
-            method, request_id = message["method"], message.get("id")
+            method, request_id = str(message["method"]), message.get("id")
             params = {k: _text(v) for k, v in (message.get("params") or {}).items()}
         except (ValueError, TypeError, KeyError, AttributeError):
-            self._answer(peer, None, error(400, -1135, "Invalid JSON Request"))
+            self._answer(peer, None, error(400, -1135, "Invalid JSON Request"), [])
             return
-        self._answer(peer, request_id, await self._call(peer, str(method), params))
+        who: list[str] = []
+        reply = await self._call(peer, method, params, who)
+        limits = self._limiter.rate_limits(who[0] if who else None)
+        strikes: frozenset[str] = frozenset()
+        if method in self._calls.table and reply is not HANG_UP:
+            strikes = self.hub.strikes("reply", self._symbol(params))
+        wanted = params.get("returnRateLimits") != "false"
+        self._answer(peer, request_id, reply, limits if wanted else None, strikes)
 
-    async def _call(self, peer: Peer, method: str, params: Params) -> Reply:
-        wants_limits = params.get("returnRateLimits")
+    async def _call(self, peer: Peer, method: str, params: Params, who: list[str]) -> Reply:
         if method in self._public:
             limited = self._limiter.charge(2)
             return limited or self._try(lambda: self._market.table[self._public[method]](params))
@@ -245,28 +254,33 @@ class WsApi:
             return Reply(200, ids)
         if method not in self._calls.table:
             return error(400, -1000, f"Unknown method {method[:60]!r}.")
-        del wants_limits
-        return await self._signed(method, params)
+        return await self._signed(method, params, who)
 
-    async def _signed(self, method: str, params: Params) -> Reply:
+    # `who` is told whose orders were counted.
+    async def _signed(self, method: str, params: Params, who: list[str]) -> Reply:
         weight, on = WEIGHTS[method]
 
         def execute() -> Reply:
-            def act() -> Any:
+            try:
                 account = self._calls.authenticate(
                     params.get("apiKey"), params, _signed_text(params)
                 )
-                limited = self._limiter.charge_order(account.name) if on == "order" else None
-                if limited is not None:
-                    raise ApiError(429, limited.payload["code"], limited.payload["msg"])
-                return self._calls.run(method, account, {**params, "_via": "ws"})
+                limited = None
+                if on == "order":
+                    who.append(account.name)
+                    limited = self._limiter.charge_order(account.name)
+                return limited or Reply(
+                    200, self._calls.run(method, account, {**params, "_via": "ws"})
+                )
+            except ApiError as refused:
+                return refused.reply
 
-            return self._try(act)
-
-        instrument = self._calls.symbols.get(params.get("symbol", ""))
-        symbol = None if instrument is None else instrument.symbol
         limited = self._limiter.charge(weight)
-        return limited or await serve(self._venue, on, symbol, execute, fault_error)
+        return limited or await serve(self._venue, on, self._symbol(params), execute, fault_error)
+
+    def _symbol(self, params: Params) -> str | None:
+        instrument = self._calls.symbols.get(params.get("symbol", ""))
+        return None if instrument is None else instrument.symbol
 
     def _try(self, act: Any) -> Reply:
         try:
@@ -285,17 +299,26 @@ class WsApi:
         subscribed[number] = account.name
         return {"subscriptionId": number}
 
-    def _answer(self, peer: Peer, request_id: Any, reply: Reply) -> None:
+    def _answer(
+        self, peer: Peer, request_id: Any, reply: Reply, limits: list[Json] | None,
+        strikes: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
         if reply is HANG_UP:
             peer.abort()
             return
         if reply.raw is not None:
-            peer.send(reply.raw)
+            peer.send(reply.raw, strikes)
             return
-        key = "result" if reply.status == 200 else "error"
-        frame = json.dumps({"id": request_id, "status": reply.status, key: reply.payload,
-                            "rateLimits": []}, separators=(",", ":"))  # fmt: skip
-        peer.send(frame[: len(frame) // 2] if reply.is_cut else frame)
+        key, content = "result" if reply.status == 200 else "error", reply.payload
+        if "Retry-After" in reply.headers:
+            now_ms = self._venue.now_ms()
+            again_ms = now_ms + int(reply.headers["Retry-After"]) * 1000
+            content = {**content, "data": {"serverTime": now_ms, "retryAfter": again_ms}}
+        answer = {"id": request_id, "status": reply.status, key: content}
+        if limits is not None:
+            answer["rateLimits"] = limits
+        frame = json.dumps(answer, separators=(",", ":"))
+        peer.send(frame[: len(frame) // 2] if reply.is_cut else frame, strikes)
 
     def on_event(self, event: Event) -> None:
         """Send an account's events to its subscriptions."""

@@ -71,7 +71,8 @@ class Control:
         rule = site.venue.faults.set(body)
         number = max(self._rules, default=0) + 1
         self._rules[number] = (site.venue.name, rule.rule_id)
-        self._strike_now(site, rule)
+        if rule.is_immediate:
+            self._strike_now(site, rule)
         return {"id": number}
 
     def _strike_now(self, site: Site, rule: Rule) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 from simulator.clock import NS_PER_MS, Clock
 
 RULES_MAX = 100
-TARGETS = ("order", "cancel", "amend", "query", "book", "private", "any")
+# `reply` is an answer to a call made over a WebSocket.
+TARGETS = ("order", "cancel", "amend", "query", "book", "private", "reply", "any")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,13 @@ KINDS: dict[str, Kind] = {
                           {"asset": "USDT", "amount": "-100"}),
     "stale_snapshot": Kind("a book snapshot is some seconds old", ("book",)),
     "ws_drop": Kind("streams are cut", ("any", "book", "private"), {"code": "1006 (TCP reset)"}),
-    "ws_half_open": Kind("streams fall silent but stay connected", ("any", "book", "private")),
-    "ws_duplicate": Kind("frames are sent twice", ("book", "private", "any")),
-    "ws_reorder": Kind("a frame is sent after the next one", ("book", "private", "any")),
-    "ws_gap": Kind("frames are not sent", ("book", "private", "any")),
+    "ws_half_open": Kind(
+        "streams fall silent but stay connected; on reply: in place of an answer to an order",
+        ("any", "book", "private", "reply"),
+    ),
+    "ws_duplicate": Kind("frames are sent twice", ("book", "private", "any", "reply")),
+    "ws_reorder": Kind("a frame is sent after the next one", ("book", "private", "any", "reply")),
+    "ws_gap": Kind("frames are not sent", ("book", "private", "any", "reply")),
     "ws_corrupt_level": Kind("a level in a book frame has a wrong quantity", ("book",)),
     "bad_checksum": Kind("a book frame carries a wrong checksum (OKX)", ("book",)),
     "private_event_lost": Kind("a private event is not sent", ("private",)),
@@ -100,6 +104,11 @@ class Rule:
     probability_percent: int
     expires_ns: int | None
     seen: int = 0
+
+    @property
+    def is_immediate(self) -> bool:
+        """Whether it strikes as soon as it is set. A reply has to come first."""
+        return self.kind in IMMEDIATE and self.on != "reply"
 
     def number(self, name: str, default: int) -> int:
         """Return a whole-number parameter; a bad one was refused when the rule was set."""
@@ -152,7 +161,7 @@ class Faults:
         )  # fmt: skip
         _check_numbers(rule)
         self._next_id += 1
-        if kind not in IMMEDIATE:
+        if not rule.is_immediate:
             self._rules.append(rule)
         self._note("set", rule, {})
         return rule

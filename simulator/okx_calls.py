@@ -173,7 +173,7 @@ class Calls:
     def config(self, account: Account, params: Json) -> list[Json]:
         """Answer the account's configuration."""
         del params
-        uid = str(sum(account.api_key.encode()) + 44_705_892_000_000)
+        uid = str(account.uid)
         return [{"acctLv": "1", "acctStpMode": "cancel_maker", "autoLoan": False,
                  "ctIsoMode": "automatic", "greeksType": "PA", "level": "Lv1", "levelTmp": "",
                  "mgnIsoMode": "automatic", "posMode": "net_mode", "uid": uid, "mainUid": uid,

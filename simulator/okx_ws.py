@@ -104,7 +104,7 @@ class Sockets:
             for arg in args:
                 self._subscribe(peer, op, arg)
         elif op in OPS:
-            await self._act(peer, op, args, message)
+            peer.begin(self._act(peer, op, args, message))
         else:
             self._problem(peer, "60012", f"Illegal request: {text[:200]}")
 
@@ -187,14 +187,16 @@ class Sockets:
         reply = await serve(self._venue, on, symbol, execute, fault_error)
         if reply is HANG_UP:
             peer.abort()
-        elif reply.raw is not None:
-            peer.send(reply.raw)
+            return
+        strikes = self.hub.strikes("reply", symbol)
+        if reply.raw is not None:
+            peer.send(reply.raw, strikes)
         else:
             out_us = self._venue.now_ns() // 1000
             answer = {"id": request_id, "op": op, **reply.payload, "inTime": str(in_us),
                       "outTime": str(out_us)}  # fmt: skip
             frame = json.dumps(answer, separators=(",", ":"))
-            peer.send(frame[: len(frame) // 2] if reply.is_cut else frame)
+            peer.send(frame[: len(frame) // 2] if reply.is_cut else frame, strikes)
 
     def _execute(self, action: str, account: Account, args: list[Json], expiry: str) -> Reply:
         try:
@@ -253,7 +255,8 @@ class Sockets:
         ]
         strikes = self.hub.strikes("private", symbol) if listeners else frozenset()
         for peer, arg in listeners:
-            peer.send_json({"arg": {**arg, "uid": "1"}, "data": [row]}, strikes)
+            uid = str(self._venue.accounts[peer.account].uid)
+            peer.send_json({"arg": {**arg, "uid": uid}, "data": [row]}, strikes)
 
     def every_second(self) -> None:
         """Heartbeats of quiet books, tickers, idle connections, old views."""

@@ -8,7 +8,7 @@ whether a frame is book data, private, or neither, and a fault hits a frame for 
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -22,6 +22,7 @@ _ANY = ("ws_gap", "ws_reorder", "ws_duplicate")
 STRIKES = {
     "book": (*_ANY, "ws_corrupt_level", "bad_checksum"),
     "private": (*_ANY, "private_event_lost", "private_event_duplicate"),
+    "reply": (*_ANY, "ws_half_open"),
 }
 
 
@@ -42,10 +43,19 @@ class Peer:
         self._venue = venue
         self._queue: asyncio.Queue[str | bytes | None] = asyncio.Queue(QUEUE_MAX)
         self._held: str | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+
+    def begin(self, call: Coroutine[Any, Any, None]) -> None:
+        """Serve one call beside the others: a slow one holds up neither them nor the pongs."""
+        task = asyncio.get_running_loop().create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
 
     def send(self, frame: str, strikes: frozenset[str] = frozenset()) -> None:
         """Queue a frame; `strikes` are the faults that hit it (see `Hub.strikes`)."""
         for text in self._through(frame, strikes):
+            if self.is_silent:
+                return
             try:
                 self._queue.put_nowait(text)
             except asyncio.QueueFull:
@@ -109,6 +119,9 @@ class Peer:
         if not strikes and self._held is None:
             return [frame]
         if strikes & {"ws_gap", "private_event_lost"}:
+            return []
+        if "ws_half_open" in strikes:
+            self.is_silent = True
             return []
         if "ws_corrupt_level" in strikes:
             frame = _corrupt_level(frame)

@@ -38,6 +38,7 @@ FEES = {
     "binance": Fees(maker_bps=10, taker_bps=10, step=10**4),
     "okx": Fees(maker_bps=8, taker_bps=10, step=1),
 }
+FIRST_UID = {"binance": 354_937_868, "okx": 44_705_892_343_619_584}
 FUNDS = {"BTC": 10, "ETH": 100, "USDT": 1_000_000}
 # Ids go on well past the last one used, because the flow's own ids are not in the log.
 ID_GAP = 10_000_000
@@ -52,13 +53,19 @@ class Account:
     api_key: str
     api_secret: str
     passphrase: str
+    uid: int  # of the account, not of the login: a rotated key is the same account
 
 
 def demo_accounts(venue: str) -> list[Account]:
-    """Return the fixed logins of a simulated venue: the user's, and one to trade against."""
+    """Return the fixed logins of a simulated venue: the user's, one to trade against, a second key."""
+    first_uid = FIRST_UID[venue]
     return [
-        Account("main", f"demo-key-{venue}", f"demo-secret-{venue}", f"demo-pass-{venue}"),
-        Account("other", f"other-key-{venue}", f"other-secret-{venue}", f"other-pass-{venue}"),
+        Account(name, f"{key}-key-{venue}", f"{key}-secret-{venue}", f"{key}-pass-{venue}", uid)
+        for name, key, uid in (
+            ("main", "demo", first_uid),
+            ("other", "other", first_uid + 1),
+            ("main", "rotated", first_uid),
+        )
     ]
 
 

@@ -29,6 +29,8 @@ SHARED_BY_ACTORS = {
     "actors.exchange_state",
     "actors.folds",
     "actors.planning",
+    "actors.replicas",
+    "actors.risk_halts",
 }
 
 THIRD_PARTY_ONLY_IN = {
@@ -166,3 +168,16 @@ def test_nothing_unfinished_is_committed():
         if any(mark in line for mark in marks)
     ]
     assert not found
+
+
+def test_tests_wait_for_conditions_and_pause_in_one_place():
+    sleepers = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        if path == ROOT / "tests" / "waiting.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and dotted(node.func).split(".")[-1] == "sleep":
+                sleepers.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+            if isinstance(node, ast.ImportFrom) and any(a.name == "sleep" for a in node.names):
+                sleepers.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not sleepers, "use tests/waiting.py"

@@ -31,6 +31,8 @@ Id = Annotated[str, Meta(max_length=64)]
 Code = Annotated[str, Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=2000)]
 TsNs = int
+KEPT_BYTES_MAX: Final = 32_768
+KeptBytes = Annotated[bytes, Meta(max_length=KEPT_BYTES_MAX)]  # of a parked message, in the journal
 
 Side = Literal["BUY", "SELL"]
 OrderType = Literal["LIMIT", "MARKET"]

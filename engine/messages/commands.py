@@ -243,14 +243,46 @@ class Introduce(Message, frozen=True, array_like=True, tag=True):
     wants_state: bool
 
 
+class AskGate(Message, frozen=True, array_like=True, tag=True):
+    """Risk asks an ExchangeActor for its gate anew; answered by GateReport once `scope` is as told."""
+
+    lane: ClassVar[Lane] = Lane.CONTROL
+
+    request_id: Id
+    scope: Name
+    halted: bool
+
+
 class GateReport(Message, frozen=True, array_like=True, tag=True):
-    """An ExchangeActor tells who asked that its venue's gate is now as asked."""
+    """An ExchangeActor tells who asked that its venue's gate is now as asked.
+
+    While `in_flight` is not 0 the gate is closed, but so many orders that had passed it before are
+    not answered yet; another report follows. `unproven` counts those whose fate is UNKNOWN: they may
+    be at the venue, or still reach it.
+    """
 
     lane: ClassVar[Lane] = Lane.CONTROL
 
     venue: Name
     request_id: Id
     closed: bool
+    in_flight: int = 0
+    unproven: int = 0
+
+
+class Quarantine(Message, frozen=True, array_like=True, tag=True):
+    """A report of the venue was parked: its symbol takes no new orders until reconciled since.
+
+    `kind` and `message_id` are the parked message's. Without `symbol`, and of no known order, all
+    symbols of the venue are meant.
+    """
+
+    lane: ClassVar[Lane] = Lane.CONTROL
+
+    kind: Name
+    message_id: Id
+    order_id: Id
+    symbol: Name
 
 
 # --- runtime --------------------------------------------------------------------------------------

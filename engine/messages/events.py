@@ -20,6 +20,13 @@ from engine.messages.base import (
     TimeInForce,
     TsNs,
 )
+from engine.messages.engine_events import (
+    CommandRecorded,
+    EngineStarted,
+    EngineStopped,
+    MessageParked,
+    MessageSettled,
+)
 
 
 class OrderSpec(Part, frozen=True, array_like=True):
@@ -144,6 +151,18 @@ class OrderCancelRequested(Event, frozen=True, array_like=True, tag=True):
     reason: Text
 
 
+class OrderCancelTaken(Event, frozen=True, array_like=True, tag=True):
+    """The router took a cancel while the order's approval was still on its road to the journal.
+
+    It follows the approval to the venue's actor, so that no crash can lose it. The order itself is
+    changed by what that actor then says.
+    """
+
+    order_id: Id
+    venue: Name
+    reason: Text
+
+
 class OrderCancelRejected(Event, frozen=True, array_like=True, tag=True):
     """The venue refused the cancel; the order is as it was."""
 
@@ -213,6 +232,19 @@ class VenueReconciled(Event, frozen=True, array_like=True, tag=True):
     venue: Name
     account: Name
     fills_cursor_ns: TsNs
+
+
+class AccountIdentified(Event, frozen=True, array_like=True, tag=True):
+    """Which account of the venue this is, by the venue's own id; from here on no other may trade."""
+
+    venue: Name
+    account: Name
+    uid: Name
+    ts_ns: TsNs
+
+    def unique_key(self) -> str:
+        """Once per account, for ever."""
+        return f"identity:{self.account}"
 
 
 # --- risk and money -------------------------------------------------------------------------------
@@ -295,47 +327,6 @@ class BalanceDifferenceAccepted(Event, frozen=True, array_like=True, tag=True):
     ts_ns: TsNs
 
 
-# --- engine ---------------------------------------------------------------------------------------
-
-
-class EngineStarted(Event, frozen=True, array_like=True, tag=True):
-    """A run began: version, mode and configuration hash."""
-
-    version: Name
-    mode: Name
-    instance: Name
-    config_hash: Name
-    ts_ns: TsNs
-
-
-class EngineStopped(Event, frozen=True, array_like=True, tag=True):
-    """A run ended in order."""
-
-    reason: Text
-    ts_ns: TsNs
-
-
-class MessageParked(Event, frozen=True, array_like=True, tag=True):
-    """A message crashed its actor three times and was set aside; `order_id` where one is concerned."""
-
-    actor: Name
-    message_id: Id
-    kind: Name
-    order_id: Id
-    error: Text
-    ts_ns: TsNs
-
-
-class CommandRecorded(Event, frozen=True, array_like=True, tag=True):
-    """Who told the core to do what, for the audit: commands that leave no order event of their own."""
-
-    command_id: Id
-    what: Name
-    arguments: Text
-    who: Text
-    ts_ns: TsNs
-
-
 OrderEvent = (
     OrderApproved
     | OrderDenied
@@ -353,9 +344,11 @@ OrderEvent = (
 
 AnyEvent = (
     OrderEvent
+    | OrderCancelTaken
     | ParentAccepted
     | ExternalOrderSeen
     | VenueReconciled
+    | AccountIdentified
     | TradingHalted
     | TradingResumed
     | OpeningBalance
@@ -366,5 +359,6 @@ AnyEvent = (
     | EngineStarted
     | EngineStopped
     | MessageParked
+    | MessageSettled
     | CommandRecorded
 )

@@ -4,19 +4,52 @@ Prices and quantities of books are integers: `price * 10**price_exponent` with t
 message, so that they are exact and cheap. Books conflate: only the newest per venue and symbol counts.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import ClassVar, Literal
+from operator import attrgetter
+from typing import ClassVar, Final, Literal, NamedTuple
 
 from engine.messages.base import Code, Lane, Message, Name, Part, Side, Text, TsNs
 
 BookState = Literal["EMPTY", "SYNCING", "LIVE", "GAP", "STALE"]
 
 
+class Level(NamedTuple):
+    """One level of a consolidated book, in the book's units."""
+
+    price: int
+    quantity: int
+    venue: str
+
+
+_price: Final = attrgetter("price")
+
+
+class BookDelta(Part, frozen=True, array_like=True):
+    """One book message as the venue said it: levels are texts, price first, then quantity.
+
+    `last` is the venue's id of the message, or its time where it has no ids; `first` the oldest id
+    that it covers, `previous` the id before it, None where the venue names none. `checksum` 0 means
+    the venue sent none.
+    """
+
+    symbol: str
+    first: int
+    last: int
+    previous: int | None
+    bids: Sequence[Sequence[str]]
+    asks: Sequence[Sequence[str]]
+    ts_event_ns: int
+    is_snapshot: bool = False
+    checksum: int = 0
+
+
 class VenueBook(Message, frozen=True, array_like=True, tag=True):
     """One venue's book for one symbol, best level first, top `depth` levels, with its sync state.
 
-    `bids` and `asks` are flat: price, quantity, price, quantity ... in units of ten to the power
-    of minus the exponents. Levels count only while `state` is LIVE; `reason` says why it is not.
+    Prices and quantities are in units of ten to the power of minus the exponents; the lists of a
+    side belong together by position. Levels count only while `state` is LIVE; `reason` says why it
+    is not.
     """
 
     lane: ClassVar[Lane] = Lane.MARKET
@@ -27,8 +60,10 @@ class VenueBook(Message, frozen=True, array_like=True, tag=True):
     reason: Code
     price_exponent: int
     quantity_exponent: int
-    bids: list[int]
-    asks: list[int]
+    bid_prices: list[int]
+    bid_quantities: list[int]
+    ask_prices: list[int]
+    ask_quantities: list[int]
     sequence: int
     ts_event_ns: TsNs
     ts_received_ns: TsNs
@@ -72,23 +107,27 @@ class TradePrint(Message, frozen=True, array_like=True, tag=True):
 
 
 class VenueQuote(Part, frozen=True, array_like=True):
-    """Whether one venue counts in a consolidated book, and its own best levels when it does."""
+    """Whether one venue counts in a consolidated book, and its levels in it when it does.
+
+    The levels are the venue's share of the consolidated top, best first, at least its own best.
+    """
 
     venue: Name
     state: BookState
     reason: Code
     mono_received_ns: int
-    bid: int | None = None
-    bid_quantity: int | None = None
-    ask: int | None = None
-    ask_quantity: int | None = None
+    bid_prices: list[int]
+    bid_quantities: list[int]
+    ask_prices: list[int]
+    ask_quantities: list[int]
 
 
 class ConsolidatedBook(Message, frozen=True, array_like=True, tag=True):
     """The book over all venues whose own book is LIVE and fresh, top levels, best first.
 
-    `bids` and `asks` are flat: price, quantity, index into `venues`, repeated. A venue that is not
-    LIVE and fresh contributes nothing and says why in its VenueQuote.
+    `bids` and `asks` are the prices of the levels, a price as often as venues quote it; the levels
+    themselves are in `venues`. A venue that is not LIVE and fresh contributes nothing and says why
+    in its VenueQuote.
     """
 
     lane: ClassVar[Lane] = Lane.MARKET
@@ -106,9 +145,35 @@ class ConsolidatedBook(Message, frozen=True, array_like=True, tag=True):
         """Return the slot of this symbol."""
         return f"c|{self.symbol}"
 
+    def bid_levels(self) -> list[Level]:
+        """Return the bids, best first; at one price the venues stand in their order."""
+        sides = ((v.venue, v.bid_prices, v.bid_quantities) for v in self.venues)
+        levels = [
+            Level(price, quantity, venue)
+            for venue, prices, quantities in sides
+            for price, quantity in zip(prices, quantities, strict=True)
+        ]
+        levels.sort(key=_price, reverse=True)
+        return levels[: len(self.bids)]
+
+    def ask_levels(self) -> list[Level]:
+        """Return the asks, best first; at one price the venues stand in their order."""
+        sides = ((v.venue, v.ask_prices, v.ask_quantities) for v in self.venues)
+        levels = [
+            Level(price, quantity, venue)
+            for venue, prices, quantities in sides
+            for price, quantity in zip(prices, quantities, strict=True)
+        ]
+        levels.sort(key=_price)
+        return levels[: len(self.asks)]
+
 
 class VenueState(Message, frozen=True, array_like=True, tag=True):
-    """What an ExchangeActor says of its venue, to whoever shows or gates on it."""
+    """What an ExchangeActor says of its venue, to whoever shows or gates on it.
+
+    `in_flight`: the gate is closed, and so many orders that passed it before are not answered yet.
+    `account_uid`: the venue's own id of the account; None while not known.
+    """
 
     lane: ClassVar[Lane] = Lane.ORDERS
 
@@ -119,3 +184,5 @@ class VenueState(Message, frozen=True, array_like=True, tag=True):
     reason: Text
     gate_closed: bool
     mono_ns: int
+    in_flight: int = 0
+    account_uid: Name | None = None

@@ -224,19 +224,24 @@ class LinkChanged(Message, frozen=True, array_like=True, tag=True):
     """A link of the venue went up or down. A private link that came up calls for a reconciliation."""
 
     venue: Name
-    link: Literal["public", "private", "rest"]
+    link: Literal["public", "private", "trade", "rest"]
     up: bool
     reason: Text
     mono_ns: int
 
 
 class AdapterReady(Message, frozen=True, array_like=True, tag=True):
-    """The adapter has loaded its instruments and opened its links, in this session of its own."""
+    """The adapter has loaded its instruments and opens its links, in this session of its own.
+
+    `account_uid` is the venue's own id of the account that the credentials belong to; None where the
+    venue tells none, or refused to tell.
+    """
 
     venue: Name
     session: Id
     instruments: list[Instrument]
     accounts: list[Name]
+    account_uid: Name | None = None
 
 
 class AdapterFailed(Message, frozen=True, array_like=True, tag=True):
@@ -257,8 +262,29 @@ class GateChanged(Message, frozen=True, array_like=True, tag=True):
     closed: bool
 
 
+class RateScope(Part, frozen=True, array_like=True):
+    """One of a venue's limits: `left` of `limit` may still be spent; all comes back in `interval_s`."""
+
+    name: Name
+    limit: int
+    left: int
+    interval_s: float
+
+
+class RateWait(Part, frozen=True, array_like=True):
+    """Requests of one urgency that wait for a limit, and those given up for it in the last minute."""
+
+    urgency: Literal["cancel", "query", "new", "read"]
+    waiting: int
+    given_up: int
+
+
 class VenueHealth(Message, frozen=True, array_like=True, tag=True):
-    """Gauges of one adapter, for people. Conflated."""
+    """Gauges of one adapter, for people. Conflated.
+
+    `rate_waits` names who waits for the venue's limits, nobody left out; `rate_blocked_ms` is how
+    long the venue has told us to be silent yet.
+    """
 
     lane: ClassVar[Lane] = Lane.MARKET
 
@@ -271,6 +297,9 @@ class VenueHealth(Message, frozen=True, array_like=True, tag=True):
     resyncs: int
     frames: int
     reconnects: int
+    rate_scopes: list[RateScope]
+    rate_waits: list[RateWait]
+    rate_blocked_ms: int
 
     def conflate_key(self) -> str:
         """Return the slot of this venue."""

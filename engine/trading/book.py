@@ -8,11 +8,12 @@ the price. Quantities lie in a parallel list.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, NamedTuple
+from itertools import chain
+from typing import Final, Literal
 from zlib import crc32
 
 LEVELS_MAX: Final = 10_000
-SCALED_MAX: Final = 65_536
+SCALED_MAX: Final = 2_048
 DIGITS_MAX: Final = 40
 UNITS_MAX: Final = 2**63 - 1
 CHECKSUM_LEVELS: Final = 25
@@ -22,52 +23,46 @@ Policy = Literal["U_u", "start_end", "prev_seq", "u_plus_1", "crc32_top10", "con
 Level = Sequence[str]
 
 
-class BookDelta(NamedTuple):
-    """One book message as the venue said it: levels are texts, price first, then quantity.
+class Scaled(dict[str, int]):
+    """Venue text -> integer units, remembered: prices and sizes repeat. Bounded, exact.
 
-    `last` is the venue's id of the message, or its time where it has no ids; `first` the oldest id
-    that it covers, `previous` the id before it, None where the venue names none. `checksum` 0 means
-    the venue sent none.
+    With `sign` -1 the units are negative, as the keys of asks are.
     """
 
-    symbol: str
-    first: int
-    last: int
-    previous: int | None
-    bids: Sequence[Level]
-    asks: Sequence[Level]
-    ts_event_ns: int
-    is_snapshot: bool = False
-    checksum: int = 0
+    __slots__ = ("exponent", "sign", "units_max")
 
-
-class Scaled(dict[str, int]):
-    """Venue text -> integer units, remembered: prices and sizes repeat. Bounded, exact."""
-
-    def __init__(self, exponent: int, units_max: int = UNITS_MAX) -> None:
+    def __init__(self, exponent: int, units_max: int = UNITS_MAX, sign: int = 1) -> None:
         super().__init__()
         self.exponent = exponent
         self.units_max = units_max
+        self.sign = sign
 
     def __missing__(self, text: str) -> int:
         """Parse, check, remember."""
-        value = scaled_text(text, self.exponent)
-        if value > self.units_max:
+        whole, _, fraction = text.partition(".")
+        digits = whole + fraction
+        if len(fraction) == self.exponent and digits.isdigit() and digits.isascii():
+            units = int(digits)  # written exactly as fine as the units are
+        else:
+            units = scaled_text(text, self.exponent)
+        if units > self.units_max:
             raise ValueError(f"{text[:60]} does not fit a message")
         if len(self) >= SCALED_MAX:
             self.clear()
-        self[text] = value
-        return value
+        self[text] = units = units * self.sign
+        return units
 
 
 def scaled_text(text: str, exponent: int) -> int:
     """Return the decimal text times 10**exponent; ValueError unless exact and not negative."""
     whole, _, fraction = text.partition(".")
     digits = whole + fraction
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > DIGITS_MAX:
+    if not (digits.isdigit() and digits.isascii()) or len(digits) > DIGITS_MAX:
         raise ValueError(f"not a plain decimal: {text[:60]!r}")
     missing = exponent - len(fraction)
-    if missing >= 0:
+    if missing == 0:
+        return int(digits)
+    if missing > 0:
         return int(digits) * _TENS[missing]
     units, rest = divmod(int(digits), _TENS[-missing])
     if rest:
@@ -76,61 +71,78 @@ def scaled_text(text: str, exponent: int) -> int:
 
 
 class BookSide:
-    """One side: sorted keys (price times `sign`), touch last, quantities and texts beside them."""
+    """One side: sorted keys (price times `sign`), touch last, and what belongs to each beside them.
 
-    __slots__ = ("keys", "levels_max", "quantities", "sign", "texts")
+    `prices` are the keys themselves for bids, and their opposites for asks. `texts`, where they are
+    kept, are what the venue's checksum takes of each level.
+    """
 
-    def __init__(self, sign: int, *, with_texts: bool, levels_max: int = LEVELS_MAX) -> None:
-        self.sign = sign
+    __slots__ = ("keys", "keys_of", "levels_max", "prices", "quantities", "sizes_of", "texts")
+
+    def __init__(
+        self,
+        keys_of: Scaled,
+        sizes_of: Scaled,
+        *,
+        with_texts: bool = False,
+        levels_max: int = LEVELS_MAX,
+    ) -> None:
+        self.keys_of = keys_of
+        self.sizes_of = sizes_of
         self.levels_max = levels_max
         self.keys: list[int] = []
+        self.prices: list[int] = self.keys if keys_of.sign > 0 else []
         self.quantities: list[int] = []
-        self.texts: list[Level] | None = [] if with_texts else None
+        self.texts: list[str] | None = [] if with_texts else None
 
     def clear(self) -> None:
         """Forget every level."""
-        self.keys.clear()
-        self.quantities.clear()
-        if self.texts is not None:
-            self.texts.clear()
+        self.drop_worst(len(self.keys))
 
-    def apply(self, levels: Iterable[Level], prices: Scaled, quantities: Scaled) -> None:
-        """Set absolute levels; quantity 0 deletes."""
-        keys, held, texts, sign = self.keys, self.quantities, self.texts, self.sign
+    def apply(self, levels: Iterable[Level]) -> None:
+        """Set absolute levels; quantity 0 deletes. ValueError names text that is no exact level."""
+        keys, quantities, texts = self.keys, self.quantities, self.texts
+        prices = None if self.prices is keys else self.prices
+        keys_of, sizes_of, count = self.keys_of, self.sizes_of, len(keys)
         for level in levels:
-            key = prices[level[0]] * sign
-            quantity = quantities[level[1]]
+            key = keys_of[level[0]]
+            quantity = sizes_of[level[1]]
             at = bisect_left(keys, key)
-            if at < len(keys) and keys[at] == key:
+            if at < count and keys[at] == key:
                 if quantity:
-                    held[at] = quantity
+                    quantities[at] = quantity
                     if texts is not None:
-                        texts[at] = level
-                else:
-                    del keys[at], held[at]
-                    if texts is not None:
-                        del texts[at]
-            elif quantity:
-                keys.insert(at, key)
-                held.insert(at, quantity)
+                        texts[at] = f"{level[0]}:{level[1]}"
+                    continue
+                count -= 1
+                del keys[at], quantities[at]
+                if prices is not None:
+                    del prices[at]
                 if texts is not None:
-                    texts.insert(at, level)
-        if len(keys) > self.levels_max:
-            self.drop_worst(len(keys) - self.levels_max)
+                    del texts[at]
+            elif quantity:
+                count += 1
+                keys.insert(at, key)
+                quantities.insert(at, quantity)
+                if prices is not None:
+                    prices.insert(at, -key)
+                if texts is not None:
+                    texts.insert(at, f"{level[0]}:{level[1]}")
+        if count > self.levels_max:
+            self.drop_worst(count - self.levels_max)
 
     def drop_worst(self, count: int) -> None:
         """Drop the levels farthest from the touch: no book grows without bound."""
         del self.keys[:count], self.quantities[:count]
+        if self.prices is not self.keys:
+            del self.prices[:count]
         if self.texts is not None:
             del self.texts[:count]
 
     def top(self, depth: int) -> list[int]:
         """Return price, quantity, price, quantity ... best first, at most `depth` levels."""
-        prices = self.keys[: -depth - 1 : -1]
-        flat = [0] * (2 * len(prices))
-        flat[0::2] = prices if self.sign > 0 else [-key for key in prices]
-        flat[1::2] = self.quantities[: -depth - 1 : -1]
-        return flat
+        rows = zip(self.prices[: -depth - 1 : -1], self.quantities[: -depth - 1 : -1], strict=True)
+        return list(chain.from_iterable(rows))
 
 
 class Book:
@@ -149,8 +161,11 @@ class Book:
     ) -> None:
         self.prices = Scaled(price_exponent, units_max)
         self.quantities = Scaled(quantity_exponent, units_max)
-        self.bids = BookSide(1, with_texts=with_texts, levels_max=levels_max)
-        self.asks = BookSide(-1, with_texts=with_texts, levels_max=levels_max)
+        negated = Scaled(price_exponent, units_max, sign=-1)
+        self.bids, self.asks = (
+            BookSide(prices, self.quantities, with_texts=with_texts, levels_max=levels_max)
+            for prices in (self.prices, negated)
+        )
 
     def load(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
         """Replace everything by a snapshot."""
@@ -160,8 +175,20 @@ class Book:
 
     def apply(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
         """Set absolute levels on both sides; ValueError names text that is no exact level."""
-        self.bids.apply(bids, self.prices, self.quantities)
-        self.asks.apply(asks, self.prices, self.quantities)
+        if bids:
+            self.bids.apply(bids)
+        if asks:
+            self.asks.apply(asks)
+
+    def top(self, depth: int) -> tuple[list[int], list[int], list[int], list[int]]:
+        """Return bid prices, bid quantities, ask prices, ask quantities; best first, `depth` each."""
+        bids, asks, end = self.bids, self.asks, -depth - 1
+        return (
+            bids.prices[:end:-1],
+            bids.quantities[:end:-1],
+            asks.prices[:end:-1],
+            asks.quantities[:end:-1],
+        )
 
     @property
     def best_bid(self) -> int | None:
@@ -184,12 +211,10 @@ class Book:
         assert self.asks.texts is not None, "this book keeps no texts"
         bids = self.bids.texts[: -CHECKSUM_LEVELS - 1 : -1]
         asks = self.asks.texts[: -CHECKSUM_LEVELS - 1 : -1]
-        parts: list[str] = []
-        for i in range(max(len(bids), len(asks))):
-            if i < len(bids):
-                parts += bids[i][:2]
-            if i < len(asks):
-                parts += asks[i][:2]
+        paired = min(len(bids), len(asks))
+        parts = chain(
+            chain.from_iterable(zip(bids, asks, strict=False)), bids[paired:], asks[paired:]
+        )
         return crc32(":".join(parts).encode())
 
     def kraken_checksum(self, decimals: tuple[int, int]) -> int:

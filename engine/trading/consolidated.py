@@ -4,14 +4,16 @@ A venue's levels count only while its book says LIVE and its link has given proo
 or a pong) within `stale_after_ns`. The moment either fails the venue contributes nothing and its
 VenueQuote says why. A silent venue can therefore never stay best.
 
-Merging is over integers: prices and quantities are brought to the finest exponents seen for the
-symbol, which loses nothing.
+Prices and quantities are brought to the finest exponents seen for the symbol, which loses nothing.
+What is merged are prices alone, by sorting them: levels are never moved, each venue's stay in its
+VenueQuote, cut where the merged prices end. So a side is merged anew only when a price of it has
+changed, or another set of venues counts, whatever happens to quantities.
 """
 
-from itertools import chain, repeat
-from operator import itemgetter
-from typing import Final, NamedTuple
+from bisect import bisect_left, bisect_right
+from typing import Final
 
+from engine.messages.base import replaced
 from engine.messages.market import BookState, ConsolidatedBook, VenueBook, VenueQuote
 
 DEPTH_MAX: Final = 20
@@ -22,20 +24,6 @@ LINK_SILENT: Final = "link_silent"
 LINK_DOWN: Final = "link_down"
 
 
-Level = tuple[int, int, int]
-_price: Final = itemgetter(0)
-
-
-class _Share(NamedTuple):
-    # What one venue's book gives to the merged one. Kept, since mostly another venue's has changed.
-    book: VenueBook
-    place: int
-    exponents: tuple[int, int]
-    bids: list[Level]
-    asks: list[Level]
-    quote: VenueQuote
-
-
 class Consolidator:
     """Latest book per symbol and venue, merged on demand."""
 
@@ -43,131 +31,210 @@ class Consolidator:
         """Take the time each venue's link may be silent, in nanoseconds, and the levels kept."""
         self._stale_after_ns = stale_after_ns
         self._depth = depth
-        self._books: dict[str, dict[str, VenueBook]] = {}
-        self._alive_ns: dict[str, int] = {}
-        self._counted: dict[str, tuple[str, ...]] = {}
-        self._shares: dict[tuple[str, str], _Share] = {}
+        self._symbols: dict[str, _Symbol] = {}
+        self._until_ns: dict[str, int] = {}  # how long each venue counts without a new sign of life
 
     def symbols(self) -> list[str]:
         """Return the symbols that have had a book from any venue."""
-        return list(self._books)
+        return list(self._symbols)
 
     def venue_book(self, symbol: str, venue: str) -> VenueBook | None:
         """Return a venue's newest book, whatever its state."""
-        return self._books.get(symbol, {}).get(venue)
+        merged = self._symbols.get(symbol)
+        share = merged.shares.get(venue) if merged is not None else None
+        return None if share is None else share.book
 
     def update(self, book: VenueBook) -> None:
         """Take a venue's newest book; an older one than we hold (a late redelivery) is ignored."""
-        books = self._books.setdefault(book.symbol, {})
-        held = books.get(book.venue)
-        if held is not None and held.mono_received_ns > book.mono_received_ns:
+        merged = self._symbols.get(book.symbol)
+        if merged is None:
+            merged = self._symbols[book.symbol] = _Symbol()
+        share = merged.shares.get(book.venue)
+        if share is None:
+            merged.shares[book.venue] = _Share(book)
+            merged.arrange()
+            self.alive(book.venue, book.mono_received_ns)
             return
-        books[book.venue] = book
-        if held is None:  # in the venues' order, which is that of the merged book
-            self._books[book.symbol] = {venue: books[venue] for venue in sorted(books)}
-        self.alive(book.venue, book.mono_received_ns)
+        held, before = share.book, share.scaled
+        if held.mono_received_ns > book.mono_received_ns:
+            return
+        share.book, share.quote = book, None
+        if (
+            book.price_exponent != held.price_exponent
+            or book.quantity_exponent != held.quantity_exponent
+        ):
+            merged.arrange()
+        else:
+            share.scaled = now = book if before is held else merged.in_units(book)
+            seen = share.bids + 1
+            if now.bid_prices[:seen] != before.bid_prices[:seen]:
+                merged.bids_due = True
+            seen = share.asks + 1
+            if now.ask_prices[:seen] != before.ask_prices[:seen]:
+                merged.asks_due = True
+        until_ns = book.mono_received_ns + self._stale_after_ns.get(book.venue, 0)
+        self._until_ns[book.venue] = max(self._until_ns[book.venue], until_ns)
 
     def alive(self, venue: str, mono_ns: int) -> None:
         """Note proof of life of a venue's public link."""
-        if mono_ns > self._alive_ns.get(venue, 0):
-            self._alive_ns[venue] = mono_ns
+        until_ns = mono_ns + self._stale_after_ns.get(venue, 0)
+        if until_ns > self._until_ns.get(venue, -1):
+            self._until_ns[venue] = until_ns
 
     def drop(self, venue: str) -> list[str]:
         """Withdraw a venue at once (its actor or link died); return the symbols that it had."""
-        self._alive_ns.pop(venue, None)
-        had = [symbol for symbol, books in self._books.items() if venue in books]
+        self._until_ns.pop(venue, None)
+        had = [symbol for symbol, merged in self._symbols.items() if venue in merged.shares]
         for symbol in had:
-            del self._books[symbol][venue]
-            self._shares.pop((symbol, venue), None)
+            merged = self._symbols[symbol]
+            del merged.shares[venue]
+            merged.arrange()
         return had
 
     def state(self, book: VenueBook, now_ns: int) -> tuple[BookState, str]:
         """Return whether a venue's book counts now, and the reason when it does not."""
         if book.state != "LIVE":
             return book.state, book.reason or book.state.lower()
-        silent_ns = now_ns - self._alive_ns.get(book.venue, 0)
-        if silent_ns > self._stale_after_ns.get(book.venue, 0):
+        if now_ns > self._until_ns.get(book.venue, -1):
             return "STALE", LINK_SILENT
         return "LIVE", FRESH
 
     def stale_symbols(self, now_ns: int) -> list[str]:
         """Return the symbols whose set of counted venues is no longer what was last published."""
-        return [s for s in self._books if self._counting(s, now_ns) != self._counted.get(s)]
-
-    def _counting(self, symbol: str, now_ns: int) -> tuple[str, ...]:
-        books = self._books[symbol]
-        return tuple(v for v in books if self.state(books[v], now_ns)[0] == "LIVE")
+        until_ns = self._until_ns
+        return [
+            symbol
+            for symbol, merged in self._symbols.items()
+            if any(s.counts is not s.may_count(now_ns, until_ns) for s in merged.shares.values())
+        ]
 
     def publish(self, symbol: str, now_ns: int) -> ConsolidatedBook:
         """Return the merged book of a symbol as of `now_ns` (monotonic)."""
-        books = self._books.get(symbol, {})
-        price_exponent = quantity_exponent = 0
-        for book in books.values():
-            price_exponent = max(price_exponent, book.price_exponent)
-            quantity_exponent = max(quantity_exponent, book.quantity_exponent)
-        exponents = (price_exponent, quantity_exponent)
-        quotes: list[VenueQuote] = []
-        bids: list[Level] = []
-        asks: list[Level] = []
-        counted: list[str] = []
+        merged = self._symbols.get(symbol) or _Symbol()
+        until_ns, shares = self._until_ns, merged.shares.values()
         newest_event_ns = 0
-        for index, (venue, book) in enumerate(books.items()):
-            state, reason = self.state(book, now_ns)
-            if state != "LIVE":
-                quotes.append(VenueQuote(venue, state, reason, book.mono_received_ns))
-                continue
-            share = self._share(book, index, exponents)
-            counted.append(venue)
-            quotes.append(share.quote)
-            bids += share.bids
-            asks += share.asks
-            newest_event_ns = max(newest_event_ns, book.ts_event_ns)
-        self._counted[symbol] = tuple(counted)
-        if len(counted) > 1:  # stable: at one price the venues stand in their order
-            bids.sort(key=_price, reverse=True)
-            asks.sort(key=_price)
+        for share in shares:
+            book = share.book
+            if (book.state == "LIVE" and now_ns <= until_ns[book.venue]) is not share.counts:
+                share.counts = not share.counts
+                merged.bids_due = merged.asks_due = True
+            if share.counts and book.ts_event_ns > newest_event_ns:
+                newest_event_ns = book.ts_event_ns
+        if merged.bids_due:
+            merged.merge_bids(self._depth)
+        if merged.asks_due:
+            merged.merge_asks(self._depth)
+        quotes: list[VenueQuote] = []
+        for share in shares:
+            if share.counts:
+                quotes.append(share.quote or share.show())
+            else:
+                state, reason = self.state(share.book, now_ns)
+                heard_ns = share.book.mono_received_ns
+                quotes.append(VenueQuote(share.book.venue, state, reason, heard_ns, [], [], [], []))
         return ConsolidatedBook(
             symbol,
-            price_exponent,
-            quantity_exponent,
-            list(chain.from_iterable(bids[: self._depth])),
-            list(chain.from_iterable(asks[: self._depth])),
+            merged.price_exponent,
+            merged.quantity_exponent,
+            merged.bids,
+            merged.asks,
             quotes,
             newest_event_ns,
             now_ns,
         )
 
-    def _share(self, book: VenueBook, index: int, exponents: tuple[int, int]) -> _Share:
-        key = (book.symbol, book.venue)
-        share = self._shares.get(key)
-        if (
-            share is not None
-            and share.book is book
-            and share.place == index
-            and share.exponents == exponents
-        ):
-            return share
-        p = 10 ** (exponents[0] - book.price_exponent)
-        q = 10 ** (exponents[1] - book.quantity_exponent)
-        bids = _levels(book.bids[: 2 * self._depth], p, q, index)
-        asks = _levels(book.asks[: 2 * self._depth], p, q, index)
-        share = _Share(book, index, exponents, bids, asks, _quote(book, bids, asks))
-        self._shares[key] = share
-        return share
+
+class _Share:
+    # One venue's part in one symbol: its newest book as it came and in the symbol's units, and how
+    # many of its levels are among the best of all venues.
+    __slots__ = ("asks", "bids", "book", "counts", "quote", "scaled")
+
+    def __init__(self, book: VenueBook) -> None:
+        self.book = self.scaled = book
+        self.counts = False
+        self.bids = self.asks = 0
+        self.quote: VenueQuote | None = None
+
+    def may_count(self, now_ns: int, until_ns: dict[str, int]) -> bool:
+        return self.book.state == "LIVE" and now_ns <= until_ns[self.book.venue]
+
+    # At least a venue's own best is shown, even where others are better twenty times.
+    def show(self) -> VenueQuote:
+        book, bids, asks = self.scaled, self.bids or 1, self.asks or 1
+        self.quote = VenueQuote(
+            book.venue,
+            "LIVE",
+            FRESH,
+            book.mono_received_ns,
+            book.bid_prices[:bids],
+            book.bid_quantities[:bids],
+            book.ask_prices[:asks],
+            book.ask_quantities[:asks],
+        )
+        return self.quote
 
 
-def _levels(flat: list[int], p: int, q: int, index: int) -> list[Level]:
-    prices, sizes = flat[::2], flat[1::2]
-    if p != 1:
-        prices = [price * p for price in prices]
-    if q != 1:
-        sizes = [size * q for size in sizes]
-    return list(zip(prices, sizes, repeat(index), strict=False))
+class _Symbol:
+    # One symbol: its venues in their order, the merged prices, and which of them are due anew.
+    __slots__ = ("asks", "asks_due", "bids", "bids_due", "price_exponent", "quantity_exponent",
+                 "shares")  # fmt: skip
 
+    def __init__(self) -> None:
+        self.shares: dict[str, _Share] = {}
+        self.price_exponent = self.quantity_exponent = 0
+        self.bids: list[int] = []
+        self.asks: list[int] = []
+        self.bids_due = self.asks_due = False
 
-def _quote(book: VenueBook, bids: list[Level], asks: list[Level]) -> VenueQuote:
-    bid = bids[0] if bids else (None, None, 0)
-    ask = asks[0] if asks else (None, None, 0)
-    return VenueQuote(
-        book.venue, "LIVE", FRESH, book.mono_received_ns, bid[0], bid[1], ask[0], ask[1]
-    )
+    # The venues, and with them perhaps the units, are others than before.
+    def arrange(self) -> None:
+        self.shares = {venue: self.shares[venue] for venue in sorted(self.shares)}
+        books = [share.book for share in self.shares.values()]
+        self.price_exponent = max((book.price_exponent for book in books), default=0)
+        self.quantity_exponent = max((book.quantity_exponent for book in books), default=0)
+        for share in self.shares.values():
+            share.scaled, share.quote = self.in_units(share.book), None
+        self.bids_due = self.asks_due = True
+
+    def in_units(self, book: VenueBook) -> VenueBook:
+        p = 10 ** (self.price_exponent - book.price_exponent)
+        q = 10 ** (self.quantity_exponent - book.quantity_exponent)
+        if p == q == 1:
+            return book
+        return replaced(
+            book,
+            bid_prices=[price * p for price in book.bid_prices],
+            bid_quantities=[quantity * q for quantity in book.bid_quantities],
+            ask_prices=[price * p for price in book.ask_prices],
+            ask_quantities=[quantity * q for quantity in book.ask_quantities],
+        )
+
+    # Sort what counts, keep the best, and cut each venue's share where they end.
+    def merge_bids(self, depth: int) -> None:
+        self.bids_due = False
+        bids: list[int] = []
+        for share in self.shares.values():
+            if share.counts:
+                bids += share.scaled.bid_prices
+        bids.sort(reverse=True)
+        self.bids = bids = bids[:depth]
+        worst = bids[-1] if bids else 0
+        for share in self.shares.values():
+            prices = share.scaled.bid_prices
+            count = len(prices) - bisect_left(prices[::-1], worst)
+            if count != share.bids:
+                share.bids, share.quote = count, None
+
+    def merge_asks(self, depth: int) -> None:
+        self.asks_due = False
+        asks: list[int] = []
+        for share in self.shares.values():
+            if share.counts:
+                asks += share.scaled.ask_prices
+        asks.sort()
+        self.asks = asks = asks[:depth]
+        worst = asks[-1] if asks else 0
+        for share in self.shares.values():
+            count = bisect_right(share.scaled.ask_prices, worst)
+            if count != share.asks:
+                share.asks, share.quote = count, None

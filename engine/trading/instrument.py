@@ -12,6 +12,10 @@ from engine.errors import Refused
 from engine.messages.base import Side
 from engine.messages.port import Instrument
 
+# Books are finer than today's grid: venues coarsen ticks and lots, and orders from before stay in
+# the book (recorded: 25.426189 BTC resting at Binance where the lot is 0.00001). Eight decimals are
+# also what most venues write, so that nothing is to be divided, and venues agree on the units. What
+# trades in whole coins is counted in billions, which would not fit a message with eight.
 VENUE_DECIMALS: Final = 8
 SPARE_DECIMALS: Final = 3
 
@@ -32,19 +36,13 @@ def written_decimals(step: Decimal) -> int:
 
 def price_exponent(instrument: Instrument) -> int:
     """Return the exponent of this instrument's integer prices in books."""
-    return _book_exponent(instrument.tick_size)
+    return max(VENUE_DECIMALS, decimals_of(instrument.tick_size))
 
 
 def quantity_exponent(instrument: Instrument) -> int:
     """Return the exponent of this instrument's integer quantities in books."""
-    return _book_exponent(instrument.lot_size)
-
-
-# Finer than today's grid: venues coarsen ticks and lots, and orders from before stay in the book
-# (recorded: 25.426189 BTC resting at Binance where the lot is 0.00001).
-def _book_exponent(step: Decimal) -> int:
-    decimals = decimals_of(step)
-    return max(decimals, min(VENUE_DECIMALS, decimals + SPARE_DECIMALS))
+    decimals = decimals_of(instrument.lot_size)
+    return max(VENUE_DECIMALS, decimals) if decimals else SPARE_DECIMALS
 
 
 def quantise_price(instrument: Instrument, side: Side, price: Decimal) -> Decimal:

@@ -32,6 +32,7 @@ from engine.trading.risk_limits import RiskLimits
 NS_PER_S: Final = 1_000_000_000
 ONE: Final = Decimal(1)
 _PERCENT: Final = Decimal("0.01")
+ASKED_MAX: Final = 32
 
 
 class Verdict(NamedTuple):
@@ -52,6 +53,15 @@ class Halt(State):
     ts_ns: int
 
 
+class GateAsk(State):
+    """A halt or its end, by whose id somebody may still wait for the venues' gates."""
+
+    request_id: str
+    scope: str
+    halted: bool
+    ts_ns: int
+
+
 class GateState(State):
     """The snapshot of the gate with its orders and money."""
 
@@ -59,31 +69,43 @@ class GateState(State):
     ledger: LedgerState
     halts: list[Halt]
     approvals: list[int]
+    asked: list[GateAsk] = []  # noqa: RUF012  msgspec copies the empty default
 
 
 class RiskGate:
     """Orders, money, exposure, halts and order rate, as one fold; and the judgement over them."""
 
     def __init__(
-        self, limits: RiskLimits, orders: OrderTable | None = None, ledger: Ledger | None = None
+        self,
+        limits: RiskLimits,
+        orders: OrderTable | None = None,
+        ledger: Ledger | None = None,
+        *,
+        judging: bool = True,
     ) -> None:
+        """Take the parts. Without `judging` it only folds: no exposure is kept, and none is stored."""
         self.limits = limits
+        self._judging = judging
         self.orders = OrderTable() if orders is None else orders
         self.ledger = Ledger(limits.report_currency) if ledger is None else ledger
         self.exposure = Exposure(limits.fee_reserve)
         self.halts: dict[str, Halt] = {}
+        self.asked: deque[GateAsk] = deque(maxlen=ASKED_MAX)
         self._approvals: deque[int] = deque(maxlen=max(1, limits.max_orders_per_second))
         for order in self.orders.select(parents=False):
-            if isinstance(order, Order):
+            if judging:
+                assert isinstance(order, Order)
                 self.exposure.update(order)
 
     def apply(self, event: Any, seq: int = 0) -> bool:
         """Fold one event: orders, ledger, exposure, halts. False if it changed nothing."""
         kind = type(event)
         if kind is TradingHalted:
+            self.asked.append(GateAsk(event.request_id, event.scope, True, event.ts_ns))
             self.halts[event.scope] = Halt(event.scope, event.reason, event.who, event.ts_ns)
             return True
         if kind is TradingResumed:
+            self.asked.append(GateAsk(event.request_id, event.scope, False, event.ts_ns))
             return self.halts.pop(event.scope, None) is not None
         changed = self.orders.apply(event, seq)
         if changed:
@@ -99,6 +121,7 @@ class RiskGate:
     ) -> Verdict:
         """Return whether the order may leave, and as what. Changes nothing."""
         assert now_wall_ns >= 0
+        assert self._judging, "this gate only folds"
         instrument = market.instrument(spec.venue, spec.symbol)
         refusal = self._refuse_unseen(spec, instrument)
         if refusal is not None or instrument is None or spec.account is None:
@@ -165,21 +188,28 @@ class RiskGate:
         """Return the canonical bytes of orders, money, halts and order rate."""
         halts = [halt for _, halt in sorted(self.halts.items())]
         state = GateState(
-            self.orders.to_state(), self.ledger.to_state(), halts, list(self._approvals)
-        )
+            self.orders.to_state(), self.ledger.to_state(), halts, list(self._approvals),
+            list(self.asked),
+        )  # fmt: skip
         return encode_state(state)
 
     @classmethod
     def from_bytes(
-        cls, data: bytes, limits: RiskLimits, closed_kept_max: int | None = None
+        cls,
+        data: bytes,
+        limits: RiskLimits,
+        closed_kept_max: int | None = None,
+        *,
+        judging: bool = True,
     ) -> "RiskGate":
         """Return the gate that `to_bytes` wrote, under today's limits; MessageError if it is none."""
         state = decode_state(data, GateState)
         kept = {} if closed_kept_max is None else {"closed_kept_max": closed_kept_max}
         orders = OrderTable.from_state(state.orders, **kept)
-        gate = cls(limits, orders, Ledger.from_state(state.ledger))
+        gate = cls(limits, orders, Ledger.from_state(state.ledger), judging=judging)
         gate.halts = {halt.scope: halt for halt in state.halts}
         gate._approvals.extend(state.approvals)
+        gate.asked.extend(state.asked)
         return gate
 
     def _is_known(self, event: OrderFilled) -> bool:
@@ -191,7 +221,7 @@ class RiskGate:
             while approvals and not 0 <= at - approvals[0] < NS_PER_S:
                 approvals.popleft()
             approvals.append(at)
-        order = self.orders.order(event_order_id(event))
+        order = self.orders.order(event_order_id(event)) if self._judging else None
         if order is not None:
             self.exposure.update(order)
 

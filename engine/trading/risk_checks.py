@@ -51,11 +51,10 @@ class Case(NamedTuple):
     market: MarketView
 
     @property
-    def notional(self) -> Decimal | None:
+    def notional(self) -> Decimal:
         """The most the order may be worth in its quote; a sell may fill at the mid or better."""
         price = self.spec.price
-        if price is None:
-            return None
+        assert price is not None, "an order without a price was refused before"
         if self.spec.side == "SELL" and self.mid is not None:
             price = max(price, self.mid)
         return price * self.spec.quantity
@@ -162,7 +161,7 @@ def _check_notional(gate: "RiskGate", case: Case) -> Refusal | None:
     limits = gate.limits
     rate, notional = gate.rate(case.quote, case.market), case.notional
     others = gate.open_notional(case.market)
-    if rate is None or notional is None or others is None:
+    if rate is None or others is None:
         if case.reduces:
             return None
         return (

@@ -85,15 +85,13 @@ def quantity_before(
     Only the published top levels are seen, so the answer may be too small, never too large. None
     when the venue's book does not count now.
     """
-    live = {index for index, q in enumerate(book.venues) if q.venue == venue and q.state == "LIVE"}
-    if not live:
+    if not any(q.venue == venue and q.state == "LIVE" for q in book.venues):
         return None
-    flat = book.asks if side == "BUY" else book.bids
     total = 0
-    for raw, quantity, index in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
-        at = Decimal(raw).scaleb(-book.price_exponent)
-        if index in live and (at < price if side == "BUY" else at > price):
-            total += quantity
+    for level in book.ask_levels() if side == "BUY" else book.bid_levels():
+        at = Decimal(level.price).scaleb(-book.price_exponent)
+        if level.venue == venue and (at < price if side == "BUY" else at > price):
+            total += level.quantity
     return Decimal(total).scaleb(-book.quantity_exponent)
 
 
@@ -157,17 +155,16 @@ def _take(
     want: Want, book: ConsolidatedBook, fit: Mapping[str, Instrument]
 ) -> tuple[dict[str, Decimal], Decimal]:
     """Return how much to take at each venue, cheapest after taker fees first, and what it costs."""
-    flat = book.asks if want.side == "BUY" else book.bids
     offers: list[tuple[Decimal, Decimal, str]] = []
-    for raw_price, raw_quantity, index in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
-        venue = book.venues[index].venue
-        price = Decimal(raw_price).scaleb(-book.price_exponent)
+    for level in book.ask_levels() if want.side == "BUY" else book.bid_levels():
+        venue = level.venue
+        price = Decimal(level.price).scaleb(-book.price_exponent)
         beyond = price > want.price if want.side == "BUY" else price < want.price
         if venue not in fit or beyond:
             continue
         fee = fit[venue].taker_fee
         cost = price * (ONE + fee) if want.side == "BUY" else -price * (ONE - fee)
-        offers.append((cost, Decimal(raw_quantity).scaleb(-book.quantity_exponent), venue))
+        offers.append((cost, Decimal(level.quantity).scaleb(-book.quantity_exponent), venue))
     offers.sort(key=lambda offer: (offer[0], offer[2]))
     taken: dict[str, Decimal] = {}
     left = want.quantity

@@ -12,18 +12,24 @@ def sim(tmp_path_factory):
 
 
 @pytest.fixture
+def road():
+    """Return the road of orders; a test of both roads is parametrized with it."""
+    return "ws"
+
+
+@pytest.fixture
 def isolation():
     """Where the adapter lives. Overridden by the tests that hold for both."""
     return "thread"
 
 
 @pytest.fixture(params=["binance", "okx"])
-def make(request, sim, isolation):
+def make(request, sim, isolation, road):
     """Return a maker of adapters for one venue; all are stopped and all faults cleared at the end."""
     made = []
 
     def one(**more):
-        desk = Desk(sim, request.param, isolation=isolation, **more)
+        desk = Desk(sim, request.param, isolation=isolation, **{"order_road": road, **more})
         made.append(desk)
         return desk
 

@@ -14,6 +14,8 @@ import urllib.request
 from decimal import Decimal
 from pathlib import Path
 
+from waiting import wait_for
+
 from adapters.adapter import VenueAdapter
 from adapters.configuration import Configuration, encode_configuration
 from adapters.registry import Secret, Timeouts, VenueConfig
@@ -32,20 +34,10 @@ from engine.messages.port import (
     SubmitResult,
 )
 from engine.venue_process import HostSettings, VenueHost, inherited
+from simulator.log import read_log
 
 DEADLINE_S = 15
 CLOCK = SystemClock()
-
-
-def wait_for(condition, what, deadline_s=DEADLINE_S):
-    """Return the first truthy answer, or fail at the deadline."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"not within {deadline_s} s: {what}")
 
 
 class Sim:
@@ -84,6 +76,12 @@ class Sim:
     def fault(self, kind, venue, on=None, count=1, **params):
         body = {"kind": kind, "venue": venue, "count": count, "params": params}
         return self.ctl("fault", body if on is None else {**body, "on": on})["id"]
+
+    def requests(self, venue, client_order_id):
+        """Return the (action, road) of each request about an order that the engine carried out."""
+        log = read_log(self.folder / "sim" / f"{venue}.jsonl")
+        mine = [r for r in log.requests if r["client_order_id"] == client_order_id]
+        return [(r["action"], r["via"]) for r in mine]
 
     def orders(self, venue, client_order_id):
         found = self.ctl(f"truth/{venue}")["orders"]
@@ -199,6 +197,8 @@ class Desk:
         self.adapter.start()
         self.wait(AdapterReady, since=mark)
         self.wait(LinkChanged, lambda m: m.link == "private" and m.up, since=mark)
+        if self.config.order_road == "ws" and self.config.api_key:
+            self.wait(LinkChanged, lambda m: m.link == "trade" and m.up, since=mark)
         if books:
             for symbol in self.config.symbols:
                 self.live(symbol, since=mark)

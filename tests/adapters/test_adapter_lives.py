@@ -3,7 +3,8 @@
 from itertools import pairwise
 
 import pytest
-from rig import ask, cancel, query, wait_for
+from rig import Desk, ask, cancel, query
+from waiting import wait_for
 
 from adapters.registry import Secret
 from engine.clock import NS_PER_S
@@ -18,6 +19,7 @@ from engine.messages.port import (
     SubmitResult,
 )
 from engine.trading.instrument import unscale
+from simulator.venue import demo_accounts
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("adapters")]
 
@@ -37,9 +39,11 @@ def levels(flat, book):
 def test_a_refused_key_is_told_once_and_not_tried_again(make):
     desk = make(api_secret=Secret("wrong"))
     desk.adapter.start()
-    desk.wait(AdapterReady)
+    ready = desk.wait(AdapterReady)
+    assert ready.account_uid is None, "nobody knows whose account this would be"
     failed = desk.wait(AdapterFailed)
     assert failed.code == "auth"
+    assert desk.reports.index(ready) < desk.reports.index(failed), "the refusal has the last word"
     if desk.isolation == "thread":  # what can be seen from inside
         private = desk.adapter._session.private
         wait_for(lambda: private.link is not None, "the private link is begun")
@@ -50,6 +54,13 @@ def test_a_refused_key_is_told_once_and_not_tried_again(make):
         desk.live()
     assert len(desk.found(AdapterFailed)) <= 2, "once by REST, once by the link"
     assert not any("wrong" in str(m) for m in desk.reports)
+
+
+def test_a_session_says_whose_account_it_has_before_it_opens_a_private_link(desk):
+    ready = desk.found(AdapterReady)[0]
+    assert ready.account_uid == str(demo_accounts(desk.venue)[0].uid)
+    private = desk.found(LinkChanged, lambda m: m.link == "private")[0]
+    assert desk.reports.index(ready) < desk.reports.index(private)
 
 
 def test_a_restarted_venue_is_followed_to_its_new_life(desk):
@@ -71,6 +82,7 @@ def test_an_adapter_waits_for_a_venue_that_is_away(make):
     assert desk.found(LinkChanged, lambda m: m.link == "rest" and m.up)
 
 
+@pytest.mark.parametrize("road", ["rest"])
 @pytest.mark.parametrize("isolation", ["thread"])  # a bug cannot be planted in another process
 def test_a_worker_that_dies_of_a_bug_ends_the_session_and_answers_unknown(isolation, make):
     desk = make().start()
@@ -96,6 +108,33 @@ def test_a_worker_that_dies_of_a_bug_ends_the_session_and_answers_unknown(isolat
     assert cancel(desk, order).outcome == "ACCEPTED"
 
 
+def test_a_public_link_that_dies_of_a_bug_takes_its_whole_session_along_and_no_other(desk, make):
+    """Links, codec and books of a venue fall and rise together; the other venue's go on."""
+    other = Desk(desk.sim, "okx" if desk.venue == "binance" else "binance").start()
+    try:
+        session = list(desk.threads)
+
+        def bug(*_):
+            raise ZeroDivisionError("a bug of ours")
+
+        desk.adapter._session.public._codec.on_public = bug
+        failed = desk.wait(AdapterFailed)
+        assert failed.code == "crashed"
+        assert "public: ZeroDivisionError" in failed.text
+        wait_for(lambda: not any(t.is_alive() for t in session), "the private link has ended too")
+        mark, elsewhere = desk.mark(), other.mark()
+        assert ask(desk, desk.new_order()).outcome == "NOT_SENT"
+        other.live(since=elsewhere)
+        assert not desk.found(VenueBook, since=mark), "nothing is told of a book that nobody keeps"
+        assert desk.adapter.stop(5)
+        desk.start()
+        assert not other.found(AdapterFailed)
+        assert not other.found(LinkChanged, lambda m: not m.up)
+    finally:
+        assert other.adapter.stop(5)
+
+
+@pytest.mark.parametrize("road", ["rest"])
 def test_stopping_in_the_middle_of_a_submit_leaves_it_unknown_and_answers_once(desk):
     desk.sim.fault("delay", desk.venue, on="order", count=1, ms=1200, when="after")
     order, waiting = desk.new_order(price="40000"), desk.new_order()

@@ -4,7 +4,8 @@ import time
 from decimal import Decimal
 
 import pytest
-from rig import CLOCK, ask, cancel, query, wait_for
+from rig import CLOCK, ask, cancel, query
+from waiting import wait_for
 
 from adapters.registry import Timeouts
 from engine.clock import NS_PER_S
@@ -25,10 +26,10 @@ from engine.trading.instrument import unscale
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("adapters")]
 
 
-def levels(flat, book):
+def levels(prices, quantities, book):
     return [
-        (unscale(flat[i], book.price_exponent), unscale(flat[i + 1], book.quantity_exponent))
-        for i in range(0, len(flat), 2)
+        (unscale(price, book.price_exponent), unscale(quantity, book.quantity_exponent))
+        for price, quantity in zip(prices, quantities, strict=True)
     ]
 
 
@@ -38,9 +39,13 @@ def test_books_become_live_and_equal_the_venues_truth(desk):
 
     def is_equal(symbol):
         book = [b for b in desk.found(VenueBook) if b.symbol == symbol][-1]
-        for name, flat in (("bids", book.bids), ("asks", book.asks)):
+        sides = {
+            "bids": (book.bid_prices, book.bid_quantities),
+            "asks": (book.ask_prices, book.ask_quantities),
+        }
+        for name, side in sides.items():
             wanted = [(Decimal(level[0]), Decimal(level[1])) for level in truth[symbol][name][:20]]
-            if levels(flat, book) != wanted:
+            if levels(*side, book) != wanted:
                 return False
         return book.state == "LIVE"
 
@@ -54,6 +59,7 @@ def test_life_of_the_link_and_public_trades_are_told(desk):
     assert trade.price > 0
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_a_resting_order_is_acknowledged_found_and_canceled(desk):
     order = desk.new_order()
     result = ask(desk, order)
@@ -105,6 +111,7 @@ def test_a_market_order_with_a_collar_never_trades_beyond_it(desk):
     assert ended.filled_quantity == 0
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_orders_the_venue_refuses_are_rejected_in_its_words(desk):
     poor = ask(desk, desk.new_order(price="60000", quantity="100"))
     assert poor.outcome == "REJECTED"
@@ -128,6 +135,7 @@ def test_reconciliation_brings_orders_fills_and_balances(desk):
     assert cancel(desk, order).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 @pytest.mark.parametrize(
     "kind", ["lost_reply", "error_5xx", "malformed_200", "empty_200", "html_200", "truncated"]
 )
@@ -144,6 +152,7 @@ def test_an_order_whose_answer_is_lost_is_unknown_and_found_by_query(desk, kind)
     assert cancel(desk, order).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_an_order_that_never_arrived_is_unknown_and_absent_everywhere(desk):
     desk.sim.fault("drop_request", desk.venue, on="order", count=1)
     order = desk.new_order()
@@ -168,6 +177,7 @@ def test_a_repeated_submit_is_sent_once_and_told_the_same_answer(desk):
     assert cancel(desk, order).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_a_duplicate_client_id_at_the_venue_is_unknown_never_a_reject(desk):
     order = desk.new_order(price="34000")
     ask(desk, order)
@@ -183,7 +193,7 @@ def test_a_cut_stream_makes_books_stale_at_once_and_live_again(desk):
     mark = desk.mark()
     desk.sim.fault("ws_drop", desk.venue, on="any", count=1)
     stale = desk.wait(VenueBook, lambda b: b.state == "STALE", mark)
-    assert (stale.bids, stale.asks, stale.reason) == ([], [], "disconnected")
+    assert (stale.bid_prices, stale.ask_prices, stale.reason) == ([], [], "disconnected")
     down = desk.wait(LinkChanged, lambda m: m.link == "public" and not m.up, mark)
     after = desk.reports.index(stale)
     desk.wait(LinkChanged, lambda m: m.link == "public" and m.up, mark)
@@ -197,7 +207,7 @@ def test_a_missing_frame_is_a_gap_that_is_mended_without_dropping_the_link(desk)
     mark = desk.mark()
     desk.sim.fault("ws_gap", desk.venue, on="book", count=1)
     gap = desk.wait(VenueBook, lambda b: b.state == "GAP", mark)
-    assert (gap.reason, gap.bids) == ("sequence", [])
+    assert (gap.reason, gap.bid_prices) == ("sequence", [])
     at = desk.reports.index(gap)
     desk.live(gap.symbol, since=at)
     assert not desk.found(LinkChanged, lambda m: not m.up, mark)
@@ -222,6 +232,7 @@ def test_a_silent_link_is_noticed_and_replaced(make):
     desk.live(since=desk.reports.index(down))
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_a_closed_gate_lets_nothing_out_and_says_so(desk):
     desk.adapter.handle(SetGate("g1", closed=True, symbols=[]))
     assert desk.wait(GateChanged).closed
@@ -235,6 +246,7 @@ def test_a_closed_gate_lets_nothing_out_and_says_so(desk):
     assert cancel(desk, other).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["rest"])
 def test_closing_the_gate_stops_what_is_queued_behind_a_slow_order(desk):
     desk.sim.fault("delay", desk.venue, on="order", count=1, ms=800, when="before")
     orders = [desk.new_order() for _ in range(5)]
@@ -251,6 +263,7 @@ def test_closing_the_gate_stops_what_is_queued_behind_a_slow_order(desk):
         assert desk.sim.orders(desk.venue, order.client_order_id) == []
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_an_order_whose_time_is_up_is_not_sent(desk):
     order = desk.new_order(expires_mono_ns=CLOCK.mono_ns() - 1)
     result = ask(desk, order)
@@ -258,7 +271,10 @@ def test_an_order_whose_time_is_up_is_not_sent(desk):
     assert desk.sim.orders(desk.venue, order.client_order_id) == []
 
 
-def test_a_wrong_clock_is_corrected_and_the_order_sent_once(desk):
+@pytest.mark.parametrize("road", ["ws", "rest"])
+def test_a_wrong_clock_is_corrected_and_the_order_sent_once(desk, road):
+    if desk.venue == "okx" and road == "ws":
+        pytest.skip("this link's requests carry no time, only an expiry: see test_order_roads.py")
     desk.sim.fault("clock_skew", desk.venue, count=1, ms=60000)
     order = desk.new_order(price="35000")
     result = ask(desk, order)
@@ -278,6 +294,7 @@ def test_a_clock_that_is_off_by_less_than_the_venue_refuses_is_corrected_too(des
     assert ask(desk, desk.new_order(price="35600")).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_a_429_is_obeyed_and_the_order_sent_in_time(desk):
     desk.sim.fault("rate_limit_429", desk.venue, on="order", count=1, retry_after_s=1)
     order = desk.new_order(price="36000")
@@ -287,6 +304,7 @@ def test_a_429_is_obeyed_and_the_order_sent_in_time(desk):
     assert cancel(desk, order).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_a_ban_beyond_the_approval_rejects_the_order(desk):
     desk.sim.fault("ban_418", desk.venue, on="order", count=1, retry_after_s=60)
     order = desk.new_order(expires_mono_ns=CLOCK.mono_ns() + NS_PER_S)

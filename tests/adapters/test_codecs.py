@@ -18,9 +18,8 @@ from adapters.codec import (
     Secret,
 )
 from adapters.okx import OkxCodec
-from engine.messages.market import TradePrint
+from engine.messages.market import BookDelta, TradePrint
 from engine.messages.port import BalanceUpdate, FillReport, OrderReport
-from engine.trading.book import BookDelta
 
 KEYS = Credentials(Secret("key"), Secret("hush"), Secret("phrase"))
 BINANCE = BinanceCodec("binance", "binance.main", {"BTCUSDT": "BTC/USDT"}, KEYS)

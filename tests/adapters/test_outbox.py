@@ -4,7 +4,7 @@ import socket
 import threading
 
 import pytest
-from rig import wait_for
+from waiting import wait_for
 
 from adapters.outbox import BURST_NS, Outbox
 from engine.clock import VirtualClock

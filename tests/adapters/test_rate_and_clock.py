@@ -3,11 +3,13 @@
 import threading
 
 import pytest
+from waiting import wait_for
 
 from adapters.offset import ClockOffset
 from adapters.rate import Priority, RateGovernor
 from engine.clock import NS_PER_S, SystemClock, VirtualClock
 from engine.errors import Refused
+from engine.messages.port import RateScope, RateWait
 
 
 def governor(clock, tokens=10, seconds=10.0, share=1.0):
@@ -47,6 +49,36 @@ def test_retry_after_silences_everything_and_then_cancels_pass_first():
     assert not rate.acquire(Priority.NEW, ONE, clock.mono_ns() + NS_PER_S)
     clock.advance_ns(3 * NS_PER_S)
     assert rate.try_take(Priority.CANCEL, ONE) == 0
+
+
+def test_it_tells_what_is_left_who_waits_and_who_went_without():
+    clock = VirtualClock()
+    rate = governor(clock, tokens=10)
+    assert rate.waits() == []
+    for _ in range(7):
+        assert rate.acquire(Priority.QUERY, ONE, clock.mono_ns()) is True
+    assert rate.scopes() == [RateScope("orders", 10, 3, 10.0)]
+    assert not rate.acquire(Priority.QUERY, {"orders": 5}, clock.mono_ns() + NS_PER_S)
+    assert rate.waits() == [RateWait("query", 0, 1)]
+    assert rate.shortage({"orders": 5}) == "5 of orders needed, 3 of 10 left"
+    clock.advance_ns(61 * NS_PER_S)
+    assert rate.waits() == [], "what is long over is not told any more"
+    rate.on_limited(3, banned=False)
+    assert rate.blocked_ms() == 3000
+    assert "silence" in rate.shortage(ONE)
+
+
+def test_who_waits_for_tokens_is_told_while_it_waits():
+    clock = SystemClock()
+    rate = governor(clock, tokens=10, seconds=1.0)
+    while rate.try_take(Priority.NEW, ONE) == 0:
+        pass
+    until_ns = clock.mono_ns() + 10 * NS_PER_S
+    thread = threading.Thread(target=rate.acquire, args=(Priority.NEW, {"orders": 8}, until_ns))
+    thread.start()
+    wait_for(lambda: rate.waits() == [RateWait("new", 1, 0)], "it is seen to wait")
+    thread.join()
+    assert rate.waits() == []
 
 
 def test_a_ban_without_a_time_opens_the_breaker_for_long():
@@ -101,6 +133,27 @@ def test_a_waiting_cancel_goes_before_a_waiting_order():
     for thread in threads:
         thread.join()
     assert order == [Priority.CANCEL, Priority.NEW]
+
+
+def test_who_does_not_wait_never_takes_what_somebody_waits_for():
+    clock = VirtualClock()
+    rate = governor(clock)
+    while rate.try_take(Priority.CANCEL, ONE) == 0:
+        pass
+    far_ns = clock.mono_ns() + 1000 * NS_PER_S
+    waiter = threading.Thread(
+        target=lambda: rate.acquire(Priority.NEW, {"orders": 2}, far_ns), daemon=True
+    )
+    waiter.start()
+    while not rate._waiting[Priority.NEW]:
+        pass
+    clock.advance_ns(2 * NS_PER_S)  # enough for one, not for the two that are waited for
+    assert rate.try_take(Priority.NEW, ONE) > 0
+    assert rate.try_take(Priority.CANCEL, ONE) == 0
+    clock.advance_ns(10 * NS_PER_S)
+    waiter.join(10)
+    assert not waiter.is_alive()
+    assert rate.try_take(Priority.NEW, ONE) == 0
 
 
 def test_the_quickest_sample_gives_the_clock_and_a_wall_step_changes_nothing():

@@ -3,15 +3,18 @@
 import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
-from rig import CLOCK, ask, cancel, query, wait_for
+from rig import CLOCK, ask, cancel, query
+from waiting import wait_for
 
 from adapters.adapter import VenueAdapter
 from adapters.dead_man import DeadMan
 from engine.clock import NS_PER_S
+from engine.errors import Fenced
 from engine.ids import client_order_id
 from engine.messages.base import replaced
 from engine.messages.port import (
@@ -50,12 +53,17 @@ def kill(desk, number=signal.SIGKILL):
     os.kill(desk.adapter.process.pid, number)
 
 
-def test_a_killed_process_leaves_what_it_was_sending_unknown_and_its_successor_finds_it(desk):
-    desk.sim.fault("delay", desk.venue, on="order", count=1, ms=800, when="after")
+@pytest.mark.parametrize("road", ["ws", "rest"])
+def test_a_killed_process_leaves_what_it_was_sending_unknown_and_its_successor_finds_it(desk, road):
+    desk.sim.fault("delay", desk.venue, on="order", count=2, ms=800, when="after")
     order, waiting = desk.new_order(price="37000"), desk.new_order(price="37001")
     desk.adapter.handle(order)
     desk.adapter.handle(waiting)
-    wait_for(lambda: desk.sim.orders(desk.venue, order.client_order_id), "the venue has the order")
+    at_the_venue = [order, waiting] if road == "ws" else [order]
+    for sent in at_the_venue:
+        wait_for(
+            lambda sent=sent: desk.sim.orders(desk.venue, sent.client_order_id), "the venue has it"
+        )
     kill(desk)
     failed = desk.wait(AdapterFailed)
     assert failed.code == "crashed"
@@ -65,10 +73,12 @@ def test_a_killed_process_leaves_what_it_was_sending_unknown_and_its_successor_f
     late = desk.new_order()
     assert ask(desk, late).outcome == "NOT_SENT", "nobody is there any more"
     desk.start()
-    assert query(desk, order.client_order_id).found
-    assert query(desk, waiting.client_order_id).found is False
-    assert len(desk.sim.orders(desk.venue, order.client_order_id)) == 1
-    assert cancel(desk, order).outcome == "ACCEPTED"
+    if road == "rest":
+        assert query(desk, waiting.client_order_id).found is False
+    for sent in at_the_venue:
+        assert query(desk, sent.client_order_id).found
+        assert len(desk.sim.orders(desk.venue, sent.client_order_id)) == 1
+        assert cancel(desk, sent).outcome == "ACCEPTED"
 
 
 def test_what_never_got_to_a_stuck_process_is_not_sent_and_silence_has_it_killed(make):
@@ -173,6 +183,30 @@ def test_memory_is_told(desk):
     assert desk.adapter.host.view()["restarts"] == 0
 
 
+def test_a_reader_that_was_given_up_ends_the_session_and_every_submit_is_answered(desk):
+    desk.sim.fault("delay", desk.venue, on="order", count=1, ms=300, when="after")
+    order = desk.new_order(price="37004")
+    desk.adapter.handle(order)
+    wait_for(lambda: desk.sim.orders(desk.venue, order.client_order_id), "the venue has the order")
+    gate = threading.Event()
+
+    def stuck(*_):
+        gate.wait()  # as in an actor whose handler hangs
+        raise Fenced("this thread was given up")
+
+    desk.adapter.reports.pass_on = stuck
+    desk.adapter.port.shut()  # what the actor does that is told of it
+    desk.adapter.stop(3)
+    assert outcomes(desk) == {order.client_order_id: "UNKNOWN"}
+    assert not desk.adapter.process.is_alive()
+    gate.set()
+    del desk.adapter.reports.pass_on
+    desk.start()
+    assert query(desk, order.client_order_id).found
+    assert cancel(desk, order).outcome == "ACCEPTED"
+    assert len(desk.found(SubmitResult)) == 1
+
+
 # --- the core is lost -----------------------------------------------------------------------------
 
 
@@ -247,6 +281,7 @@ def test_a_core_that_is_back_takes_over_and_nothing_is_cancelled(make, tmp_path)
     assert cancel(other, order).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["rest"])
 def test_nothing_leaves_a_process_that_has_lost_its_core(make, tmp_path):
     desk = make(hosting=hosting(tmp_path, 3.0)).start()
     desk.sim.fault("delay", desk.venue, on="order", count=1, ms=500, when="after")
@@ -288,10 +323,13 @@ def test_a_dead_mans_switch_is_kept_while_orders_rest_and_fires_when_nobody_is_t
         return desk.sim.orders(desk.venue, order.client_order_id)[0]["status"]
 
     kept_until_ns = CLOCK.mono_ns() + 13 * NS_PER_S
-    while CLOCK.mono_ns() < kept_until_ns:  # longer than it fires after
+
+    def is_kept_for_longer_than_it_fires_after():
         dead_man.keep(desk.adapter)
         assert status() == "NEW"
-        time.sleep(0.2)
+        return CLOCK.mono_ns() >= kept_until_ns
+
+    wait_for(is_kept_for_longer_than_it_fires_after, "the venue's switch has not fired")
     wait_for(lambda: status() == "CANCELED", "it fires", 15)
     ended = desk.wait(
         type(desk.found(object, lambda m: type(m).__name__ == "OrderReport")[0]),

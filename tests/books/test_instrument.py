@@ -8,6 +8,7 @@ import pytest
 
 from engine.errors import Refused
 from engine.messages.port import Instrument
+from engine.trading.book import UNITS_MAX
 from engine.trading.instrument import (
     check_order,
     decimals_of,
@@ -68,9 +69,12 @@ def test_a_halted_instrument_refuses_and_a_good_order_passes():
 
 
 def test_books_are_finer_than_todays_grid_for_orders_from_before_it():
-    assert (price_exponent(BTC), quantity_exponent(BTC)) == (5, 8)
-    coarse = msgspec.structs.replace(BTC, tick_size=Decimal(10), lot_size=Decimal("1E-9"))
-    assert (price_exponent(coarse), quantity_exponent(coarse)) == (3, 9)
+    assert (price_exponent(BTC), quantity_exponent(BTC)) == (8, 8)
+    fine = msgspec.structs.replace(BTC, tick_size=Decimal("1E-10"), lot_size=Decimal("1E-9"))
+    assert (price_exponent(fine), quantity_exponent(fine)) == (10, 9)
+    coins = msgspec.structs.replace(BTC, tick_size=Decimal("1E-8"), lot_size=Decimal(1))
+    assert (price_exponent(coins), quantity_exponent(coins)) == (8, 3)
+    assert 10**15 * 10 ** quantity_exponent(coins) <= UNITS_MAX  # of a quadrillion coins
 
 
 def test_scaling_is_exact_or_refused():

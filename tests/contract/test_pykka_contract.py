@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from importlib.metadata import version
 
@@ -18,6 +17,7 @@ import pykka
 import pytest
 from pykka import ActorDeadError, ActorRegistry, ThreadingActor, ThreadingFuture, Timeout
 from pykka._envelope import Envelope
+from waiting import wait_for
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 WAIT_S = 5.0
@@ -73,10 +73,7 @@ def start(kind=Gated):
 
 
 def until(done):
-    end = time.monotonic() + WAIT_S
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.001)
+    wait_for(done, "the condition", WAIT_S)
 
 
 def held(*, then):

@@ -15,11 +15,14 @@ from engine.ids import client_order_id
 from engine.journal import Record
 from engine.messages.base import Event, encode_state
 from engine.messages.commands import ReconcileOrders
+from engine.messages.engine_events import (
+    MessageParked,
+)
 from engine.messages.events import (
     BalanceDifferenceFound,
-    MessageParked,
     OrderApproved,
     OrderCancelRejected,
+    OrderCancelTaken,
     OrderFilled,
     OrderRejected,
 )
@@ -76,6 +79,19 @@ class Judge:
                     f"I5 {client_id} reached {venue.name} after the halt of {scope} was acked"
                 )
 
+    def arrives(self, venue: SimVenue, order: SubmitOrder) -> None:
+        """An order reaches the venue: was a halt acknowledged that did not wait for it?"""
+        process, halted = self.world.process, self.world.user.halted
+        in_scope = halted & {"all", f"venue:{venue.name}", f"symbol:{order.symbol}"}
+        if process is None or not in_scope:
+            return
+        actor = process.actor(f"exchange.{venue.name}")
+        ours = actor.state.orders.order(order.client_order_id) if actor is not None else None
+        if ours is not None and ours.status == "PENDING_NEW":
+            self.fail(
+                f"I5 {order.client_order_id} arrived at {venue.name} after {in_scope} was acked"
+            )
+
     # --- the judgement ----------------------------------------------------------------------------
 
     def judge(self) -> None:
@@ -113,8 +129,8 @@ class Judge:
                 self.fail(f"liveness: {status.name} is {status.state}")
             if status.mailbox["control"] or status.mailbox["orders"]:
                 self.fail(f"liveness: {status.name} has mail: {status.mailbox}")
-        if process.supervisor.dead_letters or process.supervisor.parked():
-            self.fail(f"runtime: parked {process.supervisor.parked()}")
+        if process.supervisor.dead_letters or process.supervisor.parking.list():
+            self.fail(f"runtime: parked {process.supervisor.parking.list()}")
         for name in self.world.venues:
             actor = process.actor(f"exchange.{name}")
             if actor.venue_state != "READY":
@@ -268,7 +284,7 @@ class Judge:
             if isinstance(event, OrderApproved) and spec is not None:
                 orders.setdefault(spec.order_id, Order(spec=spec))
             order = orders.get(getattr(event, "order_id", spec.order_id if spec else ""))
-            if order is None:
+            if order is None or isinstance(event, OrderCancelTaken):
                 continue
             before = order.status
             order.apply(event)
@@ -327,7 +343,7 @@ def _unordered(state: Any) -> list[Any]:
     if isinstance(state, RiskGate):
         rest = [[repr(h) for h in rest[0]], state.ledger.to_bytes(), list(state._approvals)]
     else:
-        rest += [state.cursors, state.opened, state.fills_since_cursor]
+        rest += [state.cursors, state.opened, state.fills_since_cursor, list(state.cancels_taken)]
     orders = sorted(encode_state(order) for order in table.orders)
     parents = sorted(encode_state(parent) for parent in table.parents)
     return [orders, parents, sorted(table.closed), *rest]

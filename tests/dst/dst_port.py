@@ -82,6 +82,7 @@ class SimulatedPort:
             SetGate: self._gate,
             Resubscribe: self._resubscribe,
         }
+        self.venue.told.append((self.venue.uid, type(message).__name__))
         handlers[type(message)](message)
 
     # --- helpers ----------------------------------------------------------------------------------
@@ -125,7 +126,9 @@ class SimulatedPort:
             return
         venue = self.venue
         self.deliver(
-            AdapterReady(venue.name, f"s{self.number}", venue.instruments(), [venue.account])
+            AdapterReady(
+                venue.name, f"s{self.number}", venue.instruments(), [venue.account], venue.uid
+            )
         )
         if self.private:
             self._link("private", up=True)
@@ -237,6 +240,7 @@ class SimulatedPort:
 
     def arrive(self, order: SubmitOrder) -> "VenueOrder | tuple[str, str]":
         world = self.world
+        world.judge.arrives(self.venue, order)
         if world.strike("venue_rejects", 0.04):
             return "FILTER", "Filter failure"
         done = self.venue.accept(order)

@@ -52,6 +52,8 @@ class SimVenue:
     def __init__(self, name: str, rng: Random, clock: VirtualClock, symbols: list[str]) -> None:
         self.name = name
         self.account = f"{name}.main"
+        self.uid = "uid-1" if name == "okx" else None  # one tells whose account it is, one does not
+        self.told: list[tuple[str | None, str]] = []  # as whom which command was given
         self.symbols = symbols
         self.rng = rng
         self.clock = clock
@@ -101,12 +103,9 @@ class SimVenue:
         self.sequence += 1
         now = self.clock.wall_ns()
         sides = [
-            [
-                int(x)
-                for price, size in self.levels[symbol][side]
-                for x in (price * 10, size * 10**4)
-            ]
+            [int(level[i] * unit) for level in self.levels[symbol][side]]
             for side in ("BUY", "SELL")
+            for i, unit in ((0, 10), (1, 10**4))
         ]
         return VenueBook(
             self.name, symbol, state, reason, 1, 4, *sides, self.sequence, now, now,

@@ -17,8 +17,8 @@ from dst_port import SimulatedPort
 from dst_user import User
 from dst_venue import SimVenue
 
-from actors.folds import Replicas
 from actors.persistence import JournalRecovery
+from actors.replicas import Shelf
 from actors.tree import child_specs, folds
 from engine.cell import InjectedFault
 from engine.clock import NS_PER_S, VirtualClock
@@ -57,13 +57,13 @@ class Process:
             reserve_bytes=0,
         )
         self.epoch = self.journal.epoch
-        self.replicas = Replicas(world.folds)
+        self.shelf = Shelf()
         self.supervisor = Supervisor(
             world.specs(self),
             clock=world.clock,
             rng=Random(f"{world.seed}|{self.epoch}"),
             dispatchers=dict.fromkeys(("tick", "disk", "adapters"), self.dispatcher),
-            recovery=JournalRecovery(self.journal, self.replicas),
+            recovery=JournalRecovery(self.journal, self.shelf),
             policy=POLICY,
             observer=world.judge.observe,
             on_escalate=lambda what, code: world.judge.fail(f"escalated: {what} {code}"),
@@ -199,7 +199,7 @@ class World:
             fault_point=process.fault_point,
             enforce_expiry={"binance", "okx"},
             background=lambda work: self.after(self.rng.uniform(0.0, 0.2), work),
-            replicas=process.replicas,
+            shelf=process.shelf,
         )
         return [self.change(spec) for spec in specs]
 

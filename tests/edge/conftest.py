@@ -1,8 +1,8 @@
 import threading
-import time
 
 import pytest
 from edge_core import SmallCore
+from waiting import wait_for
 
 from engine.client import Client
 from engine.clock import SystemClock
@@ -57,10 +57,4 @@ def client(server, tmp_path):
 
 @pytest.fixture
 def eventually():
-    def wait(condition, within_s=5.0):
-        end = time.monotonic() + within_s
-        while not condition():
-            assert time.monotonic() < end, "did not happen in time"
-            threading.Event().wait(0.005)
-
-    return wait
+    return lambda condition: wait_for(condition, "the condition")

@@ -13,6 +13,10 @@ from engine.control import Facts
 from engine.errors import Refused
 from engine.ids import client_order_id
 from engine.messages.commands import CancelOrders, Halt, PlaceOrder, Reply, ResolveOrder, Resume
+from engine.messages.engine_events import (
+    MessageParked,
+    MessageSettled,
+)
 from engine.messages.events import (
     OrderAcknowledged,
     OrderApproved,
@@ -43,10 +47,13 @@ class SmallCore:
         self.behaviour = "acknowledge"
         self.told = []
         self.halted = False
+        self.in_flight = 0  # a halt is answered when so many looks at the venues have been taken
+        self.halting = None
         self.mode = mode
         self.journal_reads = 0
         self.stuck_topics = set()
         self.fault_port = None
+        self.parked = {"m1": dict(PARKED)}
 
     # --- CorePort ---
 
@@ -114,6 +121,27 @@ class SmallCore:
     def restart_actor(self, name, who):
         return self.kill_actor(name, who)
 
+    def retry_parked(self, message_id, who):
+        return self._settle(message_id, "APPLIED", who, "")
+
+    def discard_parked(self, message_id, reason, who):
+        return self._settle(message_id, "DISCARDED", who, reason)
+
+    def _settle(self, message_id, outcome, who, reason):
+        answer = Future()
+        row = self.parked.get(message_id)
+        if row is None:
+            answer.set_exception(Refused("NOT_FOUND", f"no message '{message_id}' is parked"))
+            return answer
+        answer.set_result(row)
+        if self.behaviour == "poison" and outcome == "APPLIED":
+            again = ("FillReport", "", "it failed", 0, "", row["attempts"] + 3)
+            self.commit(MessageParked(row["actor"], message_id, *again))
+        elif self.behaviour != "silent":
+            del self.parked[message_id]
+            self.commit(MessageSettled(row["actor"], message_id, outcome, who, reason, 0))
+        return answer
+
     def faults(self, action, arguments, who):
         answer = Future()
         if self.fault_port is not None:
@@ -136,10 +164,8 @@ class SmallCore:
                     watcher(len(self.events), event)
 
     def publish(self, symbol="BTC/USDT", bid=6100050, at=1):
-        quote = VenueQuote("okx", "LIVE", "", mono_received_ns=1)
-        book = ConsolidatedBook(
-            symbol, 2, 8, [bid, 150000000, 0], [bid + 10, 5000000, 0], [quote], 0, at
-        )
+        quote = VenueQuote("okx", "LIVE", "", 1, [bid], [150000000], [bid + 10], [5000000])
+        book = ConsolidatedBook(symbol, 2, 8, [bid], [bid + 10], [quote], 0, at)
         for watcher in list(self.watchers):
             watcher(0, book)
 
@@ -174,7 +200,10 @@ class SmallCore:
                     message.scope, message.reason, message.who, True, 0, message.command_id
                 )
             )
-            self._answer_gates(message, reply)
+            if self.in_flight:
+                self.halting = message, reply
+            else:
+                self._answer_gates(message, reply)
         elif isinstance(message, Resume):
             self.halted = False
             self.commit(
@@ -293,8 +322,17 @@ def _status(core, _arguments):
         "venues": [{"name": "okx", "state": "READY", "book_state": "LIVE", "book_age_ms": 3}],
         "actors": [{"name": "risk_pnl", "state": "RUNNING", "restarts": 0, "mailbox": 0}],
         "orders": {"open": 0, "unknown": unknown},
-        "journal": {"seq": len(core.events), "lag": 0},
+        "journal": {"seq": len(core.events), "lag": 0, "verified": True},
     }
+
+
+def _venues(core, _):
+    row = {"name": "okx", "state": "READY", "book_state": "LIVE", "in_flight": core.in_flight}
+    if core.halting is not None:
+        core.in_flight -= 1
+        if core.in_flight == 0:
+            core._answer_gates(*core.halting)
+    return [row]
 
 
 BBO = {
@@ -307,17 +345,31 @@ BBO = {
     "ask_venue": "binance",
     "age_ms": 3,
 }
+PARKED = {
+    "id": "m1",
+    "actor": "exchange.okx",
+    "kind": "FillReport",
+    "ts_ns": 1_700_000_000_000_000_000,
+    "attempts": 3,
+    "error": "ValueError: no such thing",
+    "text": "FillReport: venue okx, symbol BTC/USDT",
+    "order_id": "o1",
+    "symbol": "BTC/USDT",
+    "retryable": True,
+    "traceback": "in on_fill_report",
+}
 LEVEL = {"price": "61000.5", "quantity": "1.5", "venue": "okx"}
 GRID = {"symbol": "BTC/USDT", "tick_size": str(TICK), "lot_size": "0.00001"}
 ANSWERS = {
     "instruments": lambda c, a: [{"venue": "okx", **GRID}],
     "status": _status,
-    "venues": lambda c, a: [{"name": "okx", "state": "READY", "book_state": "LIVE"}],
+    "venues": _venues,
     "bbo": lambda c, a: [BBO],
     "book": lambda c, a: {"symbol": a["symbol"], "bids": [LEVEL], "asks": [LEVEL], "venues": []},
     "positions": lambda c, a: [{"account": "okx.main", "asset": "BTC", "quantity": "0.01"}],
     "pnl": lambda c, a: {"currency": "USDT", "realized_pnl": "1.5", "rows": []},
     "balances": lambda c, a: [{"account": "okx.main", "asset": "BTC", "free": "1", "locked": "0"}],
     "risk": lambda c, a: {"trading_state": "ACTIVE", "halts": [], "limits": {}},
+    "parked": lambda c, a: [r for r in c.parked.values() if a.get("actor") in (None, r["actor"])],
     "actors": lambda c, a: [{"name": "risk_pnl", "state": "RUNNING", "restarts": 0, "mailbox": 0}],
 }

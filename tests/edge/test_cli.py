@@ -10,6 +10,7 @@ import pytest
 import cli
 from engine.clock import SystemClock
 from engine.demo import Simulator
+from engine.errors import OutcomeUnknown
 from engine.journal import Identity, Journal, NewRecord
 from engine.messages.events import OrderUnknown
 from simulator.faults import KINDS
@@ -57,7 +58,7 @@ def test_status_has_the_documented_shape(server, as_json):
     assert {"name", "state", "book_state", "book_age_ms"} <= set(status["venues"][0])
     assert {"name", "state", "restarts", "mailbox"} <= set(status["actors"][0])
     assert set(status["orders"]) == {"open", "unknown"}
-    assert set(status["journal"]) == {"seq", "lag"}
+    assert set(status["journal"]) == {"seq", "lag", "verified"}
 
 
 def test_an_order_has_the_documented_shape(server, as_json):
@@ -91,6 +92,8 @@ def test_bbo_is_a_list_of_rows(server, as_json):
         "actor tree",
         "actor kill exchange.binance",
         "actor restart exchange.binance",
+        "actor parked",
+        "actor parked exchange.okx",
         "journal tail -n 5",
         "journal verify",
         "fault list",
@@ -109,6 +112,47 @@ def test_every_command_answers_people_and_programs(server, xcore, words):
     answer = json.loads(out)
     assert code == 0
     assert all(row["schema"] == 1 for row in (answer if isinstance(answer, list) else [answer]))
+
+
+def test_a_parked_message_is_shown_to_people_and_programs(server, xcore, as_json):
+    _, out, _ = xcore("actor", "parked")
+    row = " ".join(out.splitlines()[1].split())
+    assert row == (
+        "m1 exchange.okx FillReport 2023-11-14 22:13:20Z 3 ValueError: no such thing "
+        "FillReport: venue okx, symbol BTC/USDT"
+    )
+    names = "schema id actor kind ts_ns attempts error text order_id symbol retryable traceback"
+    assert set(as_json("actor", "parked")[0]) == set(names.split())
+    assert as_json("actor", "parked", "risk_pnl") == []
+
+
+@pytest.mark.parametrize(("words", "outcome"), [("retry", "APPLIED"), ("discard", "DISCARDED")])
+def test_a_parked_message_is_retried_or_discarded_once(server, core, xcore, words, outcome):
+    more = ("--reason", "a drill") if words == "discard" else ()
+    code, out, _ = xcore("--json", "actor", words, "m1", *more)
+    answer = json.loads(out)
+    assert (code, answer["id"], answer["outcome"]) == (0, "m1", outcome)
+    assert answer["who"].startswith("uid:")
+    assert answer["reason"] == (more[1] if more else "")
+    assert core.events[-1].who == answer["who"]
+    code, _, err = xcore("actor", words, "m1", *more)
+    assert (code, "no message 'm1' is parked" in err) == (3, True)
+
+
+def test_a_retry_that_fails_again_or_says_nothing_is_told(server, core, xcore, client):
+    core.behaviour = "poison"
+    code, out, err = xcore("--json", "actor", "retry", "m1")
+    assert (code, json.loads(out)["outcome"], json.loads(out)["attempts"]) == (1, "PARKED", 6)
+    assert "exchange.okx failed on it again: it failed" in err
+    core.behaviour = "silent"
+    with pytest.raises(OutcomeUnknown, match="no word of m1"):
+        client.request("actor.retry", message_id="m1", timeout_s=0.1)
+
+
+def test_a_discard_needs_a_reason(server, core, xcore):
+    code, _, err = xcore("actor", "discard", "m1")
+    assert (code, "--reason" in err) == (2, True)
+    assert "m1" in core.parked
 
 
 def test_jsonl_is_one_object_a_line(server, xcore):
@@ -202,6 +246,19 @@ def test_halt_and_resume_answer_in_one_shape(server, as_json):
     )
 
 
+def test_a_halt_says_what_it_waits_for_to_people_and_not_to_programs(server, core, xcore, as_json):
+    core.in_flight = 2
+    code, out, err = xcore("risk", "halt")
+    assert code == 0
+    assert "HALTED" in out
+    assert err.splitlines() == [
+        "okx: gate closed, waiting for 2 orders in flight",
+        "okx: gate closed, waiting for 1 order in flight",
+    ]
+    core.in_flight, core.halting = 1, None
+    assert as_json("risk", "halt")["halted"]
+
+
 def test_status_check_tells_monitors(server, core, xcore):
     assert xcore("status", "--check")[0] == 0
     core.halted = True
@@ -226,7 +283,8 @@ def test_journal_verify_works_without_a_core(as_json, xcore, tmp_path):
 @pytest.mark.processes
 def test_every_kind_of_fault_can_be_injected_without_saying_where(server, core, xcore, tmp_path):
     simulator = Simulator(tmp_path, SystemClock())
-    simulator.start(seed=1, venues=["okx"], external=False)
+    simulator.begin(seed=1, venues=["okx"], external=False)
+    simulator.wait()
     core.fault_port = simulator
     try:
         for kind in KINDS:
@@ -262,10 +320,45 @@ def test_codec_replay_shows_the_report(as_json, xcore, tmp_path):
     assert (code, f"no frame of binance in {file}" in err) == (1, True)
 
 
+ORDER_PUSH = """{"type":"message","topic":"/spotMarket/tradeOrdersV2","subject":"orderChange","data":
+{"symbol":"KCS-USDT","orderType":"limit","side":"sell","orderId":"5efa","liquidity":"taker","type":"match",
+"size":"0.1","filledSize":"0.1","price":"0.938","matchPrice":"0.96738","matchSize":"0.1","tradeId":"t1",
+"clientOid":"ce01","remainSize":"0","status":"match","ts":1593487482038606180}}"""
+
+
+def test_codec_replay_shows_what_private_messages_become(as_json, xcore, tmp_path):
+    file = tmp_path / "order.txt"
+    file.write_text(f'> {{"id":"|1|"}}\n< {{"id":"|1|","type":"ack"}}\n=\n{ORDER_PUSH}\n')
+    answer = as_json("codec", "replay", "kucoin", "--channel", "private", str(file))
+    assert (answer["venue"], answer["channel"]) == ("kucoin", "private")
+    acked, seen, report = answer["events"]
+    assert acked == {"event": "Acked", "what": "private"}
+    assert (seen["event"], seen["price"], seen["trade_id"]) == ("FillSeen", "0.96738", "t1")
+    assert (report["event"], report["filled_quantity"]) == ("OrderReport", "0.1")
+    assert report["status"] == "PARTIALLY_FILLED"
+    code, out, _ = xcore("codec", "replay", "kucoin", "--channel", "private", str(file))
+    assert (code, len(out.splitlines())) == (0, 3)
+    assert "OrderReport account=" in out
+
+
+def test_codec_replay_wants_a_dialect_of_the_venue_and_a_known_channel(xcore, tmp_path):
+    file = tmp_path / "frames.gz"
+    file.write_bytes(gzip.compress(RECORDED, mtime=0))
+    for words, sentence in [
+        (("kraken", "--dialect", "bybit_v2"), "known: kraken_v1"),
+        (("okx", "--dialect", "x"), "known: none"),
+        (("okx", "--channel", "x"), "no channel 'x'"),
+        (("kraken", "--dialect", "kraken_v1", "--channel", "private"), "public recordings"),
+    ]:
+        code, out, err = xcore("codec", "replay", *words, str(file))
+        assert (code, out) == (2, "")
+        assert sentence in " ".join(err.replace("│", " ").split()), err
+
+
 @pytest.mark.parametrize(
     ("name", "content", "venue", "sentence"),
     [
-        ("a.gz", gzip.compress(RECORDED, mtime=0), "moon", "known: binance, binance_us, okx"),
+        ("a.gz", gzip.compress(RECORDED, mtime=0), "moon", "known: binance, binance_coinm,"),
         ("a.gz", gzip.compress(RECORDED, mtime=0)[:-12], "okx", "a.gz is cut off"),
         ("a.gz", b"hello", "okx", "a.gz is no whole gzip file"),
         (

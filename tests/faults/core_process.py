@@ -10,17 +10,19 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from waiting import DEADLINE_S, wait_for
+
 from engine.client import Client
 from engine.errors import CoreError
+from engine.journal import JournalCorrupt
+from engine.journal_high_water import read_mark
 
 ROOT = Path(__file__).resolve().parents[2]
 VENUES = ("binance", "okx")
-DEADLINE_S = 30
 CONFIG = {
     "schema": 1,
     "mode": "demo",
@@ -38,17 +40,6 @@ CONFIG = {
     "journal": {"snapshot_every_records": 100},
     "log": {"console": "off"},
 }
-
-
-def wait_for(condition, what, deadline_s=DEADLINE_S):
-    """Return the first truthy answer, or fail at the deadline."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"not within {deadline_s} s: {what() if callable(what) else what}")
 
 
 def environment(**more):
@@ -102,6 +93,13 @@ class Venues:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as refused:
             raise AssertionError(refused.read().decode()) from None
+
+    def time_ms(self):
+        """Return what the venue's own clock says."""
+        url = f"{self.endpoints['venues']['binance']['rest']}/api/v3/time"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=5) as answer:
+            return json.loads(answer.read())["serverTime"]
 
     def fault(self, kind, venue, **more):
         return self.ctl("fault", {"kind": kind, "venue": venue, **more})["id"]
@@ -167,6 +165,14 @@ class Core:
     def is_alive(self):
         return self.process is not None and self.process.poll() is None
 
+    def is_suspended(self):
+        """Tell whether every thread of the process is stopped."""
+        states = [
+            path.read_text().rpartition(")")[2].split()[0]
+            for path in Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+        ]
+        return states != [] and set(states) == {"T"}
+
     def client(self):
         return Client(self.state_dir)
 
@@ -209,6 +215,36 @@ class Core:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def recorded(self):
+        """Return how many records the journal has acknowledged, by its high-water mark."""
+        with contextlib.suppress(JournalCorrupt):  # caught in the middle of being made
+            mark, _ = read_mark(self.journal)
+            return mark.seq if mark is not None else 0
+        return 0
+
+    def logged(self):
+        """Return how many lines the core has logged in all its runs."""
+        path = self.state_dir / "log" / "xcore.jsonl"
+        return path.read_bytes().count(b"\n") if path.exists() else 0
+
+    def wait_for_records(self, count):
+        """Return when the journal has so many more records. Something must be making them."""
+        target = self.recorded() + count
+        wait_for(lambda: self.recorded() >= target, f"{count} more records")
+
+    def kill_during(self, work, records):
+        """Do `work` beside, and kill -9 once so many more records are journaled, or it is done."""
+        target = self.recorded() + records
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        wait_for(
+            lambda: self.recorded() >= target or not thread.is_alive() or not self.is_alive(),
+            f"{records} records, or the end of the work",
+        )
+        self.kill()
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()
 
     def terminate(self, within_s=20):
         """Stop as a service manager does; return the exit code."""

@@ -5,7 +5,8 @@ import itertools
 
 import pytest
 from checker import problems
-from core_process import VENUES, Burst, Traffic, wait_for
+from core_process import VENUES, Burst, Traffic
+from waiting import wait_for
 
 from engine.client import RequestRefused
 from engine.errors import OutcomeUnknown, Unreachable

@@ -1,22 +1,30 @@
 """Stopping, suspending, two cores at once, and the halt: what a user and a service manager do."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from checker import problems, read_journal
-from core_process import ROOT, VENUES, Core, Traffic, Venues, environment, wait_for
+from core_process import ROOT, VENUES, Core, Traffic, Venues, environment
+from waiting import wait_for
 
 from engine.client import RequestRefused
 from engine.errors import CoreError
-from engine.messages.events import EngineStopped
+from engine.messages.engine_events import (
+    EngineStopped,
+)
 from simulator.log import read_log
+from simulator.venue import demo_accounts
 
+# What a book may be old (venues.NAME.stale_after_ms as shipped), and half as much again.
+TOO_OLD_MS = 3_000
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
 
@@ -95,9 +103,12 @@ def test_a_suspended_core_decides_nothing_on_what_it_knew_before(core, venues):
     with core.client() as client:
         client.place("binance", "BTC/USDT", "buy", "0.002", market=True, wait="filled")
         core.signal(signal.SIGSTOP)
+        wait_for(core.is_suspended, "it is stopped")
         for venue in VENUES:  # what is left in the sockets is all that the core will read
             venues.fault("ws_half_open", venue, on="any", count=10)
-        time.sleep(5)  # the suspension itself
+        stopped_ms = venues.time_ms()
+        wait_for(lambda: venues.time_ms() > stopped_ms + TOO_OLD_MS, "the venue's clock goes on")
+        assert core.is_suspended()
         before_ns = last_request_ns(venues)
         core.signal(signal.SIGCONT)
         for number in range(40):
@@ -130,21 +141,113 @@ def test_a_second_core_on_the_same_state_folder_ends_with_75(core):
     assert core.is_ready()
 
 
-@pytest.mark.parametrize("change", ["name", "account"])
+@pytest.mark.parametrize("change", ["name", "swapped accounts", "renamed account"])
 def test_a_journal_opened_as_another_core_ends_with_78(change, core):
     core.start()
     assert core.ready()
     assert core.terminate() == 0
     if change == "name":
         core.configure(name="another-desk")
+    elif change == "renamed account":  # with it the old one's orders and money would be forgotten
+        change_venue(core, "okx", account="okx.other")
     else:  # the account that was one venue's is now another's
-        config = json.loads(core.config_path.read_text())
-        config["venues"]["binance"]["account"] = "okx.main"
-        config["venues"]["okx"]["account"] = "binance.main"
-        core.config_path.write_text(json.dumps(config))
+        change_venue(core, "binance", account="okx.main")
+        change_venue(core, "okx", account="binance.main")
     code, said = run_to_its_end(core)
     assert code == 78, said
+    assert "account" in said or change == "name"
     assert "Traceback" not in said
+
+
+def change_venue(core, venue, **changes):
+    config = json.loads(core.config_path.read_text())
+    config["venues"][venue] |= changes
+    core.config_path.write_text(json.dumps(config))
+
+
+def login_of(venue, number):
+    """One of the simulator's logins: 0 the core's own, 1 another account, 2 a second key of the first."""
+    account = demo_accounts(venue)[number]
+    keys = {"api_key": account.api_key, "api_secret": account.api_secret}
+    return keys | ({"passphrase": account.passphrase} if venue == "okx" else {})
+
+
+def place_far(client, venue, **more):
+    bid = Decimal(client.bbo("BTC/USDT")[0]["bid"])
+    price = (bid * Decimal("0.99")).quantize(Decimal("0.1"))
+    return client.place(venue, "BTC/USDT", "buy", "0.002", price, **more)
+
+
+def restarts_of(core, actor):
+    return next(a["restarts"] for a in core.status()["actors"] if a["name"] == actor)
+
+
+def row_of(core, venue):
+    status = core.status()
+    return next((v for v in status["venues"] if v["name"] == venue), None) if status else None
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_credentials_of_another_account_disable_their_venue_alone_and_send_nothing(
+    venue, core, venues
+):
+    mine, other = (str(demo_accounts(venue)[number].uid) for number in (0, 1))
+    elsewhere = next(v for v in VENUES if v != venue)
+    core.start()
+    assert core.ready()
+    with core.client() as client:
+        resting = place_far(client, venue)["order_id"]
+    assert row_of(core, venue)["account_uid"] == mine
+    core.kill()  # in order it would cancel what rests
+    change_venue(core, venue, credentials=login_of(venue, 1))
+    core.start()
+    wait_for(lambda: (row_of(core, elsewhere) or {}).get("state") == "READY", "the other venue")
+    for again in range(2):
+        wait_for(lambda: row_of(core, venue)["state"] == "DISABLED", lambda: row_of(core, venue))
+        row = row_of(core, venue)
+        assert mine in row["reason"]
+        assert other in row["reason"]
+        assert login_of(venue, 1)["api_key"] not in row["reason"]
+        with core.client() as client:
+            place_far(client, elsewhere, command_id=f"trades-on-{again}")
+            with pytest.raises(RequestRefused):
+                place_far(client, venue)
+            with contextlib.suppress(CoreError):
+                client.cancel(resting, timeout_s=0.5)
+            client.request("order.reconcile")
+            client.request("actor.kill", name=f"exchange.{venue}")  # nor after its crash
+        wait_for(lambda n=again: restarts_of(core, f"exchange.{venue}") == n + 1, "the restart")
+    lines = [json.loads(line) for line in venues.log(venue).read_text().splitlines()]
+    assert not [x for x in lines if x["kind"] == "request" and x["account"] == "other"]
+    with core.client() as client:
+        assert client.order(resting)["status"] not in ("CANCELED", "REJECTED"), "not from there"
+        assert not [o for o in client.orders(venue=venue) if o["origin"] == "EXTERNAL"]
+    core.kill()
+    change_venue(core, venue, credentials=login_of(venue, 0))
+    core.start()
+    assert core.ready()
+    core.quiesce()
+    assert core.terminate() == 0
+    assert problems(core.journal, venues.log, ()) == []
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_a_rotated_key_of_the_same_account_trades_on(venue, core, venues):
+    core.start()
+    assert core.ready()
+    with core.client() as client:
+        resting = place_far(client, venue)["order_id"]
+    core.kill()
+    change_venue(core, venue, credentials=login_of(venue, 2))
+    core.start()
+    assert core.ready()
+    with core.client() as client:
+        assert client.order(resting)["status"] == "NEW"
+        assert client.cancel(resting)[0]["status"] == "CANCELED"
+        assert place_far(client, venue)["status"] == "NEW"
+    core.quiesce()
+    assert core.terminate() == 0
+    assert problems(core.journal, venues.log, ()) == []
 
 
 @pytest.mark.parametrize("mode", ["paper", "testnet", "live"])
@@ -156,11 +259,12 @@ def test_modes_without_their_gates_refuse_with_78(mode, core):
     assert "Traceback" not in said
 
 
-# What left before the gate closed is on the wire, and a busy venue reads it a moment later.
-ON_THE_WIRE_NS = 100_000_000
+# No order is to become UNKNOWN for the machine's slowness: then nothing could be said of it.
+PATIENT = {"settle_window_s": 20, "reconcile_every_s": 3, "ack_timeout_s": 20}
 
 
 def test_after_a_halt_is_acknowledged_no_order_reaches_a_venue_until_resumed(core, venues):
+    core.configure(orders=PATIENT)
     core.start()
     assert core.ready()
     with Traffic(core, "load") as traffic, core.client() as client:
@@ -168,9 +272,10 @@ def test_after_a_halt_is_acknowledged_no_order_reaches_a_venue_until_resumed(cor
         receipt = client.halt("a test", "all")
         halted_ns = time.monotonic_ns()
         assert receipt["trading_state"] == "HALTED"
+        assert receipt["unproven"] == dict.fromkeys(VENUES, 0)
         done = len(traffic.bursts)
         wait_for(is_flowing(traffic, done + 2), "traffic hammers against the halt")
-        assert last_request_ns(venues) <= halted_ns + ON_THE_WIRE_NS
+        assert last_request_ns(venues) <= halted_ns
         core.kill()
         core.start()
         wait_for(core.status, "the core answers")
@@ -178,16 +283,89 @@ def test_after_a_halt_is_acknowledged_no_order_reaches_a_venue_until_resumed(cor
         assert core.ready()
         done = len(traffic.bursts)
         wait_for(is_flowing(traffic, done), "traffic hammers against the halt")
-        assert last_request_ns(venues) <= halted_ns + ON_THE_WIRE_NS, "the halt outlives a kill -9"
+        assert last_request_ns(venues) <= halted_ns, "the halt outlives a kill -9"
         client.resume("the test goes on", "all")
-        resumed_ns = halted_ns + ON_THE_WIRE_NS
-        wait_for(lambda: last_request_ns(venues) > resumed_ns, "orders flow again")
+        wait_for(lambda: last_request_ns(venues) > halted_ns, "orders flow again")
     core.quiesce()
     assert core.terminate() == 0
     assert problems(core.journal, venues.log, traffic.acknowledged) == []
 
 
+@contextlib.contextmanager
+def halting_around_an_order(core, venues, delay_ms):
+    """Halt while one order is on its way to okx; yield a client, the order's id and the receipt's future.
+
+    The venue holds the request back for less than our patience with its answers, so a halt that is
+    slower than that on a busy machine meets nothing in flight: then the test cannot be judged.
+    """
+    core.configure(orders=PATIENT)
+    core.start()
+    assert core.ready()
+    params = {"ms": delay_ms, "when": "before"}
+    venues.fault("delay", "okx", on="order", count=1, params=params)
+    with core.client() as client:
+        bid = Decimal(client.bbo("BTC/USDT")[0]["bid"])
+        price = (bid * Decimal("0.99")).quantize(Decimal("0.1"))
+        placed = client.place("okx", "BTC/USDT", "buy", "0.002", price, wait="none")
+        wait_for(lambda: venues.ctl("active") == [], "the request is at the venue, and waits")
+        with core.client() as other, ThreadPoolExecutor(1) as pool:
+            halting = pool.submit(other.request, "risk.halt", reason="a test", cancel=False,
+                                  timeout_s=25)  # fmt: skip
+
+            def seen():
+                rows = client.status()["venues"]
+                return {v["name"]: (v["gate_closed"], v["in_flight"]) for v in rows}
+
+            closed = {"okx": (True, 1), "binance": (True, 0)}
+            wait_for(lambda: seen() == closed, "the gates are closed, and one order is behind")
+            yield client, placed["order_id"], halting
+
+
+def test_a_halt_waits_for_the_orders_that_had_passed_the_gate(core, venues):
+    with halting_around_an_order(core, venues, 3000) as (client, order_id, halting):
+        receipt = halting.result(25)
+        acknowledged_ns = time.monotonic_ns()
+        assert receipt["trading_state"] == "HALTED"
+        assert receipt["gates"] == dict.fromkeys(VENUES, True)
+        assert receipt["unproven"] == dict.fromkeys(VENUES, 0)
+        line = read_log(venues.log("okx"), "main").orders[order_id]
+        assert line["status"] == "NEW", "it had passed the gate, and it arrived"
+        assert last_request_ns(venues) <= acknowledged_ns
+        wait_for(lambda: client.order(order_id)["status"] == "NEW", "nobody has to guess about it")
+    core.quiesce()
+    assert core.terminate() == 0
+    assert problems(core.journal, venues.log, ()) == []
+
+
+@pytest.mark.parametrize("actor", ["risk_pnl", "exchange.okx", "order_router", "persistence"])
+def test_a_halt_is_answered_though_an_actor_crashes_in_between(actor, core, venues):
+    with halting_around_an_order(core, venues, 3000) as (client, order_id, halting):
+        client.request("actor.kill", name=actor)
+        receipt = halting.result(25)
+        acknowledged_ns = time.monotonic_ns()
+        assert receipt["gates"] == dict.fromkeys(VENUES, True)
+        assert receipt["unproven"] == dict.fromkeys(VENUES, 0)
+        assert last_request_ns(venues) <= acknowledged_ns
+        wait_for(lambda: client.order(order_id)["status"] == "NEW", "nobody has to guess about it")
+    core.quiesce()
+    assert core.terminate() == 0
+    assert problems(core.journal, venues.log, ()) == []
+
+
+def test_a_halt_counts_what_became_unknown_when_the_session_ended(core, venues):
+    with halting_around_an_order(core, venues, 4500) as (client, order_id, halting):
+        client.request("actor.kill", name="adapter.okx")
+        receipt = halting.result(25)
+        assert receipt["gates"] == dict.fromkeys(VENUES, True)
+        assert receipt["unproven"] == {"binance": 0, "okx": 1}, "it may still reach the venue"
+        wait_for(lambda: client.order(order_id)["status"] == "NEW", "it reached the venue later")
+    core.quiesce()
+    assert core.terminate() == 0
+    assert problems(core.journal, venues.log, ()) == []
+
+
 def test_a_halt_of_one_venue_leaves_the_other_trading(core, venues):
+    core.configure(orders=PATIENT)
     core.start()
     assert core.ready()
 
@@ -200,7 +378,7 @@ def test_a_halt_of_one_venue_leaves_the_other_trading(core, venues):
         client.halt("a test", "venue:okx")
         halted_ns = time.monotonic_ns()
         wait_for(lambda: newest("binance") > halted_ns + 300_000_000, "binance trades on")
-        assert newest("okx") <= halted_ns + ON_THE_WIRE_NS
+        assert newest("okx") <= halted_ns
         client.resume("the test goes on", "venue:okx")
         wait_for(lambda: newest("okx") > halted_ns, "okx trades again")
     core.quiesce()

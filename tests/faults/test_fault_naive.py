@@ -5,7 +5,6 @@ that follows from the command, and no blind retry, passes.
 """
 
 import random
-import time
 import uuid
 from decimal import Decimal
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import ccxt
 import pytest
 from checker import problems
+from waiting import wait_for
 
 from engine.clock import SystemClock
 from engine.envelope import encode_body
@@ -89,15 +89,18 @@ class Bot:
 
     def ask(self, spec):
         """Look for the order by its id until the venue answers: the opposite of sending again."""
-        while True:
-            try:
-                return self.ccxt.privateGetOrder(
-                    {"symbol": "BTCUSDT", "origClientOrderId": spec.order_id}
-                )
-            except ccxt.OrderNotFound:
-                return None
-            except ccxt.BaseError:
-                time.sleep(0.05)
+        return wait_for(lambda: self.ask_once(spec), "the venue's answer")[0]
+
+    def ask_once(self, spec):
+        """Return the venue's answer in a list, with None for "not there"; or None without an answer."""
+        try:
+            return [
+                self.ccxt.privateGetOrder({"symbol": "BTCUSDT", "origClientOrderId": spec.order_id})
+            ]
+        except ccxt.OrderNotFound:
+            return [None]
+        except ccxt.BaseError:
+            return None
 
     def store_outcome(self, spec, reply):
         venue_order_id = str(reply["orderId"])

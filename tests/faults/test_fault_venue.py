@@ -1,12 +1,15 @@
 """Lost replies, late answers, hidden orders, cut links and a dead venue, with the core killed on top."""
 
+import json
 import random
-import time
+import subprocess
+import sys
 from decimal import Decimal
 
 import pytest
 from checker import problems, read_journal
-from core_process import Burst, Traffic, wait_for
+from core_process import ROOT, Burst, Traffic, environment
+from waiting import wait_for
 
 from engine.errors import CoreError
 from simulator.log import read_log
@@ -32,6 +35,10 @@ FAULTS = (
     ("private_event_duplicate", {}),
     ("private_event_before_ack", {}),
     ("private_event_after_ack", {}),
+    ("ws_gap", {"on": "reply"}),
+    ("ws_duplicate", {"on": "reply"}),
+    ("ws_reorder", {"on": "reply"}),
+    ("ws_half_open", {"on": "reply"}),
 )
 
 
@@ -61,9 +68,7 @@ def test_faults_of_both_venues_and_kills_of_the_core_lose_and_double_nothing(cor
         for again in bursts[-1:]:
             again.submit(core, 4)
         bursts.append(Burst(f"f{number}"))
-        bursts[-1].submit(core, 6)
-        time.sleep(rng.uniform(0, 0.3))  # a random time to die at
-        core.kill()
+        core.kill_during(lambda: bursts[-1].submit(core, 6), rng.randint(1, 60))
         venues.clear_faults()
     venues.kill()
     venues.start()
@@ -73,6 +78,9 @@ def test_faults_of_both_venues_and_kills_of_the_core_lose_and_double_nothing(cor
     assert core.terminate() == 0
     acknowledged = {c for burst in bursts for c in burst.acknowledged}
     assert problems(core.journal, venues.log, acknowledged) == []
+    roads = {r["via"] for v in ("binance", "okx") for r in read_log(venues.log(v)).requests
+             if r["action"] == "place"}  # fmt: skip
+    assert "ws" in roads
     struck = {f["fault_kind"] for v in ("binance", "okx") for f in read_log(venues.log(v)).faults
               if f["phase"] == "applied"}  # fmt: skip
     assert len(struck) >= 8, struck
@@ -205,3 +213,27 @@ def test_no_order_leaves_to_a_venue_whose_rest_is_dead_and_the_other_trades(core
     core.quiesce()
     assert core.terminate() == 0
     assert problems(core.journal, venues.log, ()) == []
+
+
+def test_status_says_what_waits_for_a_venues_limits_while_it_is_not_ready(core, venues):
+    config = json.loads(core.config_path.read_text())
+    config["venues"]["binance"]["rate_limit_share"] = 0.02  # 120 of 6000 weight a minute
+    core.config_path.write_text(json.dumps(config))
+    core.start()
+    wait_for(lambda: state_of(core, "okx").get("state") == "READY", "the other venue is ready")
+    wait_for(lambda: state_of(core, "binance").get("waits_for"), "binance says what it waits for")
+    row = state_of(core, "binance")
+    assert row["state"] != "READY"
+    weight = next(limit for limit in row["rate"]["limits"] if limit["name"] == "weight")
+    assert weight["limit"] == 120
+    assert weight["left"] < 50
+    assert weight["interval_s"] == 60
+    assert any(w["waiting"] or w["given_up"] for w in row["rate"]["waiting"])
+    assert "weight left" in row["waits_for"]
+    for command in (["status"], ["venue", "list"]):
+        shown = subprocess.run(
+            [sys.executable, "cli.py", "--state-dir", str(core.state_dir), *command, "-o", "table"],
+            cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        assert "weight left" in shown, command
+    assert state_of(core, "okx")["waits_for"] == ""

@@ -6,16 +6,18 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from checker import problems, read_journal
-from core_process import ROOT, VENUES, Burst, Traffic, environment, wait_for
+from core_process import ROOT, VENUES, Burst, Traffic, environment
+from waiting import wait_for
 
 from engine.client import RequestRefused
-from engine.messages.events import CommandRecorded
+from engine.messages.engine_events import (
+    CommandRecorded,
+)
 from simulator.log import read_log
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
@@ -86,11 +88,11 @@ def test_kills_of_venue_processes_under_order_flow_lose_and_double_nothing(group
             pids.add(pid)
             done = len(traffic.bursts)
             wait_for(lambda done=done: len(traffic.bursts) > done, "orders flow")
-            time.sleep(rng.uniform(0, 0.3))  # a random time to die at
+            core.wait_for_records(rng.randint(0, 60))  # a random moment to die at
             kill(pid)
             if number % 3 == 0:  # its successor in the middle of its beginning, too
                 again = core.venue_pid(venue)
-                time.sleep(rng.uniform(0, 0.6))
+                core.wait_for_records(rng.randint(0, 100))
                 kill(again)
             wait_for(lambda venue=venue: (core.process_of(venue) or {}).get("pid") not in pids,
                      "a new process")  # fmt: skip
@@ -256,9 +258,10 @@ def test_a_killed_core_leaves_no_venue_process(core):
 def test_a_core_killed_at_any_moment_of_its_boot_leaves_no_venue_process(core):
     rng = random.Random(1)
     for _ in range(6):
+        lines = core.logged() + rng.randint(0, 28)  # about as many are logged until it is ready
         core.start()
         pid = core.process.pid
-        time.sleep(rng.uniform(0.2, 1.0))
+        wait_for(lambda at=lines: core.logged() >= at or core.is_ready(), "it boots")
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         threads = [t.name for t in Path(f"/proc/{pid}/task").iterdir()]
         for thread in threads:

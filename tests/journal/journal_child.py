@@ -60,6 +60,20 @@ def steady(folder, count):
     return 0
 
 
+def life(folder, batch):
+    """Be born, filled, snapshotted, checkpointed, closed, and opened and filled again."""
+    for _ in range(2):
+        with open_journal(folder, reserve_bytes=4096) as journal:
+            for _ in range(4):
+                n = journal.head_seq
+                journal.append([new_record(k) for k in range(n + 1, n + batch + 1)])
+                say(acknowledged=n + batch)
+                if n % 4 == 2:
+                    journal.save_snapshot("a", n, b"state-%d" % n)
+                    journal.checkpoint()
+    return 0
+
+
 def until_full(folder, reserve_bytes):
     """Fill the disk, go on in the reserve, and fill that too."""
     journal = open_journal(folder, reserve_bytes=reserve_bytes)
@@ -107,7 +121,10 @@ def open_when_full(folder, reserve_bytes):
 
 
 if __name__ == "__main__":
-    work = {"steady": steady, "until-full": until_full, "open-when-full": open_when_full}[
-        sys.argv[2]
-    ]
+    work = {
+        "life": life,
+        "steady": steady,
+        "until-full": until_full,
+        "open-when-full": open_when_full,
+    }[sys.argv[2]]
     sys.exit(work(Path(sys.argv[1]), int(sys.argv[3])))

@@ -188,6 +188,10 @@ def test_a_writer_of_an_old_epoch_can_write_nothing_after_a_takeover(tmp_path):
             Identity("demo", "alpha", {"okx.main": "key-3"}),
             "account okx.main is 'key-2', not 'key-3'",
         ),
+        (
+            Identity("demo", "alpha", {"okx.other": "key-2"}),
+            "account of key-2 is 'okx.main', not 'okx.other'",
+        ),
     ],
 )
 def test_a_journal_is_not_opened_with_another_identity(tmp_path, other, named):

@@ -1,5 +1,6 @@
 import ast
 import hashlib
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,7 +19,15 @@ from journal_factory import (
     records_of,
 )
 
+from actors.exchange_state import ExchangeState
+from actors.persistence import JournalRecovery
+from engine.envelope import EVENT_KINDS, decode_event, to_plain
 from engine.journal import JournalReader, Snapshot, verify_folder
+from engine.messages.engine_events import (
+    MessageParked,
+    MessageSettled,
+)
+from engine.trading.orders import OrderTable
 
 GOLDEN = Path(__file__).parent / "golden" / "v1"
 
@@ -192,3 +201,37 @@ def test_a_journal_of_version_1_opens_replays_and_goes_on(tmp_path):
         assert statuses == ["repeated", "appended"]
         assert journal.verify().ok
     assert len(records_of(folder)) == 41
+
+
+GOLDEN_EVENTS = sorted((Path(__file__).parent / "golden").glob("events-*"))
+
+
+@pytest.mark.parametrize("golden", GOLDEN_EVENTS, ids=lambda path: path.name)
+def test_events_of_every_version_are_read_and_folded_today(tmp_path, golden):
+    """The folders were written by golden/make_events.py and never change."""
+    folder = crash_image(golden, tmp_path / "copy")
+    with open_journal(folder) as journal:
+        events = [decode_event(record.kind, record.body) for record in journal.read()]
+        recovery = JournalRecovery(journal)
+        parked = recovery.parked()
+        for actor in ("order_router", "risk_pnl", "exchange.venue"):
+            recovery.load(actor, journal.head_seq)
+    written = json.loads((folder / "events.json").read_text())
+    for event, was in zip(events, written, strict=True):
+        now = to_plain(event)
+        assert {name: now[name] for name in was} == was
+    table, exchange = OrderTable(closed_kept_max=10), ExchangeState.empty(10)
+    for seq, event in enumerate(events, 1):
+        table.apply(event, seq)
+        exchange.apply(event, seq)
+    held = {event.message_id for event in events if isinstance(event, MessageParked)}
+    held -= {event.message_id for event in events if isinstance(event, MessageSettled)} | {"m0"}
+    assert {event.message_id for event in parked} == held, "m0 is of a version that kept no message"
+
+
+def test_every_event_of_today_is_in_the_newest_golden_journal():
+    written = json.loads((GOLDEN_EVENTS[-1] / "events.json").read_text())
+    fields = {row["kind"]: {name for name in row if name != "kind"} for row in written}
+    today = {kind: set(cls.__struct_fields__) for kind, cls in EVENT_KINDS.items()}
+    today["MessageParked"] = today["MessageParked"] - {"kind"} | {"message_kind"}
+    assert fields == today

@@ -16,6 +16,7 @@ from engine.trading.routing import (
     mid_price,
     plan_best,
     quantise_price,
+    quantity_before,
     round_down,
 )
 
@@ -35,7 +36,8 @@ def rule(venue, **changes):
 def market(**books):
     c = Consolidator(stale_after_ns=dict.fromkeys(books, 10**9))
     for venue, (bids, asks) in books.items():
-        c.update(VenueBook(venue, S, "LIVE", "", 1, 3, bids, asks, 1, 0, 0, 0))
+        sides = bids[::2], bids[1::2], asks[::2], asks[1::2]
+        c.update(VenueBook(venue, S, "LIVE", "", 1, 3, *sides, 1, 0, 0, 0))
     return c.publish(S, 0)
 
 
@@ -152,3 +154,63 @@ def test_legs_fit_every_rule_and_add_up(one, two, asked, tif, lot):
         assert leg.quantity == round_down(leg.quantity, rules[leg.venue].lot_size)
         assert leg.quantity >= rules[leg.venue].quantity_min
         assert leg.price * leg.quantity >= 1
+
+
+def test_a_plan_says_its_reasons_in_one_line():
+    plan = plan_best(want(quantity=D("0.1")), market(**TWO), RULES, {"c": "no key"})
+    assert plan.text() == "a: takes 0.1 at the best price after 0.001 taker fee; c: no key"
+
+
+def test_without_two_sides_there_is_no_mid():
+    assert mid_price(market(a=([], [1000, 400]))) is None
+    assert mid_price(market(a=([990, 400], []))) is None
+
+
+def test_what_stands_before_a_price_is_counted_per_venue_and_side():
+    book = market(**TWO)
+    assert quantity_before(book, "a", "BUY", D("101.0")) == D("0.4")
+    assert quantity_before(book, "a", "BUY", D("101.1")) == D("1.4")
+    assert quantity_before(book, "b", "BUY", D("100.1")) == 0
+    assert quantity_before(book, "a", "SELL", D("98.9")) == D("0.5")
+    assert quantity_before(book, "a", "SELL", D("99.0")) == 0
+    assert quantity_before(book, "nobody", "BUY", D(101)) is None
+
+
+def test_a_share_above_a_venues_maximum_is_left_out_with_the_reason():
+    rules = {"a": rule("a", quantity_max=D("0.2")), "b": rule("b")}
+    plan = plan_best(want(quantity=D("0.6")), market(**TWO), rules, {})
+    assert (legs(plan), plan.unplaced) == ({"b": D("0.2")}, D("0.4"))
+    assert "above the maximum quantity 0.2" in plan.reasons["a"]
+
+
+def test_a_venue_whose_book_does_not_count_is_named():
+    c = Consolidator(stale_after_ns={"a": 10**9, "b": 10**9})
+    c.update(VenueBook("a", S, "LIVE", "", 1, 3, [990, 500], [1000, 400], 1, 0, 0, 0))
+    c.update(VenueBook("b", S, "GAP", "sequence", 1, 3, [], [], 1, 0, 0, 0))
+    plan = plan_best(want(quantity=D("0.1")), c.publish(S, 0), RULES, {})
+    assert plan.reasons["b"] == "book GAP: sequence"
+
+
+def test_a_fill_or_kill_order_passes_over_a_venue_whose_rules_it_breaks():
+    rules = {"a": rule("a", lot_size=D("0.2")), "b": rule("b")}
+    plan = plan_best(want(quantity=D("0.3"), time_in_force="FOK"), market(**TWO), rules, {})
+    assert legs(plan) == {"b": D("0.3")}, "a is cheaper, but takes multiples of 0.2 only"
+
+
+def test_a_remainder_rests_where_it_is_large_enough():
+    rules = {"a": rule("a", notional_min=D(1000), maker_fee=D(0)), "b": rule("b")}
+    plan = plan_best(want(time_in_force="GTC", price=D("99.5")), market(**TWO), rules, {})
+    assert legs(plan) == {"b": D(1)}
+    assert plan.reasons["a"].startswith("cannot rest: ")
+    with pytest.raises(Refused, match="too small for every venue"):
+        plan_best(want(time_in_force="GTC", price=D("99.5"), quantity=D("0.0001")),
+                  market(**TWO), RULES, {})  # fmt: skip
+
+
+def test_what_can_rest_nowhere_is_left_beside_what_is_taken():
+    rules = {"a": rule("a", quantity_max=D("0.4")), "b": rule("b", quantity_min=D(10))}
+    plan = plan_best(
+        want(time_in_force="GTC", quantity=D("0.5"), price=D(100)), market(**TWO), rules, {}
+    )
+    assert (legs(plan), plan.unplaced) == ({"a": D("0.4")}, D("0.1"))
+    assert plan.reasons["b"].startswith("cannot rest: ")

@@ -70,4 +70,4 @@ def test_thousands_of_crashes_at_every_point_lose_double_and_reorder_nothing():
         assert world.actor(name).state == expected
         mine = [e.arguments for _, _, e in world.journal.records if e.who == name]
         assert mine == expected
-    assert world.supervisor.parked() == []
+    assert world.supervisor.parking.list() == []

@@ -66,7 +66,7 @@ def test_whatever_a_handler_raises_ends_only_its_own_incarnation(error):
         world.tick("b", number + 10)
     world.run(10.0)
     assert sorted(world.received(out)) == ["0", "10", "11", "12", "2"]
-    assert [p.error.split(":")[0] for p in world.supervisor.parked()] == [error.__name__]
+    assert [p.error.split(":")[0] for p in world.supervisor.parking.list()] == [error.__name__]
     tree = {s.name: s for s in world.supervisor.tree()}
     assert (tree["a"].state, tree["a"].restarts) == ("running", 3)
     assert (tree["b"].state, tree["b"].incarnation) == ("running", 1)
@@ -84,7 +84,7 @@ def test_three_crashes_on_one_message_park_it_and_the_others_go_on_in_order():
         world.tick("a", number)
     world.run(10.0)
     assert world.received(out) == [str(n) for n in range(20) if n != 5]
-    (parked,) = world.supervisor.parked()
+    (parked,) = world.supervisor.parking.list()
     assert (parked.actor, parked.kind) == ("a", "Tick")
     assert world.watcher.count("parked", "a") == 1
     assert [type(e).__name__ for _, _, e in world.journal.records] == ["MessageParked"]
@@ -98,23 +98,7 @@ def test_poison_alone_never_trips_the_limit():
         world.tick("a", 5)
         world.run(5.0)
     assert world.state("a") == "running"
-    assert len(world.supervisor.parked()) == 3
-
-
-def test_a_parked_message_can_be_retried_or_discarded():
-    world = World([spec("a", lambda: Passer("out", RuntimeError, on="5"))]).start()
-    out = world.supervisor.add_mailbox("out")
-    world.tick("a", 5, message_id="p1")
-    world.tick("a", 5, message_id="p2")
-    world.run(1.0)
-    assert [p.message_id for p in world.supervisor.parked()] == ["p1", "p2"]
-    world.actor("a").on = "nothing"
-    assert world.supervisor.retry_parked("p1")
-    assert world.supervisor.discard_parked("p2")
-    assert not world.supervisor.retry_parked("p2")
-    world.run(1.0)
-    assert world.received(out) == ["5"]
-    assert world.supervisor.parked() == []
+    assert len(world.supervisor.parking.list()) == 3
 
 
 def test_an_unknown_kind_is_parked_and_the_actor_lives():
@@ -124,7 +108,7 @@ def test_an_unknown_kind_is_parked_and_the_actor_lives():
     world.supervisor.tell("a", CancelRequest("o1", "why"), message_id="u1")
     world.tick("a", 1)
     world.run(1.0)
-    (parked,) = world.supervisor.parked()
+    (parked,) = world.supervisor.parking.list()
     assert (parked.message_id, parked.order_id) == ("u1", "o1")
     assert world.supervisor.tree()[0].counters["unknown"] == 1
     assert world.supervisor.tree()[0].incarnation == 2
@@ -240,40 +224,16 @@ def test_jitter_spreads_restarts_and_stays_in_its_bounds():
     assert all(0.5 <= wait <= 1.0 for wait in waits)
 
 
-def test_inside_a_group_a_crash_restarts_the_later_members_and_nobody_else():
+def test_a_disabled_actor_keeps_its_mail_until_a_person_restarts_it():
     story: list[str] = []
-    world = World(
-        [
-            idle(story, "link", group="v"),
-            idle(story, "codec", group="v"),
-            idle(story, "book", group="v"),
-            idle(story, "other"),
-        ]
-    ).start()
-    story.clear()
-    crash(world, "codec")
-    world.run(1.0)
-    assert story == ["start codec", "start book"]
-    assert {s.name: s.incarnation for s in world.supervisor.tree()} == {
-        "link": 1,
-        "codec": 2,
-        "book": 2,
-        "other": 1,
-    }
-
-
-def test_a_disabled_group_keeps_its_mail_until_a_person_restarts_it():
-    story: list[str] = []
-    world = World([idle(story, "link", group="v"), idle(story, "book", group="v")], policy=SHORT)
-    world.start()
+    world = World([idle(story, "book"), idle(story, "other")], policy=SHORT).start()
     for _ in range(4):
-        crash(world, "link")
+        crash(world, "book")
         world.run(2.0)
-    assert [s.state for s in world.supervisor.tree()] == ["disabled", "disabled"]
+    assert [s.state for s in world.supervisor.tree()] == ["disabled", "running"]
     world.tick("book", 1)
     world.run(5.0)
     assert "book 1" not in story
-    world.supervisor.restart("link")
     world.supervisor.restart("book")
     world.run(5.0)
     assert "book 1" in story
@@ -286,7 +246,7 @@ def test_an_actor_without_parking_gives_up_on_its_poison():
     world.tick("a", 5)
     world.run(60.0)
     assert world.state("a") == "disabled"
-    assert world.supervisor.parked() == []
+    assert world.supervisor.parking.list() == []
     assert world.supervisor.mailbox("a").depth()["orders"] == 1
 
 

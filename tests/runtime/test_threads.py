@@ -5,11 +5,11 @@ from collections.abc import Callable
 from random import Random
 from threading import Event, Thread, get_ident, main_thread
 from threading import enumerate as threads
-from time import monotonic
 
 import pykka
 import pytest
 from toys import ENDLESS, BatchPersistence, Counter, Journal, Passer, Watcher, spec
+from waiting import wait_for
 
 from engine.actor import Actor
 from engine.clock import NS_PER_S, SystemClock
@@ -69,11 +69,7 @@ class Real:
 
 
 def until(done: Callable[[], bool], deadline_s: float = 10.0) -> None:
-    end = monotonic() + deadline_s
-    pause = Event()
-    while not done():
-        assert monotonic() < end, "the condition did not come true in time"
-        pause.wait(0.001)
+    wait_for(done, "the condition", deadline_s)
 
 
 def in_thread(job: Callable[[], None]) -> Thread:
@@ -224,7 +220,7 @@ def test_a_message_that_always_sticks_is_parked(real):
         until(lambda c=life, n=stuck_in: c.life.incarnation == n and c.life.running is not None)
         world.check_later()
     until(lambda: out.mailbox.waiting() == 1)
-    assert [p.kind for p in world.supervisor.parked()] == ["Tick"]
+    assert [p.kind for p in world.supervisor.parking.list()] == ["Tick"]
     release.set()
 
 

@@ -16,6 +16,8 @@ from engine.messages import (
     Committed,
     Event,
     Message,
+    MessageParked,
+    MessageSettled,
     Tick,
 )
 from engine.specs import ChildSpec, RestartPolicy, RuntimeEvent
@@ -53,8 +55,14 @@ class Journal:
         return None, [
             (seq, event)
             for seq, _, event in self.records
-            if seq <= upto_seq and event.who == actor_name
+            if seq <= upto_seq and getattr(event, "who", "") == actor_name
         ]
+
+    def parked(self) -> list[MessageParked]:
+        events = [event for _, _, event in self.records]
+        settled = {e.message_id for e in events if isinstance(e, MessageSettled)}
+        parked = [e for e in events if isinstance(e, MessageParked)]
+        return list({e.message_id: e for e in parked if e.message_id not in settled}.values())
 
 
 class ToyPersistence(Actor):

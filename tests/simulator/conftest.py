@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,19 +14,12 @@ from urllib.parse import urlsplit
 import ccxt
 import ccxt.pro
 import pytest
+from waiting import wait_for
 
-DEADLINE_S = 10
+from simulator.faults import IMMEDIATE
+from simulator.log import read_log
 
-
-def wait_for(condition, what, deadline_s=DEADLINE_S):
-    """Return the first truthy answer, or fail at the deadline."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"not within {deadline_s} s: {what}")
+INJECTED = []  # (kind, id, log of the venue) of every fault that this process asked for
 
 
 class Sim:
@@ -78,6 +70,7 @@ class Sim:
     def fault(self, kind, venue="binance", **more):
         answer = self.ctl("fault", {"kind": kind, "venue": venue, **more})
         assert "id" in answer, answer
+        INJECTED.append((kind, answer["id"], self.log(venue)))
         return answer["id"]
 
     def log(self, venue):
@@ -167,3 +160,32 @@ def sim(quiet_sim):
 @pytest.fixture(params=["binance", "okx"])
 def venue(request):
     return request.param
+
+
+# --- every fault kind is shown by a test ---
+
+SHOWN = set()
+# The log says when they were set; they strike at that moment, or hold for a time.
+NOT_LOGGED = IMMEDIATE | {"clock_skew"}
+
+
+def shows(*kinds):
+    """Say which faults a test injects and whose effect it sees; `_claims` holds it to that."""
+    SHOWN.update(kinds)
+    return pytest.mark.shows(*kinds)
+
+
+@pytest.fixture(autouse=True)
+def _claims(request):
+    marker = request.node.get_closest_marker("shows")
+    before = len(INJECTED)
+    yield
+    if marker is None:
+        return
+    case = getattr(request.node, "callspec", None)
+    kinds = {case.params["kind"]} if case and "kind" in case.params else set(marker.args)
+    injected = [fault for fault in INJECTED[before:] if fault[0] in kinds]
+    assert {kind for kind, _, _ in injected} == kinds, "a fault that is claimed was not injected"
+    for kind, number, log in injected:
+        phases = {row["phase"] for row in read_log(log).faults if row["fault_id"] == number}
+        assert phases >= ({"set"} if kind in NOT_LOGGED else {"set", "applied"}), kind

@@ -6,7 +6,10 @@ from decimal import Decimal
 import ccxt
 import ccxt.pro
 import pytest
-from conftest import CLIENTS, wait_for
+from conftest import CLIENTS
+from waiting import wait_for, wait_for_async
+
+from simulator.venue import demo_accounts
 
 BTC = "BTC/USDT"
 
@@ -73,6 +76,20 @@ def test_reuse_after_the_end_fills_again_on_binance_only(sim):
         else:
             with pytest.raises(ccxt.InvalidOrder, match="51016"):
                 client.create_order(BTC, "limit", "buy", 0.01, 50000, by_name)
+
+
+def test_the_venue_tells_whose_account_a_key_belongs_to(sim, venue):
+    def uid(number):
+        login = demo_accounts(venue)[number]
+        more = {"password": login.passphrase} if venue == "okx" else {}
+        client = CLIENTS[venue](sim, apiKey=login.api_key, secret=login.api_secret, **more)
+        if venue == "binance":
+            return str(client.private_get_account()["uid"])
+        return client.private_get_account_config()["data"][0]["uid"]
+
+    mine, other, rotated = (uid(number) for number in (0, 1, 2))
+    assert mine == rotated != other
+    assert mine.isdigit()
 
 
 def test_wrong_secret_is_an_authentication_error(sim, venue):
@@ -154,16 +171,17 @@ def test_the_watched_book_equals_the_venues(busy_sim, venue):
                 wanted = [[float(p), float(q)] for p, q in truth["bids"]]
                 return [row[:2] for row in book["bids"]] == wanted
 
-            for _ in range(200):
-                if same():
-                    return True
-                await asyncio.sleep(0.02)
-            return False
+            await wait_for_async(same, "the book of the venue")
         finally:
             busy_sim.ctl("flow", {"on": True})
             await client.close()
 
-    assert asyncio.run(story())
+    asyncio.run(story())
+
+
+# A connection carries the subscription before what is sent on it after this is true.
+def is_awaited(client, name):
+    return any(name in key for ws in client.clients.values() for key in ws.futures)
 
 
 def test_orders_are_watched_and_traded_over_websocket(sim, venue):
@@ -173,12 +191,12 @@ def test_orders_are_watched_and_traded_over_websocket(sim, venue):
             await client.load_markets()
             await (client.watch_balance() if venue == "okx" else client.authenticate())
             watching = asyncio.ensure_future(client.watch_orders(BTC))
-            await asyncio.sleep(0.2)
+            await wait_for_async(lambda: is_awaited(client, "orders"), "the subscription")
             placed = await client.create_order_ws(BTC, "limit", "buy", 0.01, 50000)
             seen = await asyncio.wait_for(watching, 5)
             assert seen[-1]["id"] == placed["id"]
             watching = asyncio.ensure_future(client.watch_my_trades(BTC))
-            await asyncio.sleep(0.1)
+            await wait_for_async(lambda: is_awaited(client, "myTrades"), "the subscription")
             sim.ctl("fill", {"venue": venue, "order_id": placed["id"], "quantity": "0.003"})
             fills = await asyncio.wait_for(watching, 5)
             assert fills[-1]["amount"] == 0.003

@@ -7,7 +7,8 @@ import sys
 import threading
 
 import ccxt
-from conftest import CLIENTS, Sim, wait_for
+from conftest import CLIENTS, Sim
+from waiting import wait_for
 
 from simulator.log import read_log
 

@@ -15,7 +15,7 @@ from engine.messages.commands import AccountSnapshot
 from engine.messages.events import BalanceDifferenceAccepted, BalanceDifferenceFound
 from engine.trading import position as position_module
 from engine.trading.ledger import Ledger
-from engine.trading.pnl import position_rows, position_view, symbol_rows, total_row
+from engine.trading.pnl import balance_rows, position_rows, position_view, symbol_rows, total_row
 from engine.trading.position import Position
 from engine.trading.reconcile import (
     DifferenceTracker,
@@ -371,3 +371,80 @@ def test_a_sample_that_was_asked_for_before_the_last_was_taken_is_no_second_look
     assert tracker.is_newer(sample(10), now_mono_ns=30)
     assert not tracker.is_newer(sample(20), now_mono_ns=40)
     assert tracker.is_newer(sample(31), now_mono_ns=50)
+
+
+def test_a_zero_opening_with_a_cost_is_no_lot():
+    book = ledger(f.opening("BTC", "0", cost="0", cost_asset="USDT"), f.opened())
+    (position,) = book.positions()
+    assert (position.quantity, position.lots, position.basis) == (0, [], "given")
+
+
+def test_balance_rows_are_per_account_and_name_what_has_no_price():
+    book = ledger(
+        *(f.opening("BTC", "2"), f.opening("XYZ", "7"), f.opened()),
+        *(f.opening("USDT", "5", account="binance.main"), f.opened("binance.main")),
+    )
+    known = {"BTC": Decimal(100), "USDT": Decimal(1)}
+    rows = balance_rows(book, known.get)
+    assert book.accounts() == ["binance.main", "okx.main"]
+    assert [(r["account"], r["asset"], r["total"], r["value"]) for r in rows] == [
+        ("binance.main", "USDT", "5", "5"),
+        ("okx.main", "BTC", "2", "200"),
+        ("okx.main", "XYZ", "7", None),
+    ]
+    assert {row["currency"] for row in rows} == {"USDT"}
+    assert [r["asset"] for r in balance_rows(book, known.get, "okx")] == ["BTC", "XYZ"]
+    assert balance_rows(book, known.get, "nowhere") == []
+
+
+def test_pnl_in_a_quote_without_a_price_is_named_and_a_flat_position_needs_no_mark():
+    book = ledger(
+        f.filled(symbol="ETH/EUR", quantity="1", fee=Decimal(0), trade_id="t1"),
+        f.filled(quantity="1", fee=Decimal(0), trade_id="t2"),
+        f.filled(side="SELL", quantity="1", price=Decimal(110), fee=Decimal(0), trade_id="t3"),
+    )
+    total = total_row(book, lambda _: None, {"USDT": Decimal(1)}.get)
+    assert (total["realized_pnl"], total["complete"]) == ("10", False)
+    assert total["not_valued"] == ["okx.main ETH/EUR: quote currency"]
+
+
+def test_an_accepted_difference_of_the_report_currency_moves_no_position():
+    book = ledger(
+        f.opening("USDT", "100"),
+        f.opened(),
+        BalanceDifferenceFound(f.ACCOUNT, "USDT", Decimal(100), Decimal(90), 2),
+        BalanceDifferenceAccepted(f.ACCOUNT, "USDT", Decimal(-10), "ann", "a fee", 3),
+    )
+    assert book.balances(f.ACCOUNT) == {"USDT": Decimal(90)}
+    assert list(book.positions()) == []
+
+
+def test_a_sample_asked_for_before_we_began_is_not_looked_at():
+    tracker = DifferenceTracker(account())
+    tracker.since_mono_ns = 10
+
+    def asked(at):
+        return tracker.is_newer(AccountSnapshot(f.ACCOUNT, [], True, 0, at), at)
+
+    assert [asked(at) for at in (9, 10, 11, 11, 15, 12)] == [False, False, True, False, True, False]
+
+
+def test_an_account_opens_with_what_two_quiet_looks_agree_on_less_the_fills_that_count():
+    tracker = DifferenceTracker(ledger(f.filled(quantity="4", fee=Decimal(0))))
+    held = {"BTC": Decimal(6), "USDT": Decimal(500)}
+
+    def look(reported, *, quiet=True):
+        return tracker.opening(f.ACCOUNT, reported, quiet=quiet)
+
+    assert look(held) is None
+    assert look(held, quiet=False) is None, "a busy look proves nothing and begins anew"
+    assert look(held) is None
+    assert look({"BTC": Decimal(7), "USDT": Decimal(500)}) is None
+    assert look(held) is None
+    assert look(held) == {"BTC": Decimal(2), "USDT": Decimal(900)}
+
+
+def test_a_position_is_valued_at_its_mark_with_the_marks_age():
+    book = ledger(f.filled(quantity="2", fee=Decimal(0)))
+    (row,) = position_rows(book, {f.SYMBOL: (Decimal(110), 3_000_000)}.get)
+    assert (row["unrealized_pnl"], row["mark_price"], row["mark_age_ms"]) == ("20", "110", 3)

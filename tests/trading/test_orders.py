@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import IllegalTransition, MessageError
-from engine.messages.events import MessageParked, ParentAccepted
+from engine.messages.engine_events import (
+    MessageParked,
+)
+from engine.messages.events import (
+    ParentAccepted,
+)
 from engine.trading.orders import OrderTable, to_view
 
 
@@ -236,3 +241,13 @@ def test_no_order_ever_counts_a_fill_twice_or_forgets_one(events):
         assert order.leaves_quantity == (
             0 if order.is_closed else max(0, order.spec.quantity - order.filled_quantity)
         )
+
+
+def test_a_request_on_its_way_shows_on_the_child_and_on_its_parent():
+    made = family(*BOTH, f.acknowledged("a"), f.acknowledged("b"))
+    assert not made.get("p").is_in_flight
+    made.apply(f.cancel_requested("a"))
+    assert made.order("a").is_in_flight
+    assert not made.order("b").is_in_flight
+    made.apply(f.cancel_requested("b"))
+    assert made.get("p").is_in_flight

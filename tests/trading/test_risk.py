@@ -11,10 +11,11 @@ from engine.messages.events import (
     BalanceDifferenceFound,
     OrderApproved,
     OrderDenied,
+    ParentAccepted,
     TradingHalted,
     TradingResumed,
 )
-from engine.trading.risk import RiskGate
+from engine.trading.risk import RiskGate, leg_view
 from engine.trading.risk_limits import REASONS, RiskLimits
 
 S = 1_000_000_000
@@ -360,3 +361,78 @@ def test_limits_are_frozen_and_orders_are_not_changed_by_judging():
     assert replaced(order, price=D(1)).price == 1
     with pytest.raises((AttributeError, msgspec.ValidationError)):
         limits().max_open_orders = 9
+
+
+def test_the_collar_is_asked_of_a_market_order_before_it_has_a_price():
+    made = gate()
+    ours = f.spec("a", side="SELL", price=D(101))
+    let(made, ours)
+    assert [c.price for c in made.exposure.crossing("okx", f.SYMBOL, "BUY", None)] == [D(101)]
+    assert made.exposure.crossing("okx", f.SYMBOL, "BUY", D(100)) == []
+    assert made.exposure.crossing("okx", f.SYMBOL, "SELL", None) == []
+
+
+def test_an_order_without_a_price_has_no_value_until_there_is_a_mid():
+    made = gate()
+    made.apply(f.external(f.spec("x", origin="EXTERNAL", price=None, quantity=D(1))))
+    assert made.open_notional(f.Market()) == D(100)
+    assert made.open_notional(f.Market(mids={})) is None
+    made.apply(f.canceled("x"))
+    assert made.open_notional(f.Market(mids={})) == 0
+
+
+@pytest.mark.parametrize(
+    ("rules", "order", "code", "words"),
+    [
+        ({"quantity_min": D(20)}, {}, "quantity_rule", "is below"),
+        ({"quantity_max": D(5)}, {}, "quantity_rule", "is above"),
+        ({"tick_size": D(3)}, {}, "price_rule", "not on the tick"),
+        ({}, {"price": D(0)}, "price_rule", "LIMIT at 0"),
+        ({}, {"price": None}, "price_rule", "LIMIT at None"),
+    ],
+)
+def test_the_venues_rules_are_checked_each_with_its_own_words(rules, order, code, words):
+    verdict = judge(gate(), f.spec(**order), f.Market(instruments=[f.instrument(**rules)]))
+    assert (verdict.approved, verdict.code) == (False, code)
+    assert words in verdict.text
+
+
+def test_what_cannot_be_valued_may_only_go_if_it_reduces():
+    market = f.Market(mids={"BTC/EUR": (D(100), 0)}, instruments=[f.instrument(symbol="BTC/EUR")])
+    made = gate()
+    made.apply(f.opening("EUR", "100000"))
+    more = f.spec("a", symbol="BTC/EUR", side="BUY", quantity=D(1))
+    less = f.spec("b", symbol="BTC/EUR", side="SELL", quantity=D(1))
+    assert judge(made, more, market).code == "not_valuable"
+    assert judge(made, less, market).approved
+
+
+def test_a_parent_charges_nothing_by_itself():
+    made = gate()
+    whole = f.spec("p", venue="best", account=None, client_order_id=None)
+    assert made.apply(ParentAccepted(whole, ["a"], "all to okx"))
+    assert made.open_notional(f.Market()) == 0
+
+
+def test_a_dry_run_shows_the_verdict_or_the_reason():
+    order = f.spec(price=None, quantity=D("2.50"))
+    shown = leg_view(f.approved(order))
+    assert (shown["approved"], shown["price"], shown["quantity"]) == (True, None, "2.5")
+    shown = leg_view(f.denied(f.spec(), "halted"))
+    assert (shown["approved"], shown["price"], shown["verdict"]) == (False, "100", "words")
+
+
+def test_a_snapshot_from_before_halts_were_waited_for_is_still_read():
+    made = gate()
+    made.apply(TradingHalted("all", "why", "who", True, 7, "h1"))
+    made.apply(TradingResumed("all", "why", "who", 8, "r1"))
+    made.apply(TradingHalted("venue:okx", "why", "who", True, 9, "h2"))
+    data = made.to_bytes()
+    again = RiskGate.from_bytes(data, limits())
+    assert again.to_bytes() == data
+    found = [(a.request_id, a.scope, a.halted, a.ts_ns) for a in again.asked]
+    assert found == [("h1", "all", True, 7), ("r1", "all", False, 8), ("h2", "venue:okx", True, 9)]
+    fields = msgspec.msgpack.decode(data)
+    older = RiskGate.from_bytes(msgspec.msgpack.encode(fields[:-1]), limits())
+    assert list(older.halts) == ["venue:okx"]
+    assert not older.asked

@@ -1,0 +1,69 @@
+"""Events of the engine itself: its runs, what people told it, and messages that had to be set aside."""
+
+from typing import Literal
+
+from engine.messages.base import Event, Id, KeptBytes, Name, Text, TsNs
+
+
+class EngineStarted(Event, frozen=True, array_like=True, tag=True):
+    """A run began: version, mode and configuration hash."""
+
+    version: Name
+    mode: Name
+    instance: Name
+    config_hash: Name
+    ts_ns: TsNs
+
+
+class EngineStopped(Event, frozen=True, array_like=True, tag=True):
+    """A run ended in order."""
+
+    reason: Text
+    ts_ns: TsNs
+
+
+class MessageParked(Event, frozen=True, array_like=True, tag=True):
+    """A message crashed its actor too often, or cannot be read, and was set aside.
+
+    `envelope` is the whole message, empty where it was too large. Early records end at `ts_ns`.
+    """
+
+    actor: Name
+    message_id: Id
+    kind: Name
+    order_id: Id
+    error: Text
+    ts_ns: TsNs
+    symbol: Name = ""
+    attempts: int = 0
+    traceback: Text = ""
+    envelope: KeptBytes = b""
+
+    def unique_key(self) -> str:
+        """Each time that it is set aside is one record; the journal finds them by this key."""
+        return f"parked:{self.message_id}:{self.attempts}"
+
+
+class MessageSettled(Event, frozen=True, array_like=True, tag=True):
+    """A parked message's end. APPLIED is journaled together with what its retry decided."""
+
+    actor: Name
+    message_id: Id
+    outcome: Literal["APPLIED", "DISCARDED"]
+    who: Text
+    reason: Text
+    ts_ns: TsNs
+
+    def unique_key(self) -> str:
+        """Once per message, for ever."""
+        return f"settled:{self.message_id}"
+
+
+class CommandRecorded(Event, frozen=True, array_like=True, tag=True):
+    """Who told the core to do what, for the audit: commands that leave no order event of their own."""
+
+    command_id: Id
+    what: Name
+    arguments: Text
+    who: Text
+    ts_ns: TsNs

@@ -1,0 +1,42 @@
+"""What an ExchangeActor knows durably: its snapshots, old and new, and whose account it trusts."""
+
+import msgspec
+
+from actors.exchange_state import CANCELS_KEPT_MAX, ExchangeState
+from engine.messages.events import AccountIdentified, OrderCancelTaken, VenueReconciled
+
+
+def known():
+    state = ExchangeState.empty(10)
+    state.apply(VenueReconciled("okx", "okx.main", 5))
+    state.apply(AccountIdentified("okx", "okx.main", "uid-1", 6))
+    state.apply(OrderCancelTaken("ce1", "okx", "by hand"))
+    return state
+
+
+def test_a_snapshot_is_read_back_and_one_of_an_older_version_too():
+    state = known()
+    again = ExchangeState.from_bytes(state.to_bytes(), 10)
+    assert again.to_bytes() == state.to_bytes()
+    assert (again.uids, list(again.cancels_taken)) == ({"okx.main": "uid-1"}, ["ce1"])
+    fields = msgspec.msgpack.decode(state.to_bytes())
+    older = ExchangeState.from_bytes(msgspec.msgpack.encode(fields[:-2]), 10)
+    assert (older.cursors, older.uids, list(older.cancels_taken)) == ({"okx.main": 5}, {}, [])
+
+
+def test_only_the_account_of_the_journal_is_no_stranger():
+    state = known()
+    assert state.stranger("okx.main", "uid-1") == ""
+    assert "uid-1" in state.stranger("okx.main", "uid-2")
+    assert "uid-2" in state.stranger("okx.main", "uid-2")
+    assert state.stranger("okx.main", None), "one that cannot tell is none of ours"
+    assert state.stranger("okx.new", "uid-2") == "", "nothing is bound at first contact"
+    assert state.stranger("okx.new", None) == ""
+
+
+def test_cancels_that_were_taken_are_remembered_up_to_a_limit():
+    state = known()
+    for number in range(CANCELS_KEPT_MAX):
+        state.apply(OrderCancelTaken(f"ce{number:05}", "okx", ""))
+    assert len(state.cancels_taken) == CANCELS_KEPT_MAX
+    assert "ce1" not in state.cancels_taken

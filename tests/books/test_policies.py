@@ -5,8 +5,8 @@ from zlib import crc32
 
 import pytest
 
+from engine.messages.market import BookDelta
 from engine.trading import keeper as module
-from engine.trading.book import BookDelta
 from engine.trading.instrument import decimals_of, written_decimals
 from engine.trading.keeper import BookKeeper
 

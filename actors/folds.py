@@ -68,6 +68,16 @@ def concerns(actor: str, origin: str, event: Event) -> bool:
     return actor == ROUTER and kind in _OF_ORDERS
 
 
+def fold_key(origin: str, event: Event) -> tuple[type[Event], str, str]:
+    """Return what `concerns` depends on: the kind, who decided it and, where that counts, the venue."""
+    venue = ""
+    if isinstance(event, OrderApproved):
+        venue = event.order.venue
+    elif isinstance(event, OrderCancelTaken):
+        venue = event.venue
+    return type(event), origin, venue
+
+
 _OF_ORDERS: Final = frozenset(
     kind
     for kind in EVENT_KINDS.values()

@@ -9,11 +9,10 @@ from threading import Lock
 
 from loguru import logger
 
-from actors.folds import Fold, Folds, concerns
+from actors.folds import Fold, Folds, concerns, fold_key
 from engine.envelope import decode_event
 from engine.journal import Journal
 from engine.messages.base import Event
-from engine.messages.events import OrderApproved
 from engine.trading.money import exact
 
 
@@ -67,12 +66,10 @@ class Replicas:
             self._lock.release()
 
     def _fold(self, upto_seq: int) -> None:
-        folding: dict[tuple[str, str, str], list[Fold]] = {}
+        folding: dict[tuple[type[Event], str, str], list[Fold]] = {}
         for record in self._journal.read(self.folded_upto, min(upto_seq, self._journal.head_seq)):
             event = decode_event(record.kind, record.body)
-            # Who folds an event depends on its kind, who decided it and, of an approval, the venue.
-            venue = event.order.venue if isinstance(event, OrderApproved) else ""
-            key = (record.kind, record.origin, venue)
+            key = fold_key(record.origin, event)
             states = folding.get(key)
             if states is None:
                 states = folding[key] = self._folding(record.origin, event)

@@ -53,29 +53,27 @@ FoldFactory = Callable[[bytes | None], Fold]
 Folds = Mapping[str, FoldFactory]
 
 
+def addressed_to(event: Event) -> str:
+    """Return the venue whose actor folds an event although others decide it, or the empty text."""
+    if isinstance(event, OrderApproved):
+        return event.order.venue
+    return event.venue if isinstance(event, OrderCancelTaken) else ""
+
+
 def concerns(actor: str, origin: str, event: Event) -> bool:
-    """Tell whether `actor` folds `event`, which `origin` decided."""
+    """Tell whether `actor` folds `event`, which `origin` decided.
+
+    The answer follows from the event's kind, its origin and to which venue it is addressed.
+    """
     kind = type(event)
     if actor.startswith("exchange."):
-        venue = actor.partition(".")[2]
-        if isinstance(event, OrderApproved):
-            return event.order.venue == venue
-        if isinstance(event, OrderCancelTaken):
-            return event.venue == venue
+        venue = addressed_to(event)
+        if venue:
+            return actor == f"exchange.{venue}"
         return origin == actor or kind in HALTS
     if actor == RISK:
         return kind in _OF_RISK
     return actor == ROUTER and kind in _OF_ORDERS
-
-
-def fold_key(origin: str, event: Event) -> tuple[type[Event], str, str]:
-    """Return what `concerns` depends on: the kind, who decided it and, where that counts, the venue."""
-    venue = ""
-    if isinstance(event, OrderApproved):
-        venue = event.order.venue
-    elif isinstance(event, OrderCancelTaken):
-        venue = event.venue
-    return type(event), origin, venue
 
 
 _OF_ORDERS: Final = frozenset(

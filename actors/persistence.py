@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Folds, concerns, fold_key
+from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Folds, addressed_to, concerns
 from actors.replicas import Replicas, Shelf
 from engine.actor import Actor
 from engine.envelope import Entry, decode_event, encode_body
@@ -188,7 +188,7 @@ class PersistenceActor(Actor):
         message: Message = CommittedNow(seq, event) if urgent else Committed(seq, event)
         if type(event) is OrderApproved:
             self.send(f"exchange.{event.order.venue}", ApprovedOrder(seq, event))
-        key = fold_key(origin, event)
+        key = (type(event), origin, addressed_to(event))
         readers = self.readers.get(key)
         if readers is None:
             readers = self.readers[key] = self._readers(origin, event)

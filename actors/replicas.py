@@ -9,7 +9,7 @@ from threading import Lock
 
 from loguru import logger
 
-from actors.folds import Fold, Folds, concerns, fold_key
+from actors.folds import Fold, Folds, addressed_to, concerns
 from engine.envelope import decode_event
 from engine.journal import Journal
 from engine.messages.base import Event
@@ -66,10 +66,10 @@ class Replicas:
             self._lock.release()
 
     def _fold(self, upto_seq: int) -> None:
-        folding: dict[tuple[type[Event], str, str], list[Fold]] = {}
+        folding: dict[tuple[str, str, str], list[Fold]] = {}
         for record in self._journal.read(self.folded_upto, min(upto_seq, self._journal.head_seq)):
             event = decode_event(record.kind, record.body)
-            key = fold_key(record.origin, event)
+            key = (record.kind, record.origin, addressed_to(event))
             states = folding.get(key)
             if states is None:
                 states = folding[key] = self._folding(record.origin, event)

@@ -405,7 +405,7 @@ def test_a_side_keeps_the_levels_nearest_to_the_touch(with_texts):
     assert book.bids.top(9)[::2] == [8, 7, 6]
     assert book.asks.top(9)[::2] == [11, 12, 13]
     if with_texts:
-        assert [text for text, _ in book.bids.texts] == ["6", "7", "8"]
+        assert book.bids.texts == ["6:1", "7:1", "8:1"]
 
 
 def test_a_checksum_covers_the_side_that_is_longer():

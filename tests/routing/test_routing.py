@@ -185,8 +185,8 @@ def test_a_share_above_a_venues_maximum_is_left_out_with_the_reason():
 
 def test_a_venue_whose_book_does_not_count_is_named():
     c = Consolidator(stale_after_ns={"a": 10**9, "b": 10**9})
-    c.update(VenueBook("a", S, "LIVE", "", 1, 3, [990, 500], [1000, 400], 1, 0, 0, 0))
-    c.update(VenueBook("b", S, "GAP", "sequence", 1, 3, [], [], 1, 0, 0, 0))
+    c.update(VenueBook("a", S, "LIVE", "", 1, 3, [990], [500], [1000], [400], 1, 0, 0, 0))
+    c.update(VenueBook("b", S, "GAP", "sequence", 1, 3, [], [], [], [], 1, 0, 0, 0))
     plan = plan_best(want(quantity=D("0.1")), c.publish(S, 0), RULES, {})
     assert plan.reasons["b"] == "book GAP: sequence"
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from loguru import logger
 
 from actors.persistence import JournalRecovery
-from actors.replicas import bring_up_to_date
+from actors.replicas import Shelf, bring_up_to_date
 from actors.tree import DISK, TICK, child_specs, enabled_venues, folds, restart_policy
 from adapters.configuration import read_losses
 from adapters.hosting import Surroundings, Venues
@@ -130,6 +130,7 @@ class Core:
 
     def _build_runtime(self, journal: Journal) -> Supervisor:
         config = self.config
+        shelf = Shelf()
         specs = child_specs(
             config,
             journal=journal,
@@ -139,6 +140,7 @@ class Core:
             fault_point=self.faults,
             enforce_expiry={a for a, known in ADAPTERS.items() if known.enforces_expiry},
             background=self.threads.background,
+            shelf=shelf,
         )
         return Supervisor(
             specs,
@@ -149,7 +151,7 @@ class Core:
                 TICK: CallerRunsDispatcher(TICK),
                 DISK: ThreadDispatcher(DISK),
             },
-            recovery=JournalRecovery(journal),
+            recovery=JournalRecovery(journal, shelf),
             policy=restart_policy(config),
             observer=self.alarms.observe,
             on_escalate=self._escalate,

@@ -80,6 +80,11 @@ class ExchangeActor(VenueOrders):
         if message.name == "reconcile":
             self.schedule(self.config.reconcile_every_s, Tick("reconcile"), key="reconcile")
             self._reconcile()
+        elif message.name == "ack":
+            late, wait_s = self.awaited.look(self.clock.mono_ns(), self.state.orders)
+            for order in late:
+                self.call_unknown(order, f"no answer within {self.config.ack_timeout_s:g} s")
+            self.look_in(wait_s)
         else:
             super().on_tick(message)
 

@@ -6,20 +6,23 @@ ends orders on evidence, calls an unproven submit UNKNOWN and asks until the ven
 promises never to resend a submit and never to invent a fill.
 """
 
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 from actors.exchange_state import (
+    Awaited,
     EarlyCancels,
     ExchangeConfig,
     ExchangeState,
     cancel_of,
     external_spec,
     fill_event,
+    find_order,
     is_question_due,
     owner,
     query_about,
     query_for,
     report_events,
+    resolution,
     submit_event,
     wire_order,
 )
@@ -42,7 +45,6 @@ from engine.messages.events import (
     OrderCancelTaken,
     OrderDenied,
     OrderRejected,
-    OrderResolved,
     OrderUnknown,
 )
 from engine.messages.port import (
@@ -78,6 +80,7 @@ class VenueOrders(Actor):
         self.venue_state = "STARTING"
         self.reason = "not started"
         self.last_activity_ns = 0
+        self.awaited = Awaited(config.ack_timeout_s)
         self.unknown_since_ns: dict[str, int] = {}
         self.attempts: dict[str, int] = {}
         self.cancel_attempts: dict[str, int] = {}
@@ -101,7 +104,7 @@ class VenueOrders(Actor):
         """Take up where the last incarnation, or the last process, left off."""
         for order in self.state.open_orders():
             if order.status == "PENDING_NEW" and self.incarnation > 1:
-                self._arm_ack(order.spec.order_id)
+                self._await_answer(order.spec.order_id)
             elif order.status in ("PENDING_NEW", "UNKNOWN"):
                 self.call_unknown(order, "the process ended while the order was on its way")
             elif order.status == "PENDING_CANCEL":
@@ -131,7 +134,7 @@ class VenueOrders(Actor):
             self.emit(OrderDenied(spec, *denial))
             return
         self.tell_adapter(wire_order(spec, approval.expires_mono_ns))
-        self._arm_ack(spec.order_id)
+        self._await_answer(spec.order_id)
 
     def denial(self, approval: OrderApproved) -> tuple[str, str] | None:
         """Return the code and the sentence of why an order may not leave now, or None."""
@@ -151,11 +154,11 @@ class VenueOrders(Actor):
             self.log.warning("submit result for an order that is not known")
             return
         self.last_activity_ns = self.clock.mono_ns()
+        self.awaited.drop(order.spec.order_id)
         proven = message.outcome == "ACCEPTED" and message.venue_order_id is not None
         if not proven and order.status not in ("PENDING_NEW", "UNKNOWN"):
             return
-        event = submit_event(order, message)
-        if event is not None:
+        if (event := submit_event(order, message)) is not None:
             self.emit(event)
         elif not proven:
             self.call_unknown(order, message.text or "the outcome is not proven")
@@ -180,7 +183,7 @@ class VenueOrders(Actor):
 
     def take_report(self, report: OrderReport, *, first_look: bool = False) -> None:
         """Turn what the venue says of an order into the events that it proves."""
-        order = self._find(report)
+        order = find_order(self.state.orders, report)
         if order is None:
             stale = report.ts_event_ns < self.state.opened_ns(report.account)
             known = report.source != "stream" and report.account in self.state.cursors
@@ -203,7 +206,7 @@ class VenueOrders(Actor):
 
     def take_fill(self, fill: FillReport) -> None:
         """Turn one execution into its event, once."""
-        order = self._find(fill)
+        order = find_order(self.state.orders, fill)
         foreign = order is None or order.spec.origin == "EXTERNAL"
         if foreign and fill.ts_event_ns < self.state.opened_ns(fill.account):
             return  # it is in the opening balances
@@ -226,10 +229,6 @@ class VenueOrders(Actor):
         """Ask again whose the fills are that belong to no known order."""
         for held in self.orphans.values():
             self.tell_adapter(query_for(held[0]))
-
-    def _find(self, report: OrderReport | FillReport) -> Order | None:
-        known, key = self.state.orders, (report.account, report.symbol, report.venue_order_id)
-        return known.order(report.client_order_id) or known.by_venue_order_id(*key)
 
     def _adopt(self, report: OrderReport) -> Order | None:
         """Take a foreign order into the books: shown and counted, never touched."""
@@ -317,9 +316,7 @@ class VenueOrders(Actor):
         order = self.state.orders.order(message.order_id)
         if order is None or order.status != "UNKNOWN":
             return
-        ended: Literal["REJECTED", "CANCELED"]
-        ended = "CANCELED" if message.status == "CANCELED" else "REJECTED"
-        self.emit(OrderResolved(message.order_id, ended, message.who, message.reason))
+        self.emit(resolution(message))
         self._settle(message.order_id)
 
     def on_query_result(self, message: QueryResult) -> None:
@@ -327,13 +324,13 @@ class VenueOrders(Actor):
         if not self.is_ours:
             return  # absence from another account proves nothing
         for fill in message.fills:
-            if self._find(fill) is not None:
+            if find_order(self.state.orders, fill) is not None:
                 self.take_fill(fill)
         if message.order is not None:
             self.take_report(message.order)
         order = self.state.orders.order(message.client_order_id)
         if order is None and message.order is not None:
-            order = self._find(message.order)
+            order = find_order(self.state.orders, message.order)
         if order is None:
             return
         if message.found is False and order.status == "UNKNOWN":
@@ -382,9 +379,7 @@ class VenueOrders(Actor):
         order = self.state.orders.order(message.argument)
         if order is None:
             return
-        if message.name == "ack" and order.status == "PENDING_NEW":
-            self.call_unknown(order, f"no answer within {self.config.ack_timeout_s:g} s")
-        elif is_question_due(order, message.name):
+        if is_question_due(order, message.name):
             self.query(order)
             self._query_soon(order)  # should the answer be lost
 
@@ -395,5 +390,11 @@ class VenueOrders(Actor):
             self.cancel_due_ns[order_id] = now_ns + int(after_s * NS_PER_S)
             self.schedule(after_s, Tick("cancel", order_id), key=f"cancel:{order_id}")
 
-    def _arm_ack(self, order_id: str) -> None:
-        self.schedule(self.config.ack_timeout_s, Tick("ack", order_id), key=f"ack:{order_id}")
+    # One timer for all: most answers are here long before, and each order would pay for its own.
+    def _await_answer(self, order_id: str) -> None:
+        self.look_in(self.awaited.add(order_id, self.clock.mono_ns()))
+
+    def look_in(self, wait_s: float | None) -> None:
+        """Have the awaited answers looked for after a while, unless that is under way."""
+        if wait_s is not None:
+            self.schedule(wait_s, Tick("ack"), key="ack")

@@ -7,13 +7,13 @@ order, and none that it does not.
 from collections import deque
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Literal
 
 from engine.clock import NS_PER_S
 from engine.ids import is_ours, is_sibling
 from engine.messages import base
 from engine.messages.base import Event, Part
-from engine.messages.commands import CancelRequest
+from engine.messages.commands import CancelRequest, ResolveRequest
 from engine.messages.events import (
     AccountIdentified,
     OrderAcknowledged,
@@ -23,6 +23,7 @@ from engine.messages.events import (
     OrderExpired,
     OrderFilled,
     OrderRejected,
+    OrderResolved,
     OrderSpec,
     OrderVenueFilled,
     TradingHalted,
@@ -178,6 +179,36 @@ class ExchangeState:
         return self.opened.get(account, NEVER_NS)
 
 
+class Awaited:
+    """Submits whose answer is due, oldest first, behind one timer for all of them."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_ns = int(timeout_s * NS_PER_S)
+        self._due_ns: dict[str, int] = {}
+        self._watched = False
+
+    def add(self, order_id: str, now_ns: int) -> float | None:
+        """Await an answer; return how long the timer has to run if none is running."""
+        self._due_ns[order_id] = now_ns + self._timeout_ns
+        was, self._watched = self._watched, True
+        return None if was else self._timeout_ns / NS_PER_S
+
+    def drop(self, order_id: str) -> None:
+        """The answer is here."""
+        self._due_ns.pop(order_id, None)
+
+    def look(self, now_ns: int, orders: OrderTable) -> tuple[list[Order], float | None]:
+        """Return and forget those that are late, and how long to wait until the next may be."""
+        over = [order_id for order_id, due_ns in self._due_ns.items() if due_ns <= now_ns]
+        for order_id in over:
+            del self._due_ns[order_id]
+        found = [orders.order(order_id) for order_id in over]
+        late = [order for order in found if order is not None and order.status == "PENDING_NEW"]
+        next_ns = next(iter(self._due_ns.values()), None)
+        self._watched = next_ns is not None
+        return late, None if next_ns is None else (next_ns - now_ns) / NS_PER_S
+
+
 class EarlyCancels:
     """Cancels that overtook their order's approval: with luck the order need not leave at all.
 
@@ -246,6 +277,19 @@ def report_events(order: Order, report: OrderReport) -> list[Event]:
     ):
         events.append(OrderVenueFilled(order_id, filled, at_ns))
     return events
+
+
+def resolution(request: ResolveRequest) -> OrderResolved:
+    """Return the event of a person's word about an order."""
+    status: Literal["REJECTED", "CANCELED"]
+    status = "CANCELED" if request.status == "CANCELED" else "REJECTED"
+    return OrderResolved(request.order_id, status, request.who, request.reason)
+
+
+def find_order(known: OrderTable, report: OrderReport | FillReport) -> Order | None:
+    """Return the order that a report is about, by our id or the venue's."""
+    key = (report.account, report.symbol, report.venue_order_id)
+    return known.order(report.client_order_id) or known.by_venue_order_id(*key)
 
 
 def fill_event(order: Order, fill: FillReport, venue: str) -> OrderFilled | None:

@@ -7,6 +7,7 @@ delivered, which records a restarted actor replays, and what goes into an actor'
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from engine.envelope import EVENT_KINDS
 from engine.messages.base import Event
 from engine.messages.events import (
     AccountOpened,
@@ -52,23 +53,32 @@ FoldFactory = Callable[[bytes | None], Fold]
 Folds = Mapping[str, FoldFactory]
 
 
+def addressed_to(event: Event) -> str:
+    """Return the venue whose actor folds an event although others decide it, or the empty text."""
+    if isinstance(event, OrderApproved):
+        return event.order.venue
+    return event.venue if isinstance(event, OrderCancelTaken) else ""
+
+
 def concerns(actor: str, origin: str, event: Event) -> bool:
-    """Tell whether `actor` folds `event`, which `origin` decided."""
+    """Tell whether `actor` folds `event`, which `origin` decided.
+
+    The answer follows from the event's kind, its origin and to which venue it is addressed.
+    """
+    kind = type(event)
     if actor.startswith("exchange."):
-        venue = actor.partition(".")[2]
-        if isinstance(event, OrderApproved):
-            return event.order.venue == venue
-        if isinstance(event, OrderCancelTaken):
-            return event.venue == venue
-        return origin == actor or isinstance(event, HALTS)
+        venue = addressed_to(event)
+        if venue:
+            return actor == f"exchange.{venue}"
+        return origin == actor or kind in HALTS
     if actor == RISK:
-        return _is_order_event(event) or isinstance(event, HALTS + MONEY)
-    if actor == ROUTER:
-        return _is_order_event(event)
-    return False
+        return kind in _OF_RISK
+    return actor == ROUTER and kind in _OF_ORDERS
 
 
-def _is_order_event(event: Event) -> bool:
-    return (
-        isinstance(event, ParentAccepted) or hasattr(event, "order_id") or hasattr(event, "order")
-    )
+_OF_ORDERS: Final = frozenset(
+    kind
+    for kind in EVENT_KINDS.values()
+    if kind is ParentAccepted or not {"order", "order_id"}.isdisjoint(kind.__struct_fields__)
+)
+_OF_RISK: Final = _OF_ORDERS.union(HALTS, MONEY)

@@ -30,16 +30,21 @@ from engine.messages.engine_events import (
     CommandRecorded,
 )
 from engine.messages.events import (
+    ExternalOrderSeen,
+    OrderApproved,
     OrderCancelTaken,
+    OrderDenied,
     OrderSpec,
+    ParentAccepted,
 )
 from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import AdapterReady
 from engine.trading.order import Order
 from engine.trading.orders import AnyOrder, OrderTable, to_view
-from engine.wire import pack
+from engine.wire import pack, pack_text
 
 COMMANDS_PER_ORDER: Final = 4
+BIRTHS: Final = frozenset({ParentAccepted, OrderApproved, OrderDenied, ExternalOrderSeen})
 
 
 __all__ = ["OrderRouterActor", "RouterConfig"]
@@ -74,9 +79,8 @@ class OrderRouterActor(Actor):
     def apply(self, event: Event) -> None:
         """Fold one committed event."""
         self.state.apply(event)
-        spec = getattr(event, "order", None)
-        if isinstance(spec, OrderSpec):
-            self._note_command(spec)
+        if type(event) in BIRTHS:
+            self._note_command(event.order)  # type: ignore[attr-defined]
 
     def _note_command(self, spec: OrderSpec) -> None:
         """Note which order a command made. The journal's unique key guards what is forgotten here."""
@@ -87,9 +91,8 @@ class OrderRouterActor(Actor):
 
     def committed(self, seq: int, event: Event) -> None:
         """A proposal that came back from the journal is no longer on its way."""
-        spec = getattr(event, "order", None)
-        if isinstance(spec, OrderSpec):
-            self._no_longer_proposed(spec)
+        if type(event) in BIRTHS:
+            self._no_longer_proposed(event.order)  # type: ignore[attr-defined]
 
     def on_append_refused(self, message: AppendRefused) -> None:
         """The journal did not take these orders: they never were."""
@@ -99,11 +102,10 @@ class OrderRouterActor(Actor):
                 self._no_longer_proposed(spec)
 
     def _no_longer_proposed(self, spec: OrderSpec) -> None:
-        left = [s for s in self.proposed.get(spec.command_id, ()) if s.order_id != spec.order_id]
+        proposed = self.proposed.pop(spec.command_id, ())
+        left = [s for s in proposed if s.order_id != spec.order_id]
         if left:
             self.proposed[spec.command_id] = left
-        else:
-            self.proposed.pop(spec.command_id, None)
 
     def recovered(self) -> None:
         """Ask every venue what it is and what it trades."""
@@ -141,16 +143,18 @@ class OrderRouterActor(Actor):
             text = plan.text() if plan is not None else "to the named venue"
             self.send("risk_pnl", DryRun(command.command_id, orders, text, command.reply_to))
             return
-        self.proposed[command.command_id] = orders or [e.order for e in events]  # type: ignore[union-attr]
+        specs: list[OrderSpec] = orders or [e.order for e in events]  # type: ignore[union-attr]
+        self.proposed[command.command_id] = specs
         self.send("risk_pnl", Proposal(events, orders))
-        self._accept(command, repeated=False)
-
-    def _accept(self, command: PlaceOrder, *, repeated: bool) -> None:
-        body = {"order_id": self.planner.order_id(command), "repeated": repeated}
-        self.send(command.reply_to, Reply(command.command_id, True, "", "", pack(body)))
+        order_id = specs[0].parent_id or specs[0].order_id
+        body: dict[str, str | bool] = {"order_id": order_id, "repeated": False}
+        self.send(command.reply_to, Reply(command.command_id, True, "", "", pack_text(body)))
 
     def _repeated(self, command: PlaceOrder) -> bool:
-        known = self.state.get(self.commands.get(command.command_id, ""))
+        made = self.commands.get(command.command_id)
+        if made is None and command.command_id not in self.proposed:
+            return False
+        known = self.state.get(made or "")
         if known is None and command.command_id not in self.proposed:
             return False
         held = known.spec if known is not None else self.proposed[command.command_id][0]

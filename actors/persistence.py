@@ -6,16 +6,15 @@ full nothing that would send an order is recorded or passed on; fills, cancels a
 are, on the reserve. When the journal cannot be trusted any more the process stops.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Folds, concerns
-from actors.replicas import Replicas
+from actors.replicas import Replicas, Shelf
 from engine.actor import Actor
-from engine.envelope import Envelope, decode_event, encode_body
+from engine.envelope import Entry, decode_event, encode_body
 from engine.journal import AppendResult, Journal, JournalFailed, JournalFull, NewRecord
 from engine.messages.base import Event, Message
 from engine.messages.commands import (
@@ -41,14 +40,15 @@ from engine.messages.events import (
 )
 
 EDGE: Final = "edge"
+_APPENDS: Final = (Append, AppendNow)
 # Small, so that a stretch fits between two ticks: folding a record into all states takes 50 us.
 FOLD_CHUNK: Final = 50
+FOLD_LATER_S: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    envelope: Envelope
-    index: int
+class _Item(NamedTuple):
+    envelope: Entry
+    number: int
     event: Event
 
 
@@ -57,11 +57,13 @@ class PersistenceActor(Actor):
 
     batch_kinds: ClassVar[frozenset[str]] = frozenset({"Append", "AppendNow", "Barrier"})
     durable: ClassVar[bool] = False
+    by_bytes: ClassVar[bool] = True  # what cannot be read back must not get into the journal
 
     def __init__(
         self,
         journal: Journal,
         folds: Folds,
+        shelf: Shelf,
         *,
         snapshot_every_records: int,
         fail_stop: Callable[[str], None],
@@ -74,33 +76,35 @@ class PersistenceActor(Actor):
         self.fold_chunk = min(FOLD_CHUNK, snapshot_every_records)
         self.fail_stop = fail_stop
         self.fault_point = fault_point
+        self.shelf = shelf
         self.replicas: Replicas | None = None  # made when there is something to fold
+        shelf.replicas = None
         self.folding = False
         self.folded_upto = journal.head_seq
+        self.busy = False  # whether anything was appended since the last look
+        self.readers: dict[tuple[type[Event], str, str], tuple[str, ...]] = {}
 
     # --- append, commit, pass on ------------------------------------------------------------------
 
-    def on_batch(self, batch: list[tuple[Envelope, Message]]) -> None:
+    def on_batch(self, batch: list[tuple[Entry, Message]]) -> None:
         """Commit all that waits in one transaction, then pass it on in order."""
         items = [
             _Item(envelope, index, event)
             for envelope, message in batch
-            if isinstance(message, Append | AppendNow)
+            if isinstance(message, _APPENDS)
             for index, event in enumerate(message.events)
         ]
-        results = self._commit(items)
+        self.busy = True
+        results = iter(self._commit(items))
         self.fault_point("after_commit")
-        done = {id(item): result for item, result in zip(items, results, strict=True)}
-        by_envelope: dict[int, list[_Item]] = {}
-        for item in items:
-            by_envelope.setdefault(id(item.envelope), []).append(item)
         for envelope, message in batch:
             self.take(envelope)
-            if isinstance(message, Barrier):
+            if isinstance(message, _APPENDS):
+                for event in message.events:
+                    self._pass_on(envelope.sender, event, next(results))
+            elif isinstance(message, Barrier):
                 seq = self.journal.head_seq
                 self.send(message.actor, BarrierPassed(message.actor, message.incarnation, seq))
-            for item in by_envelope.get(id(envelope), ()):
-                self._pass_on(item, done[id(item)])
         if any(isinstance(item.event, TradingResumed) for item in items):
             self._set_reserve_aside()
         self._fold_soon()
@@ -117,13 +121,13 @@ class PersistenceActor(Actor):
         """Answer a barrier that came alone."""
         self.on_batch([(self.envelope, message)])
 
-    def _commit(self, items: list[_Item]) -> list[AppendResult | None]:
+    def _commit(self, items: list[_Item]) -> Sequence[AppendResult | None]:
         if not items:
             return []
         self.check_fence()
         self.fault_point("before_commit")
         try:
-            return list(self.journal.append([self._record(item) for item in items]))
+            return self.journal.append(self._records(items))
         except JournalFull as error:
             return self._commit_on_reserve(items, str(error))
         except JournalFailed as error:
@@ -142,11 +146,11 @@ class PersistenceActor(Actor):
         )  # everybody is told, whose batch it was too
         mark = _Item(own, -1, halt)
         try:
-            results = self.journal.append([self._record(item) for item in (*kept, mark)])
+            results = self.journal.append(self._records([*kept, mark]))
         except JournalFull as error:
             self.fail_stop(f"the journal is full and the reserve is used up: {error}")
             raise
-        self._pass_on(mark, results[-1])
+        self._pass_on(self.name, halt, results[-1])
         answers = {id(item): result for item, result in zip(kept, results, strict=False)}
         return [answers.get(id(item)) for item in items]
 
@@ -158,43 +162,59 @@ class PersistenceActor(Actor):
         except JournalFull as error:
             self.log.bind(problem=str(error)).warning("no space for the journal's reserve")
 
-    def _record(self, item: _Item) -> NewRecord:
-        envelope, event = item.envelope, item.event
-        return NewRecord(
-            f"{envelope.message_id}:{item.index}",
-            event.unique_key(),
-            type(event).__name__,
-            envelope.sender,
-            envelope.cause_id,
-            envelope.correlation_id,
-            encode_body(event),
-            self.clock.wall_ns(),
-            self.clock.mono_ns(),
-        )
+    def _records(self, items: Sequence[_Item]) -> list[NewRecord]:
+        wall_ns, mono_ns = self.clock.wall_ns(), self.clock.mono_ns()
+        return [
+            NewRecord(
+                f"{envelope.message_id}:{index}",
+                event.unique_key(),
+                type(event).__name__,
+                envelope.sender,
+                envelope.cause_id,
+                envelope.correlation_id,
+                encode_body(event),
+                wall_ns,
+                mono_ns,
+            )
+            for envelope, index, event in items
+        ]
 
-    def _pass_on(self, item: _Item, result: AppendResult | None) -> None:
-        event: Any = item.event
+    def _pass_on(self, origin: str, event: Any, result: AppendResult | None) -> None:
         if result is None or result.status == "duplicate":
-            if isinstance(event, OrderApproved):
-                code, text = "journal_full", "the journal could not record the order"
-                if result is not None:
-                    code, text = "already_journaled", f"this order is already record {result.seq}"
-                refusal = AppendRefused([event], code, text)
-                for actor in (item.envelope.sender, ROUTER, EDGE):
-                    self.send(actor, refusal)
+            self._refuse(origin, event, result)
             return
-        seq = result.seq
+        seq, venue = result.seq, ""
         urgent = isinstance(event, HALTS)
         message: Message = CommittedNow(seq, event) if urgent else Committed(seq, event)
-        if isinstance(event, OrderApproved):
-            self.send(f"exchange.{event.order.venue}", ApprovedOrder(seq, event))
-        origin = item.envelope.sender
+        if type(event) is OrderApproved:
+            venue = event.order.venue
+            self.send(f"exchange.{venue}", ApprovedOrder(seq, event))
+        key = (type(event), origin, venue)
+        readers = self.readers.get(key)
+        if readers is None:
+            readers = self.readers[key] = self._readers(origin, event)
+        for reader in readers:
+            self.send(reader, message)
+
+    # Who is told of a committed event: those who fold it, but for who has decided it, and the edge.
+    def _readers(self, origin: str, event: Event) -> tuple[str, ...]:
+        found = []
         for actor in self.folds:
             as_approval = isinstance(event, OrderApproved) and actor.startswith("exchange.")
             decided = actor == origin and not isinstance(event, IN_PLACE)
             if not decided and not as_approval and concerns(actor, origin, event):
-                self.send(actor, message)
-        self.send(EDGE, message)
+                found.append(actor)
+        return (*found, EDGE)
+
+    def _refuse(self, origin: str, event: Event, result: AppendResult | None) -> None:
+        if not isinstance(event, OrderApproved):
+            return
+        code, text = "journal_full", "the journal could not record the order"
+        if result is not None:
+            code, text = "already_journaled", f"this order is already record {result.seq}"
+        refusal = AppendRefused([event], code, text)
+        for actor in (origin, ROUTER, EDGE):
+            self.send(actor, refusal)
 
     def on_account_snapshot(self, message: AccountSnapshot) -> None:
         """Pass a venue's balances on, behind the fills that were journaled before them."""
@@ -202,18 +222,29 @@ class PersistenceActor(Actor):
 
     # --- snapshots --------------------------------------------------------------------------------
 
-    def _fold_soon(self) -> None:
+    def _fold_soon(self, after_s: float = 0.0) -> None:
         if not self.folding and self.journal.head_seq - self.folded_upto >= self.fold_chunk:
             self.folding = True
-            self.schedule(0.0, Tick("fold"), key="fold")
+            self.schedule(after_s, Tick("fold"), key="fold")
 
     def on_tick(self, message: Tick) -> None:
-        """Fold the next stretch of the journal, and store snapshots when enough has come."""
+        """Fold the next stretch of the journal, and store snapshots when enough has come.
+
+        An idle moment is waited for, until a whole snapshot's worth of records waits.
+        """
         self.folding = False
+        lag = self.journal.head_seq - self.folded_upto
+        if self.busy and lag < self.snapshot_every + self.fold_chunk:
+            self.busy = False
+            self._fold_soon(FOLD_LATER_S)
+            return
+        self.busy = False
         if self.replicas is None:  # not at the start: that is when everybody waits for us
-            self.replicas = Replicas(self.journal, self.folds)
+            self.shelf.replicas = self.replicas = Replicas(self.journal, self.folds)
         replicas = self.replicas
-        replicas.fold(replicas.folded_upto + self.fold_chunk)
+        if not replicas.fold(replicas.folded_upto + self.fold_chunk):
+            self._fold_soon(FOLD_LATER_S)
+            return
         self.folded_upto = replicas.folded_upto
         if replicas.folded_upto - replicas.stored_upto >= self.snapshot_every:
             try:
@@ -224,15 +255,20 @@ class PersistenceActor(Actor):
 
 
 class JournalRecovery:
-    """What restarts begin with: an actor's newest snapshot and what came after it, what is parked."""
+    """What restarts begin with: an actor's state, at hand or stored, what came after, what is parked."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, shelf: Shelf | None = None) -> None:
         self._journal = journal
+        self._shelf = Shelf() if shelf is None else shelf
 
     def load(
         self, actor_name: str, upto_seq: int
     ) -> tuple[bytes | None, Iterator[tuple[int, Event]]]:
-        """Return an actor's snapshot, and the events after it up to `upto_seq` that it folds."""
+        """Return a state of an actor, and the events after it up to `upto_seq` that it folds."""
+        replicas = self._shelf.replicas
+        at_hand = replicas.copy(actor_name, upto_seq) if replicas is not None else None
+        if at_hand is not None:
+            return at_hand[1], self._events(actor_name, at_hand[0], upto_seq)
         snapshot = self._journal.load_snapshot(actor_name, upto_seq)
         if snapshot is None:
             return None, self._events(actor_name, 0, upto_seq)

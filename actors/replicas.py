@@ -5,37 +5,71 @@ then; and before the actors of a new process start, a long tail behind the newes
 here once for all of them, instead of once by each.
 """
 
+from threading import Lock
+
 from loguru import logger
 
-from actors.folds import Fold, Folds, concerns
+from actors.folds import Fold, Folds, addressed_to, concerns
 from engine.envelope import decode_event
 from engine.journal import Journal
 from engine.messages.base import Event
-from engine.messages.events import OrderApproved
 from engine.trading.money import exact
 
 
+class Shelf:
+    """Where PersistenceActor leaves its replicas, for restarting actors to copy a state from."""
+
+    def __init__(self) -> None:
+        self.replicas: Replicas | None = None
+
+
 class Replicas:
-    """One state per durable actor, all as of `folded_upto`. One thread at a time."""
+    """One state per durable actor, all as of `folded_upto`.
+
+    One thread folds and stores; another may copy. Neither waits for the other: who finds the other at
+    work comes back later, or goes to the journal.
+    """
 
     def __init__(self, journal: Journal, folds: Folds) -> None:
         """Begin where the newest snapshots end that all actors share the seq of, or at nothing."""
         self._journal = journal
         self.folded_upto = self.stored_upto = upto_seq = shared_seq(journal, folds)
+        self._lock = Lock()
+        self._whole = True  # no event has been folded into a part of the states only
         self._states: dict[str, Fold] = {}
         for actor, make in folds.items():
             held = journal.load_snapshot(actor, upto_seq) if upto_seq else None
             self._states[actor] = make(None if held is None else held.state)
 
     @exact
-    def fold(self, upto_seq: int) -> None:
-        """Fold the journal up to `upto_seq`, or up to its head."""
+    def fold(self, upto_seq: int) -> bool:
+        """Fold the journal up to `upto_seq`, or up to its head; False if a state is being copied."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self._whole = False
+            self._fold(upto_seq)
+            self._whole = True
+        finally:
+            self._lock.release()
+        return True
+
+    def copy(self, actor: str, upto_seq: int) -> tuple[int, bytes] | None:
+        """Return an actor's state and its seq, if it is at hand and not newer than `upto_seq`."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if not self._whole or self.folded_upto > upto_seq:
+                return None
+            return self.folded_upto, self._states[actor].to_bytes()
+        finally:
+            self._lock.release()
+
+    def _fold(self, upto_seq: int) -> None:
         folding: dict[tuple[str, str, str], list[Fold]] = {}
         for record in self._journal.read(self.folded_upto, min(upto_seq, self._journal.head_seq)):
             event = decode_event(record.kind, record.body)
-            # Who folds an event depends on its kind, who decided it and, of an approval, the venue.
-            venue = event.order.venue if isinstance(event, OrderApproved) else ""
-            key = (record.kind, record.origin, venue)
+            key = (record.kind, record.origin, addressed_to(event))
             states = folding.get(key)
             if states is None:
                 states = folding[key] = self._folding(record.origin, event)

@@ -50,6 +50,7 @@ from engine.trading.risk_limits import RiskLimits
 from engine.trading.routing import mid_price, quantity_before
 from engine.wire import pack
 
+HALTS: Final = frozenset({TradingHalted, TradingResumed})
 OPENING_LOOK_S: Final = 0.25
 OPENING_LOOKS_MAX: Final = 40
 
@@ -104,7 +105,7 @@ class RiskPnLActor(Halts):
 
     def journal_message(self, events: list[Event]) -> Message:
         """Halts overtake everything that waits."""
-        if any(isinstance(event, TradingHalted | TradingResumed) for event in events):
+        if not HALTS.isdisjoint(map(type, events)):
             return AppendNow(events)  # type: ignore[arg-type]
         return Append(events)  # type: ignore[arg-type]
 
@@ -178,7 +179,7 @@ class RiskPnLActor(Halts):
 
     def on_account_snapshot(self, message: AccountSnapshot) -> None:
         """Open an account at first contact; compare it ever after."""
-        if not self.tracker.is_newer(message):
+        if not self.tracker.is_newer(message, self.clock.mono_ns()):
             return
         if not self.state.ledger.is_opened(message.account):
             if message.account not in self.unopened:

@@ -16,6 +16,7 @@ from actors.folds import RISK, ROUTER, Fold, Folds
 from actors.order_book import OrderBookActor
 from actors.order_router import OrderRouterActor, RouterConfig
 from actors.persistence import PersistenceActor
+from actors.replicas import Shelf
 from actors.risk_pnl import RiskPnLActor, new_gate
 from engine.clock import NS_PER_MS
 from engine.config_models import Settings, Venue
@@ -93,6 +94,7 @@ def child_specs(
     fault_point: Callable[[str], None],
     enforce_expiry: Collection[str],
     background: Callable[[Callable[[], object]], object],
+    shelf: Shelf | None = None,
 ) -> list[ChildSpec]:
     """Return all actors in start order: the journal first, the venues' links last.
 
@@ -105,7 +107,9 @@ def child_specs(
         fault_point: called at labelled points, for drills.
         enforce_expiry: the adapters whose venue drops a request that arrives too late.
         background: runs what may block (closing a session) off the actors' threads.
+        shelf: where restarting actors find states to copy; JournalRecovery has the same.
     """
+    shelf = Shelf() if shelf is None else shelf
     venues = enabled_venues(settings)
     kept = settings.orders.closed_kept_max
     limits = risk_limits(settings)
@@ -119,6 +123,7 @@ def child_specs(
         return PersistenceActor(
             journal,
             folds(settings),
+            shelf,
             snapshot_every_records=settings.journal.snapshot_every_records,
             fail_stop=fail_stop,
             fault_point=fault_point,

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from actors.adapter import VenuePort
 from actors.persistence import JournalRecovery
+from actors.replicas import Shelf
 from actors.tree import DISK, TICK, child_specs
 from bench.loopback import SYMBOL
 from bench.memory_journal import MemoryJournal
@@ -99,6 +100,7 @@ class Core:
             self.journal = Journal.open(
                 folder, identity=Identity("demo", NAME, accounts), clock=self.clock
             )
+        shelf = Shelf()
         specs = child_specs(
             config,
             journal=self.journal,
@@ -108,6 +110,7 @@ class Core:
             fault_point=lambda _: None,
             enforce_expiry=(),
             background=self.threads.background,
+            shelf=shelf,
         )
         if reader is not None:
             specs = [replace(s, factory=reader) if s.name == "demo_maker" else s for s in specs]
@@ -117,7 +120,7 @@ class Core:
             clock=self.clock,
             rng=random.Random(1),
             dispatchers={TICK: ring, DISK: ring if folder is None else ThreadDispatcher(DISK)},
-            recovery=JournalRecovery(self.journal),
+            recovery=JournalRecovery(self.journal, shelf),
             observer=observer,
             parked_to="persistence",
             run_id="bench-1",

@@ -19,11 +19,10 @@ from loguru import logger
 from pykka.messages import _ActorStop
 
 from engine.clock import Clock
-from engine.envelope import KINDS, SCHEMA, Envelope, decode_body, raw_body
+from engine.envelope import KINDS, Delayed, Entry, Output, Retried
 from engine.errors import Fenced, MessageError, Refused
 from engine.ids import message_id
-from engine.mailbox import Delayed, Entry, Output, Retried
-from engine.messages.base import Event, Handler, Message
+from engine.messages.base import Event, Handler, Lane, Message
 from engine.messages.commands import (
     Append,
     Barrier,
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from loguru import Logger
 
 NS_PER_S: Final = 1_000_000_000
+_MARKET: Final = Lane.MARKET
 DRILL_ERRORS: Final[dict[str, type[BaseException]]] = {
     error.__name__: error
     for error in (
@@ -110,25 +110,26 @@ class Actor(pykka.ThreadingActor):
     # Kinds that `on_batch` takes many of at a time, and how many; empty means one by one.
     batch_kinds: ClassVar[frozenset[str]] = frozenset()
     batch_limit: ClassVar[int] = 1_000
+    # Whether to read every message from its bytes: what they cannot carry is found before it is used.
+    by_bytes: ClassVar[bool] = False
 
     name: str
     clock: Clock
     rng: Random
     incarnation: int
     log: "Logger"
-    envelope: Envelope
+    envelope: Entry
     state: Any
+    handlers: dict[str, Handler]
 
     def __init__(self) -> None:
         super().__init__()
         self.state = None
         self._birth: Birth | None = None
-        self._handlers: dict[str, Handler] = {}
+        self.handlers = {}
         self._outputs: list[Output] = []
         self._events: list[Event] = []
         self._index = 0
-        self._body_of: Message | None = None
-        self._body: Any = None
         self._message: Message | None = None
         self._recovered_seq = 0
         self._folded = {False: 0, True: 0}
@@ -136,7 +137,7 @@ class Actor(pykka.ThreadingActor):
     # --- for handlers -----------------------------------------------------------------------------
 
     def send(self, recipient: str, message: Message, *, correlation_id: str | None = None) -> None:
-        """Send when the handler has returned. The same message to several is encoded once.
+        """Send when the handler has returned. From here on nobody may change what is in `message`.
 
         Raises:
             Fenced: this incarnation has been replaced.
@@ -144,10 +145,11 @@ class Actor(pykka.ThreadingActor):
         self._outputs.append(self._wrap(recipient, message, correlation_id))
 
     def forward(self, recipient: str, *, correlation_id: str | None = None) -> None:
-        """Send the message in hand on as it came, without encoding it again."""
+        """Send the message in hand on as it came; bytes that are there already go along."""
         assert self._message is not None, "only a handler has a message to forward"
-        self._body_of, self._body = self._message, self.envelope.body
-        self._outputs.append(self._wrap(recipient, self._message, correlation_id))
+        entry = self._wrap(recipient, self._message, correlation_id)
+        entry.encoded = self.envelope.encoded
+        self._outputs.append(entry)
 
     def schedule(self, delay_s: float, message: Message, *, key: str | None = None) -> None:
         """Send `message` to myself after a delay. The same key replaces; a restart cancels."""
@@ -159,7 +161,7 @@ class Actor(pykka.ThreadingActor):
         self.apply(event)
         self._events.append(event)
 
-    def take(self, envelope: Envelope) -> None:
+    def take(self, envelope: Entry) -> None:
         """Say, inside `on_batch`, which message causes what is sent from here on."""
         self.envelope = envelope
 
@@ -203,7 +205,7 @@ class Actor(pykka.ThreadingActor):
     def committed(self, seq: int, event: Event) -> None:
         """Act on an event of another actor that has just been journaled and applied."""
 
-    def on_batch(self, batch: list[tuple[Envelope, Message]]) -> None:
+    def on_batch(self, batch: list[tuple[Entry, Message]]) -> None:
         """Handle all waiting messages of `batch_kinds` as one. Call `take` for each."""
         raise NotImplementedError(f"{type(self).__name__} names batch_kinds without on_batch")
 
@@ -240,7 +242,7 @@ class Actor(pykka.ThreadingActor):
         self.incarnation = birth.incarnation
         self.log = logger.bind(actor=self.name, incarnation=self.incarnation)
         names = {kind: name for kind, name in _HANDLER_NAMES.items() if hasattr(self, name)}
-        self._handlers = {kind: getattr(self, name) for kind, name in names.items()}
+        self.handlers = {kind: getattr(self, name) for kind, name in names.items()}
         self.begin_hook()
 
     def launch(self) -> None:
@@ -253,44 +255,43 @@ class Actor(pykka.ThreadingActor):
         pykka.ActorRegistry.unregister(self.actor_ref)
         self.actor_stopped.set()
 
-    def decode(self, entry: Entry) -> Message:
+    def decode(self, entry: Entry, *, by_bytes: bool = False) -> Message:
         """Return the typed message of an entry.
 
         Raises:
             MessageError: malformed, or a kind that this actor does not handle.
         """
-        if entry.kind not in self._handlers:
+        if entry.kind not in self.handlers:
             raise MessageError(f"{self.name}: no handler for {entry.kind[:64]!r}")
-        return decode_body(entry.kind, entry.envelope.body)
-
-    def decode_passed(self, entry: Entry) -> BarrierPassed:
-        """Return the journal's answer to a barrier; taken by the runtime, not by a handler."""
-        message = decode_body("BarrierPassed", entry.envelope.body)
-        assert isinstance(message, BarrierPassed)
-        return message
+        return entry.typed(by_bytes=by_bytes)
 
     def handle(self, entry: Entry, message: Message) -> list[Output]:
         """Run the handler of one message and return what it sends, events first."""
-        self._begin(entry.envelope, message)
-        self._handlers[entry.kind](message)
+        self.envelope = entry
+        self._message = message
+        outputs: list[Output] = []
+        self._outputs = outputs
+        self._index = 0
+        if self._events:
+            self._events = []
+        self.handlers[entry.kind](message)
         if entry.retried is not None:
             self._end_parked(entry.message_id, entry.retried)
-        return self._collect()
+        return self._collect() if self._events else outputs
 
-    def handle_batch(self, batch: list[tuple[Envelope, Message]]) -> list[Output]:
+    def handle_batch(self, batch: list[tuple[Entry, Message]]) -> list[Output]:
         """Run `on_batch` and return what it sends."""
-        self._begin(batch[0][0], None)
+        self._begin(batch[0][0])
         self.on_batch(batch)
         return self._collect()
 
     def begin_hook(self) -> None:
         """Prepare for a hook that no message causes: its ids derive from run and incarnation."""
         assert self._birth is not None
-        cause = f"{self._birth.run_id}|{self.name}|{self.incarnation}"
-        now = self.clock.wall_ns()
-        body = raw_body(Ping(0))
+        cause, now = f"{self._birth.run_id}|{self.name}|{self.incarnation}", self.clock.wall_ns()
+        ping = Ping(0)
         self._begin(
-            Envelope(SCHEMA, 0, cause, "", "", self.name, self.name, now, now, "Ping", body), None
+            Entry(self.name, "Ping", ping.lane, cause, None, self.name, "", "", now, now, ping)
         )
 
     def run_hook(self, hook: Callable[[], None]) -> list[Output]:
@@ -315,22 +316,19 @@ class Actor(pykka.ThreadingActor):
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _begin(self, envelope: Envelope, message: Message | None) -> None:
+    def _begin(self, envelope: Entry) -> None:
         self.envelope = envelope
-        self._message = message
+        self._message = None
         self._outputs = []
         self._events = []
         self._index = 0
-        self._body_of = self._body = None
 
     def _collect(self) -> list[Output]:
-        outputs = self._outputs
-        self._message = None
         if not self._events:
-            return outputs
+            return self._outputs
         assert self.road, f"{self.name} emits events but has no road to the journal"
         message = self.journal_message(self._events)
-        return [self._wrap(self.road[0], message, None, index=0), *outputs]
+        return [self._wrap(self.road[0], message, None, index=0), *self._outputs]
 
     # The word that a retry is done is in one transaction with what it emits, or comes behind what it
     # sends: it is never there alone.
@@ -350,31 +348,28 @@ class Actor(pykka.ThreadingActor):
         assert self._birth is not None
         if self._birth.fenced:
             raise Fenced(f"{self.name}: incarnation {self.incarnation} was replaced")
-        if message is not self._body_of:
-            self._body_of, self._body = message, raw_body(message)
         if index < 0:
             self._index = index = self._index + 1
         cause = self.envelope
-        kind = type(message).__name__
-        new_id = message_id(cause.message_id, self.name, index)
-        envelope = Envelope(
-            SCHEMA,
-            0,
-            new_id,
-            cause.message_id,
-            cause.correlation_id if correlation_id is None else correlation_id,
-            self.name,
+        cause_id = cause.message_id
+        lane = message.lane
+        return Entry(
             recipient,
+            type(message).__name__,
+            lane,
+            message_id(cause_id, index),
+            message.conflate_key() if lane is _MARKET else None,
+            self.name,
+            cause_id,
+            cause.correlation_id if correlation_id is None else correlation_id,
             cause.ts_event_ns,
             cause.ts_received_ns,
-            kind,
-            self._body,
+            message,
         )
-        return Entry(recipient, kind, message.lane, new_id, message.conflate_key(), envelope)
 
     # Each lane is in the journal's order by itself; control overtakes orders, so each has its mark.
     def _fold(self, seq: int, event: Event, *, now: bool) -> None:
-        if seq <= max(self._recovered_seq, self._folded[now]):
+        if seq <= self._folded[now] or seq <= self._recovered_seq:
             return
         self._folded[now] = seq
         self.apply(event)

@@ -1,8 +1,9 @@
 """One address at work: its mailbox, its present incarnation, and the steps that a dispatcher runs.
 
-A step is peek, decode, handle, commit, flush, acknowledge. The commit is the only point that counts: a
-crash before it means that the handler never ran, a crash after it that it did, and then the next
-incarnation finishes the flush before it does anything else. The cell decides nothing about restarts: it
+A step is peek, handle, commit, flush, acknowledge. The commit is the only point that counts: a crash
+before it means that the handler never ran, a crash after it that it did, and then the next incarnation
+finishes the flush before it does anything else. Under load a step takes several messages of the orders
+lane, one after the other, and commits them as one. The cell decides nothing about restarts: it
 reports every end to the supervisor. Nobody is woken before the step is over.
 """
 
@@ -13,10 +14,10 @@ from typing import Final, Protocol
 
 from engine.actor import Actor, Birth
 from engine.clock import Clock
-from engine.envelope import SCHEMA, Envelope, raw_body
+from engine.envelope import Delayed, Entry, Output
 from engine.errors import MessageError
 from engine.ids import message_id
-from engine.mailbox import Delayed, Entry, Mailbox, Output, messages_of
+from engine.mailbox import Mailbox
 from engine.messages.base import Message
 from engine.messages.commands import Barrier, BarrierPassed
 from engine.specs import ChildSpec, State
@@ -52,6 +53,8 @@ class Phase(Enum):
 # A plain tuple, since one is made for every message.
 Running = tuple[int, int, Entry | None]
 _RUNNING: Final = Phase.RUNNING
+# How many orders and fills one step takes at most: more share a commit, fewer let a halt through sooner.
+RUN_MAX: Final = 32
 
 
 class Life:
@@ -73,6 +76,11 @@ class Slot(Protocol):
 
     mailbox: Mailbox
 
+    @property
+    def runner(self) -> "Runner | None":
+        """Return what runs it; None where a thread of its own reads the mailbox."""
+        ...
+
     def wake(self) -> None:
         """See to it that the mailbox is read soon."""
         ...
@@ -83,6 +91,7 @@ class Host(Protocol):
 
     clock: Clock
     faults: Callable[[str, str], None] | None
+    by_bytes: bool
 
     def deliver(self, entry: Entry) -> Slot | None:
         """Put an entry into its recipient's mailbox and return whom to wake."""
@@ -151,6 +160,7 @@ class Cell:
         self.counted_times_ns: list[int] = []
         self.timers: dict[str, Timer] = {}
         self._host = host
+        self._by_bytes = host.by_bytes  # and whatever the actor's class says, once it is born
         self._solo = 0
         mailbox.on_ready = self.wake
 
@@ -158,48 +168,60 @@ class Cell:
         """Have the dispatcher look at the mailbox."""
         self.runner.ready(self)
 
-    def run(self, budget: int) -> bool:
-        """Take up to `budget` steps; tell whether there may be more to do. Raises nothing."""
+    def run(self) -> bool:
+        """Take one step; tell whether there may be more to do. Raises nothing."""
         life = self.life
         if life.phase is not _RUNNING and not self._advance(life):
             return False
         actor = life.actor
         assert actor is not None
-        step = self._step_batch if actor.batch_kinds else self._step
-        return all(step(life, actor) for _ in range(budget))
+        return self._step_batch(life, actor) if actor.batch_kinds else self._step(life, actor)
 
     # --- steps ------------------------------------------------------------------------------------
 
+    # One by one, each to its handler; committed, flushed and acknowledged together.
     def _step(self, life: Life, actor: Actor) -> bool:
-        host = self._host
+        host, box, faults = self._host, self.mailbox, self._host.faults
         blamed: Entry | None = None
         woken: list[Slot] = []
         try:
-            entry = self.mailbox.peek(life.epoch)
-            if entry is None or life.phase is not _RUNNING:
+            entries = box.peek_run(life.epoch, RUN_MAX)
+            if not entries or life.phase is not _RUNNING:
                 return False
-            now_ns = host.clock.mono_ns()
-            life.running = (now_ns, get_ident(), entry)
-            blamed = entry
-            message = self._decode(life, actor, entry)
-            if message is None:
+            outputs: list[Output] = []
+            for done, entry in enumerate(entries):
+                now_ns = host.clock.mono_ns()
+                life.running = (now_ns, get_ident(), entry)
+                blamed = entry
+                message = entry.message
+                if message is None or self._by_bytes or entry.kind not in actor.handlers:
+                    message = self._decode(life, actor, entry)
+                    if message is None:  # it is parked; what was handled before it is finished
+                        entries = entries[:done]
+                        break
+                if faults is not None:
+                    faults("before_handler", self.name)
+                if entry.kind == "InjectCrash":
+                    box.ack(life.epoch, entries)
+                    blamed = None
+                sent = actor.handle(entry, message)
+                if outputs:
+                    outputs.extend(sent)
+                else:
+                    outputs = sent
+                if faults is not None:
+                    faults("in_handler", self.name)
+            if not entries:
                 return True
-            faults = host.faults
-            if faults is not None:
-                faults("before_handler", self.name)
-            if entry.kind == "InjectCrash":
-                self.mailbox.ack(life.epoch, entry)
+            blamed = None if len(entries) > 1 else entry
+            if outputs or faults is not None:
+                box.commit(life.epoch, entries, outputs)
                 blamed = None
-            outputs = actor.handle(entry, message)
-            if faults is not None:
-                faults("in_handler", self.name)
-            self.mailbox.commit(life.epoch, [entry], outputs)
-            blamed = None
-            self._flush(life, outputs, woken, now_ns)
-            self.handled += 1
+                self._flush(life, outputs, woken, now_ns)
+            self.handled += len(entries)
             self.last_message_mono_ns = now_ns
-            self.last_message_id = entry.message_id
-            return self.mailbox.ack(life.epoch, entry)
+            self.last_message_id = entries[-1].message_id
+            return box.ack(life.epoch, entries)
         except BaseException as error:  # noqa: BLE001  a named seam: the actor base
             host.crashed(self, life, blamed, error)
             return False
@@ -224,7 +246,7 @@ class Cell:
                 message = self._decode(life, actor, entry)
                 if message is None:
                     return True
-                batch.append((entry.envelope, message))
+                batch.append((entry, message))
             blamed = entries[0] if len(entries) == 1 else None
             # After a crash the same messages come one by one, so that the guilty one is found.
             self._solo = self._solo - 1 if self._solo else len(entries)
@@ -237,10 +259,10 @@ class Cell:
             blamed = None
             self._solo = 0 if limit > 1 else self._solo
             self._flush(life, outputs, woken, now_ns)
-            self.mailbox.ack(life.epoch, *entries)
             self.handled += len(entries)
             self.last_message_mono_ns = now_ns
             self.last_message_id = entries[-1].message_id
+            return self.mailbox.ack(life.epoch, entries)
         except BaseException as error:  # noqa: BLE001  a named seam: the actor base
             host.crashed(self, life, blamed, error)
             return False
@@ -248,11 +270,10 @@ class Cell:
             life.running = None
             if woken:
                 self.runner.wake(woken)
-        return True
 
     def _decode(self, life: Life, actor: Actor, entry: Entry) -> Message | None:
         try:
-            return actor.decode(entry)
+            return actor.decode(entry, by_bytes=self._by_bytes)
         except MessageError as error:
             self.unknown += 1
             self._host.unreadable(self, life, entry, error)
@@ -261,20 +282,24 @@ class Cell:
     # Puts are repeatable: a recipient drops an id that it has queued or acknowledged.
     def _flush(self, life: Life, outputs: Iterable[Output], woken: list[Slot], now_ns: int) -> None:
         host = self._host
-        if host.faults is not None:
-            host.faults("before_flush", self.name)
+        faults, deliver = host.faults, host.deliver
+        if faults is not None:
+            faults("before_flush", self.name)
         for output in outputs:
-            if isinstance(output, Entry):
+            if type(output) is Entry:
+                if host.by_bytes:
+                    output.body  # noqa: B018  made now: who changes the message later is found out
                 output.enqueued_mono_ns = now_ns
-                slot = host.deliver(output)
+                slot = deliver(output)
                 if slot is not None:
                     woken.append(slot)
             else:
+                assert isinstance(output, Delayed)
                 host.arm(self, life, output)
-            if host.faults is not None:
-                host.faults("mid_flush", self.name)
-        if host.faults is not None:
-            host.faults("before_ack", self.name)
+            if faults is not None:
+                faults("mid_flush", self.name)
+        if faults is not None:
+            faults("before_ack", self.name)
 
     # --- from birth to work -----------------------------------------------------------------------
 
@@ -310,11 +335,13 @@ class Cell:
         left_over = self.mailbox.committed(life.epoch)
         if left_over:
             # The timers among them died with their incarnation; recovery sets its own.
-            self._flush(life, messages_of(left_over[0].outputs or ()), woken, now_ns)
-            self.mailbox.ack(life.epoch, *left_over)
+            messages = [out for out in left_over[0].outputs or () if isinstance(out, Entry)]
+            self._flush(life, messages, woken, now_ns)
+            self.mailbox.ack(life.epoch, left_over)
         actor = self.spec.factory()
         life.birth = self._host.make_birth(self, life)
         life.actor = actor
+        self._by_bytes = self._host.by_bytes or actor.by_bytes
         actor.bind(life.birth)
         actor.launch()
         actor.on_start()
@@ -331,8 +358,9 @@ class Cell:
             entry = self.mailbox.peek(life.epoch, _is_barrier_passed)
             if entry is None:
                 return
-            message = life.actor.decode_passed(entry)
-            self.mailbox.ack(life.epoch, entry)
+            message = entry.typed(by_bytes=self._by_bytes)
+            self.mailbox.ack(life.epoch, (entry,))
+            assert isinstance(message, BarrierPassed)
             if message.actor == self.name and message.incarnation == life.incarnation:
                 break
         life.phase = Phase.LOADING
@@ -364,11 +392,8 @@ def _barrier(actor: Actor, birth: Birth) -> Entry:
     assert actor.road, f"{birth.name} is durable but has no road to the journal"
     message = Barrier(birth.name, birth.incarnation)
     cause = f"{birth.run_id}|{birth.name}|{birth.incarnation}|barrier"
-    new_id = message_id(cause, birth.name, 0)
     now_ns = birth.clock.wall_ns()
-    to = actor.road[0]
-    body = raw_body(message)
-    envelope = Envelope(
-        SCHEMA, 0, new_id, cause, "", birth.name, to, now_ns, now_ns, "Barrier", body
-    )
-    return Entry(to, "Barrier", message.lane, new_id, None, envelope)
+    return Entry(
+        actor.road[0], "Barrier", message.lane, message_id(cause, 0), None, birth.name, cause, "",
+        now_ns, now_ns, message,
+    )  # fmt: skip

@@ -5,6 +5,7 @@ clock is shared by all processes of a machine, so ages may be computed across th
 """
 
 import time
+from functools import partial
 from typing import Final, Protocol
 
 NS_PER_S: Final = 1_000_000_000
@@ -28,15 +29,13 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's clocks, without a Python frame: they are read some twenty times a tick.
 
-    def wall_ns(self) -> int:
-        """Return UTC nanoseconds since the epoch."""
-        return time.time_ns()
+    The monotonic one goes on while the machine is suspended.
+    """
 
-    def mono_ns(self) -> int:
-        """Return monotonic nanoseconds. They go on while the machine is suspended."""
-        return time.clock_gettime_ns(_MONO)
+    wall_ns = staticmethod(time.time_ns)
+    mono_ns = staticmethod(partial(time.clock_gettime_ns, _MONO))
 
 
 class VirtualClock:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from threading import Event as Flag
 
-from engine.envelope import Envelope, decode_body
-from engine.mailbox import Entry, Mailbox
+from engine.envelope import Entry
+from engine.mailbox import Mailbox
 from engine.messages.base import Message
 
 
@@ -13,6 +13,8 @@ class Consumer:
 
     A reader that begins anew calls `claim`; from then on the one before gets Fenced.
     """
+
+    runner = None
 
     def __init__(self, mailbox: Mailbox, on_ready: Callable[[], None] | None = None) -> None:
         self.mailbox = mailbox
@@ -49,8 +51,8 @@ class Consumer:
 
     def ack(self, entry: Entry, epoch: int | None = None) -> None:
         """Remove a handled entry."""
-        self.mailbox.ack(self._epoch if epoch is None else epoch, entry)
+        self.mailbox.ack(self._epoch if epoch is None else epoch, (entry,))
 
-    def read(self, entry: Entry) -> tuple[Envelope, Message]:
+    def read(self, entry: Entry) -> tuple[Entry, Message]:
         """Return header and typed message. Raises MessageError."""
-        return entry.envelope, decode_body(entry.kind, entry.envelope.body)
+        return entry, entry.typed(by_bytes=False)

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from random import Random
 from threading import Lock, Thread, get_ident
 from threading import enumerate as threads
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from engine.cell import Cell, InjectedFault, Slot
 from engine.clock import VirtualClock
@@ -107,13 +107,16 @@ class CallerRunsDispatcher:
     def wake(self, slots: Sequence[Slot]) -> None:
         """Queue the cells to run next, in this order; the others' turn is the end of the round."""
         for slot in reversed(slots):
-            if not isinstance(slot, Cell):
+            runner = slot.runner
+            if runner is self:
+                cell = cast("Cell", slot)  # nothing else has a dispatcher
+                if not cell.scheduled:
+                    cell.scheduled = True
+                    self._caused.appendleft(cell)
+            elif runner is None:
                 self._outside[id(slot)] = slot
-            elif slot.runner is not self:
+            else:
                 slot.wake()
-            elif not slot.scheduled:
-                slot.scheduled = True
-                self._caused.appendleft(slot)
         if self._gate.holder is None:
             self._run()
 
@@ -180,7 +183,7 @@ class CallerRunsDispatcher:
             except IndexError:
                 return
             cell.scheduled = False
-            if cell.run(self._batch) and not cell.scheduled:
+            if cell.run() and not cell.scheduled:
                 cell.scheduled = True
                 queue.append(cell)
             if fair and self._outside:
@@ -192,9 +195,8 @@ class ThreadDispatcher:
 
     threaded = True
 
-    def __init__(self, name: str, batch: int = BATCH) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self._batch = batch
         self._queue: SimpleQueue[Cell | None] = SimpleQueue()
         self._thread: Thread | None = None
         self._cells: dict[str, Cell] = {}
@@ -251,7 +253,7 @@ class ThreadDispatcher:
             if cell is None:
                 continue
             cell.scheduled = False
-            if self._thread is me and cell.run(self._batch):
+            if self._thread is me and cell.run():
                 self.ready(cell)
 
 
@@ -341,7 +343,7 @@ class SeededDispatcher:
         index = self._rng.randrange(len(self._ready))
         cell = self._ready.pop(index)
         cell.scheduled = False
-        more = cell.run(1)
+        more = cell.run()
         self.steps += 1
         mark = f"{cell.name}|{cell.state}|{cell.life.incarnation}|{cell.last_message_id}"
         self._hash.update(f"{mark}|{self._clock.mono_ns()}\n".encode())

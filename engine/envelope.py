@@ -1,17 +1,19 @@
-"""The one envelope: a header and a body, as MessagePack. What crosses between actors is these bytes.
+"""A message on its way: in memory an Entry, wherever it leaves the process an Envelope's bytes.
 
-On the wire an envelope is the array [schema, seq, message_id, cause_id, correlation_id, sender,
-recipient, ts_event_ns, ts_received_ns, kind, body]; body is itself an array whose first element is
-the message's class name. `decode_header` reads the header without touching the body.
+An Entry carries the frozen typed message from one actor to another; its bytes are made when somebody
+needs them (docs/decisions/0041-objects-inside-bytes-outside.md). On the wire an envelope is the array
+[schema, seq, message_id, cause_id, correlation_id, sender, recipient, ts_event_ns, ts_received_ns,
+kind, body]; body is itself an array whose first element is the message's class name. `decode_header`
+reads the header without touching the body.
 """
 
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
 from engine.errors import MessageError
 from engine.messages import base, commands, engine_events, events, market, port
-from engine.messages.base import Event, Message
+from engine.messages.base import Event, Lane, Message
 
 SCHEMA: Final = 1
 ENVELOPE_MAX_BYTES: Final = 4 * 2**20
@@ -32,6 +34,98 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     ts_received_ns: int
     kind: str
     body: msgspec.Raw
+
+
+class Retried(NamedTuple):
+    """What a parked message that is given back remembers: who did it, the attempts before."""
+
+    who: str
+    attempts: int
+    journal: str
+
+
+class Delayed(msgspec.Struct, eq=False):
+    """An output that is a timer: `entry` goes to its sender itself after the delay."""
+
+    entry: "Entry"
+    delay_ns: int
+    key: str | None
+
+
+# Made for every hop, so a Struct: its constructor is C. Compared by identity.
+class Entry(msgspec.Struct, eq=False):
+    """One message on its way to one address. `message` or `encoded` is there, perhaps both.
+
+    The header's fields are those of the Envelope. `outputs` is what its handler sent, once that is
+    committed; `attempts` counts crashes. `accepted` turns true with the first put: what
+    a successor sends again is the same entry, and is known by that.
+    """
+
+    recipient: str
+    kind: str
+    lane: Lane
+    message_id: str
+    key: str | None
+    sender: str
+    cause_id: str
+    correlation_id: str
+    ts_event_ns: int
+    ts_received_ns: int
+    message: Message | None
+    encoded: msgspec.Raw | None = None
+    enqueued_mono_ns: int = 0
+    outputs: "list[Output] | None" = None
+    attempts: int = 0
+    accepted: bool = False
+    retried: Retried | None = None
+
+    @property
+    def body(self) -> msgspec.Raw:
+        """Return the encoded message. Raises MessageError if it is larger than any may be."""
+        if self.encoded is None:
+            assert self.message is not None, "an entry has a message or its bytes"
+            self.encoded = raw_body(self.message)
+        return self.encoded
+
+    @property
+    def envelope(self) -> Envelope:
+        """Return what would go to a socket."""
+        return Envelope(
+            SCHEMA, 0, self.message_id, self.cause_id, self.correlation_id, self.sender,
+            self.recipient, self.ts_event_ns, self.ts_received_ns, self.kind, self.body,
+        )  # fmt: skip
+
+    @property
+    def data(self) -> bytes:
+        """Return the bytes of the whole envelope, as they would go to a socket or a journal."""
+        return encode(self.envelope)
+
+    def typed(self, *, by_bytes: bool) -> Message:
+        """Return the message; with `by_bytes` as its bytes tell it, and as nobody else holds it.
+
+        Raises:
+            MessageError: malformed, or of an unknown kind.
+        """
+        message = self.message
+        if message is None or by_bytes:
+            return decode_body(self.kind, self.body)
+        return message
+
+    def replace_by(self, newer: "Entry") -> None:
+        """Take over the content of a newer message of the same slot, and keep the place."""
+        self.kind = newer.kind
+        self.message_id = newer.message_id
+        self.sender = newer.sender
+        self.cause_id = newer.cause_id
+        self.correlation_id = newer.correlation_id
+        self.ts_event_ns = newer.ts_event_ns
+        self.ts_received_ns = newer.ts_received_ns
+        self.message = newer.message
+        self.encoded = newer.encoded
+        self.enqueued_mono_ns = newer.enqueued_mono_ns
+
+
+Output = Entry | Delayed
 
 
 def _classes(parent: type) -> list[type]:
@@ -119,6 +213,19 @@ def decode_event(kind: str, body: bytes) -> Event:
     if kind not in EVENT_KINDS:
         raise MessageError(f"{kind[:64]!r}: no event has this name")
     return cast("Event", decode_body(kind, body))
+
+
+def entry_of(data: bytes, lane: Lane, key: str | None = None) -> Entry:
+    """Return the entry of an envelope's bytes, its body still encoded.
+
+    Raises:
+        MessageError: the bytes are not an envelope of this schema.
+    """
+    e = decode_header(data)
+    return Entry(
+        e.recipient, e.kind, lane, e.message_id, key, e.sender, e.cause_id, e.correlation_id,
+        e.ts_event_ns, e.ts_received_ns, None, e.body,
+    )  # fmt: skip
 
 
 def to_plain(value: Any) -> Any:

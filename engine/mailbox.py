@@ -7,22 +7,21 @@ one gets `Fenced` and can take, commit and acknowledge nothing.
 
 A put never blocks. Orders and control are never dropped: above the limit they are still taken and
 counted as overflow, which is an alarm. Market data with a key conflates in place; without one, or over
-the limit, the oldest goes and is counted. Ids that are queued, or were acknowledged lately, are
-dropped as duplicates: the window of acknowledged ids is bounded, so it is a net for redelivery after a
-crash, not a memory for ever.
+the limit, the oldest goes and is counted. An entry is taken once: a successor that finishes the flush of
+its predecessor puts the very same entries again, and those that had arrived are dropped.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from itertools import islice
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Final
 
-from engine.envelope import Envelope, decode_header, encode
+from engine.envelope import Entry, Output, entry_of
 from engine.errors import Fenced
 from engine.messages.base import Lane
 
-MARKET_SEEN_LIMIT: Final = 8_192
 HIGH_WATER_SHARE: Final = 0.8
 
 
@@ -36,97 +35,12 @@ class PutResult(Enum):
     OVERFLOW = auto()
 
 
-class Retried(NamedTuple):
-    """What a parked message that is given back remembers: who did it, the attempts before."""
-
-    who: str
-    attempts: int
-    journal: str
-
-
-class Entry:
-    """One message in a mailbox. `outputs` is what its handler sent, once that is committed."""
-
-    __slots__ = (
-        "_data",
-        "_envelope",
-        "attempts",
-        "enqueued_mono_ns",
-        "key",
-        "kind",
-        "lane",
-        "message_id",
-        "outputs",
-        "recipient",
-        "retried",
-    )
-
-    def __init__(
-        self,
-        recipient: str,
-        kind: str,
-        lane: Lane,
-        message_id: str,
-        key: str | None,
-        envelope: Envelope | None,
-        data: bytes | None = None,
-    ) -> None:
-        self.recipient = recipient
-        self.kind = kind
-        self.lane = lane
-        self.message_id = message_id
-        self.key = key
-        self._envelope = envelope
-        self._data = data
-        self.attempts = 0
-        self.enqueued_mono_ns = 0
-        self.outputs: list[Output] | None = None
-        self.retried: Retried | None = None
-
-    @property
-    def envelope(self) -> Envelope:
-        """Return the header with its body still encoded. Raises MessageError on foreign bytes."""
-        if self._envelope is None:
-            assert self._data is not None
-            self._envelope = decode_header(self._data)
-        return self._envelope
-
-    @property
-    def data(self) -> bytes:
-        """Return the bytes of the whole envelope, as they would go to a socket or a journal."""
-        if self._data is None:
-            assert self._envelope is not None
-            self._data = encode(self._envelope)
-        return self._data
-
-    def replace_by(self, newer: "Entry") -> None:
-        """Take over the content of a newer message of the same slot, and keep the place."""
-        self.kind = newer.kind
-        self.message_id = newer.message_id
-        self._envelope = newer._envelope  # noqa: SLF001  the same class
-        self._data = newer._data  # noqa: SLF001  the same class
-        self.enqueued_mono_ns = newer.enqueued_mono_ns
-
-
-class Delayed:
-    """An output that is a timer: `entry` goes to its sender itself after the delay."""
-
-    __slots__ = ("delay_ns", "entry", "key")
-
-    def __init__(self, entry: Entry, delay_ns: int, key: str | None) -> None:
-        self.entry = entry
-        self.delay_ns = delay_ns
-        self.key = key
-
-
-Output = Entry | Delayed
-
 # Reading a member of an Enum costs as much as a dictionary look-up; these are read for every message.
 _MARKET: Final = Lane.MARKET
 _ACCEPTED: Final = PutResult.ACCEPTED
 _DUPLICATE: Final = PutResult.DUPLICATE
 _OVERFLOW: Final = PutResult.OVERFLOW
-_NOTHING: Final[list[Entry]] = []
+_NOTHING: Final[tuple[Entry, ...]] = ()
 
 
 class Mailbox:
@@ -139,7 +53,6 @@ class Mailbox:
         orders_limit: int = 10_000,
         market_limit: int = 10_000,
         control_limit: int = 1_000,
-        seen_limit: int = 65_536,
         on_ready: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
@@ -152,6 +65,7 @@ class Mailbox:
         self.duplicates = 0
         self.overflow = 0
         self._limits = (control_limit, orders_limit, market_limit)
+        self._market_limit = market_limit
         self._high_water = max(1, int(orders_limit * HIGH_WATER_SHARE))
         self._lock = Lock()
         self._control: deque[Entry] = deque()
@@ -159,34 +73,18 @@ class Mailbox:
         self._market: deque[Entry] = deque()
         self._lanes = (self._control, self._orders, self._market)
         self._slots: dict[str, Entry] = {}
-        # Ids that are queued, and the windows of those that were, oldest first.
-        self._known: set[str] = set()
-        self._seen: deque[str] = deque()
-        self._seen_market: deque[str] = deque()
-        self._seen_limit = seen_limit
         self._in_flight: Entry | None = None
-        self._committed: list[Entry] = _NOTHING
+        self._committed: Sequence[Entry] = _NOTHING
 
     # --- the senders' side ------------------------------------------------------------------------
 
-    def put(
-        self,
-        data: bytes,
-        *,
-        lane: Lane,
-        message_id: str,
-        key: str | None = None,
-        kind: str = "",
-        now_ns: int = 0,
-    ) -> PutResult:
+    def put(self, data: bytes, *, lane: Lane, key: str | None = None, now_ns: int = 0) -> PutResult:
         """Queue an encoded envelope and fire `on_ready`. Never blocks.
 
         Raises:
-            MessageError: `kind` was not given and the bytes are not an envelope.
+            MessageError: the bytes are not an envelope.
         """
-        envelope = None if kind else decode_header(data)
-        kind = envelope.kind if envelope is not None else kind
-        entry = Entry(self.address, kind, lane, message_id, key, envelope, data)
+        entry = entry_of(data, lane, key)
         entry.enqueued_mono_ns = now_ns
         result = self.accept(entry)
         if result is not PutResult.DUPLICATE and self.on_ready is not None:
@@ -195,15 +93,14 @@ class Mailbox:
 
     def accept(self, entry: Entry) -> PutResult:
         """Queue an entry without firing `on_ready`: who puts many wakes the readers afterwards."""
-        message_id = entry.message_id
         lane = entry.lane
         with self._lock:
-            if message_id in self._known:
+            if entry.accepted:
                 self.duplicates += 1
                 return _DUPLICATE
+            entry.accepted = True
             if lane is _MARKET:
                 return self._accept_market(entry)
-            self._known.add(message_id)
             queue = self._lanes[lane]
             queue.append(entry)
             self.accepted += 1
@@ -213,11 +110,10 @@ class Mailbox:
             return _ACCEPTED
 
     def requeue(self, entry: Entry) -> None:
-        """Queue a parked entry again, behind what waits, past the window of acknowledged ids."""
+        """Queue a parked entry again, behind what waits."""
         with self._lock:
             entry.attempts = 0
             entry.outputs = None
-            self._known.add(entry.message_id)
             self._lanes[entry.lane].append(entry)
         if self.on_ready is not None:
             self.on_ready()
@@ -257,6 +153,27 @@ class Mailbox:
             self._in_flight = entry
             return entry
 
+    def peek_run(self, epoch: int, limit: int) -> list[Entry]:
+        """Return the entries to handle next and leave them in their place; none if nothing waits.
+
+        Up to `limit` of orders and fills; of control and of market data, one.
+        """
+        with self._lock:
+            if epoch != self.epoch:
+                raise Fenced(f"{self.address}: epoch {epoch} was replaced by {self.epoch}")
+            if self._control:
+                return [self._control[0]]
+            orders = self._orders
+            if orders:
+                return [orders[0]] if len(orders) == 1 else list(islice(orders, limit))
+            if not self._market:
+                return []
+            entry = self._market[0]
+            if entry.key is not None and self._slots.get(entry.key) is entry:
+                del self._slots[entry.key]
+            self._in_flight = entry
+            return [entry]
+
     def peek_batch(self, epoch: int, kinds: frozenset[str], limit: int) -> list[Entry]:
         """Return the longest run of entries of `kinds`, in serving order, at most `limit` of them."""
         batch: list[Entry] = []
@@ -269,7 +186,7 @@ class Mailbox:
                     batch.append(entry)
         return batch
 
-    def commit(self, epoch: int, entries: list[Entry], outputs: list[Output]) -> None:
+    def commit(self, epoch: int, entries: Sequence[Entry], outputs: list[Output]) -> None:
         """Record what the handler of `entries` sent: from here on they count as handled."""
         with self._lock:
             if epoch != self.epoch:
@@ -277,14 +194,14 @@ class Mailbox:
             entries[0].outputs = outputs
             self._committed = entries
 
-    def committed(self, epoch: int) -> list[Entry]:
+    def committed(self, epoch: int) -> Sequence[Entry]:
         """Return the entries that an earlier incarnation committed and did not acknowledge."""
         with self._lock:
             self._check(epoch)
             return self._committed
 
-    def ack(self, epoch: int, *entries: Entry) -> bool:
-        """Remove handled entries and remember their ids; tell whether others wait.
+    def ack(self, epoch: int, entries: Sequence[Entry]) -> bool:
+        """Remove handled entries; tell whether others wait.
 
         Raises:
             Fenced: `epoch` is not the newest.
@@ -293,7 +210,12 @@ class Mailbox:
             if epoch != self.epoch:
                 raise Fenced(f"{self.address}: epoch {epoch} was replaced by {self.epoch}")
             for entry in entries:
-                self._remove(entry)
+                queue = self._lanes[entry.lane]
+                if queue and queue[0] is entry:
+                    queue.popleft()
+                else:
+                    queue.remove(entry)
+            self.acked += len(entries)
             self._committed = _NOTHING
             self._in_flight = None
             return bool(self._control or self._orders or self._market)
@@ -331,16 +253,13 @@ class Mailbox:
         if key is not None:
             slot = self._slots.get(key)
             if slot is not None:
-                self._forget_later(slot)
                 slot.replace_by(entry)
-                self._known.add(entry.message_id)
                 self.conflated += 1
                 return PutResult.CONFLATED
             self._slots[key] = entry
-        self._known.add(entry.message_id)
         self._market.append(entry)
         self.accepted += 1
-        if len(self._market) <= self._limits[Lane.MARKET]:
+        if len(self._market) <= self._market_limit:
             return _ACCEPTED
         self._drop_oldest_market()
         return PutResult.FULL
@@ -350,30 +269,6 @@ class Mailbox:
         index = 1 if self._market[0] is self._in_flight else 0
         victim = self._market[index]
         del self._market[index]
-        self._forget_later(victim)
         if victim.key is not None and self._slots.get(victim.key) is victim:
             del self._slots[victim.key]
         self.dropped += 1
-
-    def _remove(self, entry: Entry) -> None:
-        queue = self._lanes[entry.lane]
-        if queue and queue[0] is entry:
-            queue.popleft()
-        else:
-            queue.remove(entry)
-        self.acked += 1
-        self._forget_later(entry)
-
-    def _forget_later(self, entry: Entry) -> None:
-        if entry.lane is _MARKET:
-            window, limit = self._seen_market, MARKET_SEEN_LIMIT
-        else:
-            window, limit = self._seen, self._seen_limit
-        window.append(entry.message_id)
-        if len(window) > limit:
-            self._known.discard(window.popleft())
-
-
-def messages_of(outputs: Iterable[Output]) -> list[Entry]:
-    """Return the outputs that go out at once, without the timers."""
-    return [output for output in outputs if isinstance(output, Entry)]

@@ -15,10 +15,9 @@ from loguru import logger
 
 from engine.cell import Cell, Slot
 from engine.clock import Clock
-from engine.envelope import KINDS, SCHEMA, Envelope, as_dict, decode_body, decode_header, raw_body
+from engine.envelope import KINDS, Entry, Retried, as_dict, entry_of
 from engine.errors import MessageError, Refused
 from engine.ids import message_id
-from engine.mailbox import Entry, Retried
 from engine.messages.base import KEPT_BYTES_MAX, Lane, Message
 from engine.messages.commands import Append, Reply
 from engine.messages.engine_events import (
@@ -189,20 +188,19 @@ class Parking:
         if not reply_to:
             return
         asked = str(getattr(message, "command_id", "") or getattr(message, "correlation_id", ""))
-        correlation_id = entry.envelope.correlation_id or asked
+        correlation_id = entry.correlation_id or asked
         text = f"{parked.actor} failed on this {entry.kind}; it is parked as {entry.message_id}"
         reply = Reply(correlation_id[:ID_MAX], False, "FAILED_POISON", text, b"")
         self._post(reply_to, reply, entry.message_id, correlation_id, "reply")
 
     def _post(self, to: str, message: Message, cause: str, correlation_id: str, why: str) -> None:
         now_ns = self._clock.wall_ns()
-        new_id = message_id(cause, f"parking.{why}", 0)
-        body = raw_body(message)
-        kind = type(message).__name__
-        envelope = Envelope(
-            SCHEMA, 0, new_id, cause, correlation_id, "supervisor", to, now_ns, now_ns, kind, body
-        )
-        slot = self._deliver(Entry(to, kind, message.lane, new_id, None, envelope))
+        slot = self._deliver(
+            Entry(
+                to, type(message).__name__, message.lane, message_id(cause, f"parking.{why}"), None,
+                "supervisor", cause, correlation_id, now_ns, now_ns, message,
+            )
+        )  # fmt: skip
         if slot is not None:
             slot.wake()
 
@@ -236,18 +234,17 @@ def _about(message: Message | None, *names: str) -> str:
 
 
 def _entry_of(event: MessageParked) -> Entry | None:
-    try:
-        envelope = decode_header(event.envelope)
-    except MessageError:
-        return None  # not kept, or of a version that this program does not read
     known = KINDS.get(event.kind)
     lane = known.lane if known is not None else Lane.ORDERS
-    return Entry(event.actor, event.kind, lane, event.message_id, None, envelope, event.envelope)
+    try:
+        return entry_of(event.envelope, lane)
+    except MessageError:
+        return None  # not kept, or of a version that this program does not read
 
 
 def _read(entry: Entry) -> Message | None:
     try:
-        return decode_body(entry.kind, entry.envelope.body)
+        return entry.typed(by_bytes=False)
     except MessageError:
         return None
 

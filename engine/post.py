@@ -16,13 +16,13 @@ from msgspec import Raw
 
 from engine.cell import Slot
 from engine.clock import Clock
-from engine.envelope import KINDS, SCHEMA, Envelope, raw_body
+from engine.envelope import KINDS, Entry, raw_body
 from engine.errors import Fenced, MessageError, Refused
-from engine.mailbox import Entry, PutResult
+from engine.mailbox import PutResult
 from engine.messages.base import Lane, Message
 
-_OVERFLOW: Final = PutResult.OVERFLOW
 _MARKET: Final = Lane.MARKET
+_OVERFLOW: Final = PutResult.OVERFLOW
 _LANES: Final = {kind: cls.lane for kind, cls in KINDS.items()}
 Observe = Callable[[str, str, int, str, Entry | None], None]
 
@@ -63,10 +63,16 @@ class Post:
         cause_id: str,
         ts_event_ns: int,
     ) -> PutResult:
-        """Send a message from outside; see `Supervisor.tell`."""
+        """Send a message from outside; see `Supervisor.tell`.
+
+        Whatever may reach the journal is read by its actor from bytes, and so checked whole.
+        """
+        market = message.lane is _MARKET
         return self._accept(
-            address, type(message).__name__, message.lane, message.conflate_key(),
-            raw_body(message), sender, message_id, correlation_id, cause_id, ts_event_ns,
+            address, type(message).__name__, message.lane,
+            message.conflate_key() if market else None,
+            message if market else None, None if market else raw_body(message),
+            sender, message_id, correlation_id, cause_id, ts_event_ns,
         )  # fmt: skip
 
     def tell_encoded(
@@ -82,7 +88,7 @@ class Post:
         if lane is None:
             raise MessageError(f"{kind[:64]!r}: no message has this name")
         slot_key = key if lane is _MARKET and key else None
-        return self._accept(address, kind, lane, slot_key, body, sender, message_id)
+        return self._accept(address, kind, lane, slot_key, None, body, sender, message_id)
 
     def _accept(
         self,
@@ -90,7 +96,8 @@ class Post:
         kind: str,
         lane: Lane,
         key: str | None,
-        body: Raw,
+        message: Message | None,
+        body: Raw | None,
         sender: str,
         message_id: str | None,
         correlation_id: str = "",
@@ -102,20 +109,10 @@ class Post:
         slot = self.slot(address)
         now_ns = self._clock.wall_ns()
         new_id = message_id or f"{self._run_id}.{sender}.{next(self._numbers)}"
-        envelope = Envelope(
-            SCHEMA,
-            0,
-            new_id,
-            cause_id,
-            correlation_id,
-            sender,
-            address,
-            ts_event_ns or now_ns,
-            now_ns,
-            kind,
-            body,
-        )
-        entry = Entry(address, kind, lane, new_id, key, envelope)
+        entry = Entry(
+            address, kind, lane, new_id, key, sender, cause_id, correlation_id,
+            ts_event_ns or now_ns, now_ns, message, body,
+        )  # fmt: skip
         entry.enqueued_mono_ns = self._clock.mono_ns()
         result = slot.mailbox.accept(entry)
         if result is _OVERFLOW:

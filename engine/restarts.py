@@ -13,7 +13,7 @@ from loguru import logger
 
 from engine.cell import Cell, InjectedFault, Life, Phase
 from engine.clock import NS_PER_S, Clock
-from engine.mailbox import Entry
+from engine.envelope import Entry
 from engine.parking import Parking
 from engine.specs import ActorStatus, RestartPolicy, State
 from engine.timers import Timers
@@ -77,7 +77,7 @@ class Restarts:
             counted, park = self._blame(cell, blamed, error)
             successor = self.renew(cell, "restarting")
             if park and blamed is not None:
-                cell.mailbox.ack(successor.epoch, blamed)
+                cell.mailbox.ack(successor.epoch, (blamed,))
             cell.restarts += 1
             give_up = counted and self._too_many(cell)
             delay_s = 0.0 if isinstance(error, Killed) else self._backoff_s(cell)

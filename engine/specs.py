@@ -36,7 +36,6 @@ class ChildSpec:
     orders_limit: int = 10_000
     market_limit: int = 10_000
     control_limit: int = 1_000
-    seen_limit: int = 65_536
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,9 @@ from engine.cell import Cell, Life, Phase
 from engine.clock import NS_PER_S, Clock
 from engine.consumer import Consumer
 from engine.dispatch import Dispatcher, SeededDispatcher
+from engine.envelope import Delayed, Entry
 from engine.errors import MessageError, Refused
-from engine.mailbox import Delayed, Entry, Mailbox, PutResult
+from engine.mailbox import Mailbox, PutResult
 from engine.messages.base import Message
 from engine.parking import Parking
 from engine.post import Post
@@ -73,9 +74,12 @@ class Supervisor:
         run_id: str | None = None,
         watch_period_s: float = WATCH_PERIOD_S,
         faults: Callable[[str, str], None] | None = None,
+        by_bytes: bool = False,
     ) -> None:
+        """Take the specs and what they need. `by_bytes`, for tests: no hop hands an object over."""
         self.clock = clock
         self.faults = faults
+        self.by_bytes = by_bytes
         self.run_id = run_id if run_id is not None else f"{rng.getrandbits(64):016x}"
         self._dispatchers = dict(dispatchers)
         self._recovery = recovery
@@ -179,7 +183,7 @@ class Supervisor:
     ) -> PutResult:
         """Send a message from any thread. Never blocks, but may run actors before it returns.
 
-        Give `message_id` where the same fact may be told twice: the second is dropped.
+        `message_id` is what its consequences are named after; without one it gets a fresh one.
 
         Raises:
             Refused: nobody has this address.
@@ -201,10 +205,8 @@ class Supervisor:
         """Give an address to a reader that is not an actor, and return what it reads with."""
         mailbox = Mailbox(
             address,
-            orders_limit=orders_limit,
-            market_limit=market_limit,
-            control_limit=control_limit,
-        )
+            orders_limit=orders_limit, market_limit=market_limit, control_limit=control_limit,
+        )  # fmt: skip
         consumer = Consumer(mailbox, on_ready)
         self._post.add(address, consumer)
         return consumer
@@ -268,7 +270,7 @@ class Supervisor:
 
     def unreadable(self, cell: Cell, life: Life, entry: Entry, error: MessageError) -> None:
         """Park a message that the actor cannot read; the actor goes on."""
-        cell.mailbox.ack(life.epoch, entry)
+        cell.mailbox.ack(life.epoch, (entry,))
         self.parking.park(cell, entry, error)
         self._notify("unknown_message", cell, str(error), entry)
 
@@ -295,7 +297,6 @@ class Supervisor:
             orders_limit=spec.orders_limit,
             market_limit=spec.market_limit,
             control_limit=spec.control_limit,
-            seen_limit=spec.seen_limit,
         )
         cell = Cell(spec, mailbox, self._dispatchers[spec.dispatcher], self)
         self._post.add(spec.name, cell)

@@ -7,8 +7,7 @@ reads `["OrderFilled", ...]`. Decimals travel as strings; NaN and infinities are
 from collections.abc import Callable
 from decimal import Decimal
 from enum import IntEnum
-from functools import cache
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -43,9 +42,6 @@ Liquidity = Literal["MAKER", "TAKER"]
 
 def check_decimal(name: str, value: Decimal) -> None:
     """Raise ValueError unless `value` is finite and of a size that money can have."""
-    text = str(value)
-    if len(text) <= EXPONENT_MAX and text.lstrip("-").replace(".", "", 1).isdigit():
-        return  # plain and short: nearly always so, and much cheaper to see than to take apart
     if not value.is_finite():
         raise ValueError(f"{name} is {value}, not a finite number")
     _, digits, exponent = value.as_tuple()
@@ -54,13 +50,37 @@ def check_decimal(name: str, value: Decimal) -> None:
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A typed piece of a message. Not sent by itself."""
+    """A typed piece of a message. Not sent by itself.
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Have each value with a Decimal field checked; the others, books above all, cost nothing."""
-        super().__init_subclass__(**options)
-        if any("Decimal" in str(hint) for hint in cls.__annotations__.values()):
-            cls.__post_init__ = _check_decimals  # type: ignore[attr-defined]
+    A class with Decimal fields refuses NaN, infinities and absurd sizes in each of them, whether it
+    is made here or decoded; the others, most of what crosses on a tick, pay nothing for that.
+    """
+
+    def __init_subclass__(cls) -> None:
+        """Give a class with Decimal fields of its own or inherited its check."""
+        super().__init_subclass__()
+        hints = [h for c in cls.__mro__ for h in vars(c).get("__annotations__", {}).items()]
+        names = tuple(dict.fromkeys(name for name, hint in hints if _is_decimal(hint)))
+        if names:
+            setattr(cls, "__post_init__", _checker(names))  # noqa: B010  unknown to the type checker
+
+
+def _is_decimal(hint: Any) -> bool:
+    return hint is Decimal or Decimal in getattr(hint, "__args__", ())
+
+
+def _checker(names: tuple[str, ...]) -> Callable[[Any], None]:
+    # Plain and short is nearly always so, and much cheaper to see than to take apart.
+    def check(part: Any) -> None:
+        for name in names:
+            value = getattr(part, name)
+            if value is None:
+                continue
+            text = str(value)
+            if len(text) > EXPONENT_MAX or not text.lstrip("-").replace(".", "", 1).isdigit():
+                check_decimal(name, value)
+
+    return check
 
 
 class Message(Part, frozen=True, array_like=True, tag=True, forbid_unknown_fields=True):
@@ -83,25 +103,6 @@ class Event(Message, frozen=True, array_like=True, tag=True, forbid_unknown_fiel
     def unique_key(self) -> str | None:
         """Return the business key that at most one record of a journal may carry, or None."""
         return None
-
-
-# Refuses NaN, infinities and absurd sizes in every Decimal field.
-def _check_decimals(part: Part) -> None:
-    for name in _decimal_fields(type(part)):
-        value = getattr(part, name)
-        if value is not None:
-            check_decimal(name, value)
-
-
-@cache
-def _decimal_fields(cls: type) -> tuple[str, ...]:
-    hints = get_type_hints(cls)
-    fields: tuple[str, ...] = cls.__struct_fields__  # type: ignore[attr-defined]
-    return tuple(f for f in fields if _is_decimal(hints[f]))
-
-
-def _is_decimal(hint: Any) -> bool:
-    return hint is Decimal or Decimal in getattr(hint, "__args__", ())
 
 
 class State(msgspec.Struct, array_like=True, forbid_unknown_fields=True):

@@ -24,7 +24,7 @@ from engine.messages.events import (
     OpeningBalance,
     OrderFilled,
 )
-from engine.trading.money import ZERO, exact, split_symbol
+from engine.trading.money import ZERO, exact, minus, plus, split_symbol
 from engine.trading.position import Position
 
 FILL_KEYS_MAX: Final = 4096
@@ -101,16 +101,17 @@ class Ledger:
         found = self._accounts.get(account)
         return {} if found is None else dict(sorted(found.balances.items()))
 
-    @exact
     def net(self, asset: str, *, with_opening: bool = True, account: str | None = None) -> Decimal:
         """Return the holdings of an asset in one account or all, with or without opening ones."""
         total = ZERO
-        for found in self._accounts.values():
-            if account not in {None, found.account}:
+        chosen = self._accounts if account is None else (account,)
+        for name in chosen:
+            found = self._accounts.get(name)
+            if found is None or asset not in found.balances:
                 continue
-            total += found.balances.get(asset, ZERO)
-            if not with_opening:
-                total -= found.openings.get(asset, ZERO)
+            total = plus(total, found.balances[asset])
+            if not with_opening and asset in found.openings:
+                total = minus(total, found.openings[asset])
         return total
 
     def position(self, account: str, symbol: str) -> Position | None:
@@ -169,14 +170,16 @@ class Ledger:
         return cls.from_state(decode_state(data, LedgerState))
 
     def _account(self, account: str) -> AccountLedger:
-        return self._accounts.setdefault(account, AccountLedger(account))
+        found = self._accounts.get(account)
+        if found is None:
+            found = self._accounts[account] = AccountLedger(account)
+        return found
 
     def _position(self, account: str, symbol: str) -> Position:
         return self._account(account).positions.setdefault(symbol, Position(account, symbol))
 
     def _add(self, account: str, asset: str, quantity: Decimal) -> None:
-        balances = self._account(account).balances
-        balances[asset] = balances.get(asset, ZERO) + quantity
+        _move(self._account(account).balances, asset, quantity)
 
     def _fill(self, event: OrderFilled) -> bool:
         key = event.unique_key()
@@ -186,12 +189,20 @@ class Ledger:
         self._fill_keys[key] = None
         if len(self._fill_keys) > FILL_KEYS_MAX:
             del self._fill_keys[next(iter(self._fill_keys))]
-        sign = 1 if event.side == "BUY" else -1
-        self._add(event.account, base, sign * event.quantity)
-        self._add(event.account, quote, -sign * event.quantity * event.price)
-        if event.fee != 0:
-            self._add(event.account, event.fee_asset, -event.fee)
-        self._position(event.account, event.symbol).fill(event)
+        account = self._account(event.account)
+        notional = event.quantity * event.price
+        if event.side == "BUY":
+            _move(account.balances, base, event.quantity)
+            _move(account.balances, quote, -notional)
+        else:
+            _move(account.balances, base, -event.quantity)
+            _move(account.balances, quote, notional)
+        if event.fee:
+            _move(account.balances, event.fee_asset, -event.fee)
+        position = account.positions.get(event.symbol)
+        if position is None:
+            position = self._position(event.account, event.symbol)
+        position.fill(event)
         return True
 
     def _open(self, event: OpeningBalance) -> bool:
@@ -240,6 +251,13 @@ class Ledger:
         BalanceDifferenceCleared: _cleared,
         BalanceDifferenceAccepted: _accepted,
     }
+
+
+MOVES_MONEY: Final = frozenset(Ledger._TAKE)  # noqa: SLF001  what `apply` does not ignore
+
+
+def _move(balances: dict[str, Decimal], asset: str, quantity: Decimal) -> None:
+    balances[asset] = balances.get(asset, ZERO) + quantity
 
 
 def _split(symbol: str, key: str) -> tuple[str, str]:

@@ -33,6 +33,11 @@ _EXACT: Final = Context(
 _DISPLAY: Final = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation])
 _LOOSE: Final = Context(prec=_PRECISION, rounding=ROUND_DOWN, traps=[InvalidOperation])
 
+# One operation by itself, exact like those inside `exact` and cheaper than entering it.
+plus: Final = _EXACT.add
+minus: Final = _EXACT.subtract
+times: Final = _EXACT.multiply
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

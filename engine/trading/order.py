@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from engine.errors import IllegalTransition
-from engine.messages.base import State
+from engine.messages.base import Event, State
 from engine.messages.events import (
     ExternalOrderSeen,
     OrderAcknowledged,
@@ -27,7 +27,7 @@ from engine.messages.events import (
     OrderUnknown,
     OrderVenueFilled,
 )
-from engine.trading.money import ZERO, exact, ratio
+from engine.trading.money import ZERO, exact, minus, plus, ratio
 from engine.trading.order_status import (
     ACK,
     ADOPT,
@@ -47,7 +47,6 @@ from engine.trading.order_status import (
     KEEP,
     LOSE,
     NEW,
-    OPEN,
     PARTIALLY_FILLED,
     PENDING_CANCEL,
     REJECT,
@@ -57,6 +56,7 @@ from engine.trading.order_status import (
     RESOLVE_REJECTED,
     SAME,
     SEE,
+    STATUSES,
     TABLE,
     VENUE_FILL,
 )
@@ -64,11 +64,13 @@ from engine.trading.order_status import (
 NOT_RECEIVED: Final = "not_received"  # code of a rejection that rests on absence, not on a reply
 RESOLVED: Final = "resolved"  # reason code of an end by a person's word
 DUPLICATE: Final = "duplicate"  # denial of a repeated proposal; says nothing of the first one
-TRAIL_MAX: Final = 32
 
 
-class Order(State):
-    """One order at one venue. `apply` is the only thing that changes it."""
+class Order(State, forbid_unknown_fields=False):
+    """One order at one venue. `apply` is the only thing that changes it.
+
+    Snapshots of the first release carry two more fields at the end, which are ignored.
+    """
 
     spec: OrderSpec
     status: str = CREATED
@@ -83,8 +85,6 @@ class Order(State):
     reason_code: str = ""
     reason: str = ""
     ts_last_ns: int = 0
-    trail: list[str] = []  # noqa: RUF012
-    seq: int = 0  # of the last event, for people; not part of a snapshot
 
     @property
     def order_id(self) -> str:
@@ -104,7 +104,7 @@ class Order(State):
     @property
     def is_settled(self) -> bool:
         """Whether the order is closed and every fill the venue claims is here."""
-        return self.is_closed and self.missing_fills == 0
+        return self.status in CLOSED and self.venue_filled_quantity <= self.filled_quantity
 
     @property
     def is_in_flight(self) -> bool:
@@ -112,21 +112,24 @@ class Order(State):
         return self.status in IN_FLIGHT
 
     @property
-    @exact
     def leaves_quantity(self) -> Decimal:
         """What may still be filled; 0 once closed."""
-        return max(ZERO, self.spec.quantity - self.filled_quantity) if self.is_open else ZERO
+        if self.status in CLOSED or self.spec.quantity <= self.filled_quantity:
+            return ZERO
+        return minus(self.spec.quantity, self.filled_quantity)
 
     @property
-    @exact
     def missing_fills(self) -> Decimal:
         """What the venue claims to have filled and has not itemised here yet."""
-        return max(ZERO, self.venue_filled_quantity - self.filled_quantity)
+        if self.venue_filled_quantity <= self.filled_quantity:
+            return ZERO
+        return minus(self.venue_filled_quantity, self.filled_quantity)
 
     @property
     def exposure_quantity(self) -> Decimal:
         """What risk must charge beyond the fills that are counted already."""
-        return max(self.leaves_quantity, self.missing_fills)
+        leaves, missing = self.leaves_quantity, self.missing_fills
+        return max(leaves, missing)
 
     @property
     def overfilled(self) -> bool:
@@ -138,8 +141,7 @@ class Order(State):
         """The average over all fills to 28 digits (exact: filled_notional / filled_quantity)."""
         return ratio(self.filled_notional, self.filled_quantity)
 
-    @exact
-    def apply(self, event: Any, seq: int = 0) -> bool:
+    def apply(self, event: Any) -> bool:
         """Fold one event; False for a duplicate. IllegalTransition changes nothing."""
         trigger = self._trigger(event)
         if trigger is None:
@@ -156,11 +158,12 @@ class Order(State):
         take = _TAKE.get(trigger)
         if take is not None:
             take(self, event)
-        self.status = self._resolve(target)
-        if target == ADOPT or (before in {REJECTED, DENIED} and self._lives()):
+        self.status = target if target in _STATUSES else self._resolve(target)
+        if target == ADOPT or (before in _UNBORN and self._lives()):
             self.resurrected = True
             self.reason_code, self.reason = "", ""
-        self._note(event, seq)
+        if type(event) in _TIMED and event.ts_event_ns > self.ts_last_ns:
+            self.ts_last_ns = event.ts_event_ns
         return True
 
     # Adopted after all: open, or complete.
@@ -173,28 +176,22 @@ class Order(State):
 
     # The trigger of an event; None for a repeated fill; IllegalTransition for somebody else's event.
     def _trigger(self, event: Any) -> str | None:
-        find = _TRIGGER_OF.get(type(event))
-        about = event.order if hasattr(event, "order") else event
+        kind = type(event)
+        find = _TRIGGER_OF.get(kind)
+        about = event.order if kind in _WITH_SPEC else event
         of = getattr(about, "order_id", "")
-        if find is None or of != self.order_id:
+        if find is None or of != self.spec.order_id:
             raise IllegalTransition(
                 f"order {self.order_id} ({self.status}): {type(event).__name__} of {of!r} is not for it"
             )
-        return find(self, event)
+        return find if type(find) is str else find(self, event)  # type: ignore[operator]
 
     def _resolve(self, target: str) -> str:
         if target == KEEP:
             return self.status
-        if target not in {OPEN, ADOPT}:
-            return target
         if self.cancel_requested:
             return PENDING_CANCEL
         return PARTIALLY_FILLED if self.filled_quantity > 0 else NEW
-
-    def _note(self, event: Any, seq: int) -> None:
-        self.seq = max(self.seq, seq)
-        self.ts_last_ns = max(self.ts_last_ns, getattr(event, "ts_event_ns", 0))
-        self.trail = [*self.trail, f"{type(event).__name__} {_words(event)}".strip()][-TRAIL_MAX:]
 
 
 # --- triggers -------------------------------------------------------------------------------------
@@ -216,7 +213,7 @@ def _fill_trigger(order: Order, event: OrderFilled) -> str | None:
         )
     if _fill_key(event) in order.fill_keys:
         return None
-    done = order.filled_quantity + event.quantity >= spec.quantity
+    done = plus(order.filled_quantity, event.quantity) >= spec.quantity
     return FILL_LAST if done else FILL_PART
 
 
@@ -235,26 +232,32 @@ def _resolution_trigger(_: Order, event: OrderResolved) -> str:
     return RESOLVE_REJECTED if event.status == REJECTED else RESOLVE_CANCELED
 
 
-_TRIGGER_OF: Final[dict[type, Callable[[Order, Any], str | None]]] = {
-    OrderApproved: lambda _, __: APPROVE,
+# The trigger of each kind of event, or what finds it where arithmetic or a code decides.
+_TRIGGER_OF: Final[dict[type[Event], str | Callable[[Order, Any], str | None]]] = {
+    OrderApproved: APPROVE,
     OrderDenied: _denial_trigger,
-    OrderAcknowledged: lambda _, __: ACK,
+    OrderAcknowledged: ACK,
     OrderRejected: _rejection_trigger,
-    OrderUnknown: lambda _, __: LOSE,
+    OrderUnknown: LOSE,
     OrderFilled: _fill_trigger,
-    OrderCancelRequested: lambda _, __: CANCEL,
-    OrderCancelRejected: lambda _, __: CANCEL_REFUSE,
-    OrderCanceled: lambda _, __: CANCELED_BY_VENUE,
-    OrderExpired: lambda _, __: EXPIRE,
-    OrderVenueFilled: lambda _, __: VENUE_FILL,
+    OrderCancelRequested: CANCEL,
+    OrderCancelRejected: CANCEL_REFUSE,
+    OrderCanceled: CANCELED_BY_VENUE,
+    OrderExpired: EXPIRE,
+    OrderVenueFilled: VENUE_FILL,
     OrderResolved: _resolution_trigger,
-    ExternalOrderSeen: lambda _, __: SEE,
+    ExternalOrderSeen: SEE,
 }
+_WITH_SPEC: Final = frozenset({OrderApproved, OrderDenied, ExternalOrderSeen})
+_TIMED: Final = frozenset(kind for kind in _TRIGGER_OF if "ts_event_ns" in kind.__struct_fields__)
+_STATUSES: Final = frozenset(STATUSES)
+_UNBORN: Final = frozenset({REJECTED, DENIED})
 
 
 # --- facts: what an accepted event changes beside the status ---------------------------------------
 
 
+@exact
 def _take_fill(order: Order, event: OrderFilled) -> None:
     order.fill_keys.add(_fill_key(event))
     order.filled_quantity += event.quantity
@@ -316,11 +319,3 @@ _TAKE: Final[dict[str, Callable[[Order, Any], None]]] = {
     RESOLVE_CANCELED: _take_resolution,
     SEE: _take_sighting,
 }
-
-
-def _words(event: Any) -> str:
-    for name in ("evidence", "cause", "reason", "text", "trade_id"):
-        words = getattr(event, name, "")
-        if words:
-            return str(words)
-    return ""

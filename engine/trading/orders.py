@@ -4,10 +4,9 @@ Open orders are never dropped. Closed ones are kept up to a limit, a parent toge
 children. A parent has no events of its own after its birth: everything it shows is derived.
 """
 
-import copy
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from engine.messages.base import State, decode_state, encode_state
 from engine.messages.events import (
@@ -36,6 +35,8 @@ from engine.trading.order_status import (
 )
 
 CLOSED_KEPT_MAX: Final = 10_000
+_BEARING: Final = frozenset({OrderApproved, OrderDenied, ExternalOrderSeen})
+_ORDER_EVENTS: Final = frozenset({*get_args(OrderEvent), ExternalOrderSeen})
 
 
 class ParentState(State):
@@ -196,23 +197,23 @@ class OrderTable:
         An event of an order that is not known (dropped from the history) is ignored here; the
         ledger still counts its fills. IllegalTransition changes nothing.
         """
-        if isinstance(event, ParentAccepted):
-            return self._accept_parent(event)
-        if not isinstance(event, OrderEvent | ExternalOrderSeen):
-            return False
-        order_id = event_order_id(event)
+        kind = type(event)
+        if kind not in _ORDER_EVENTS:
+            return kind is ParentAccepted and self._accept_parent(event)
+        bears = kind in _BEARING
+        order_id = event.order.order_id if bears else event.order_id
         if order_id in self._parents:
             return self._cancel_parent(event)
         order = self._orders.get(order_id)
-        born = False
-        if order is None and isinstance(event, OrderApproved | OrderDenied | ExternalOrderSeen):
-            born = True
+        born = order is None and bears
+        if order is None and bears:
             order = Order(spec=event.order, ts_last_ns=event.order.ts_created_ns)
-        if order is None or not order.apply(event, seq):
+        if order is None or not order.apply(event):
             return False
         if born:
             self._adopt(order)
-        self._index(order)
+        if order.venue_order_id is not None:
+            self._index(order)
         self._settle(order)
         return True
 
@@ -263,12 +264,8 @@ class OrderTable:
         return len(self._orders) + len(self._parents)
 
     def to_state(self) -> TableState:
-        """Return the snapshot; it does not depend on whether the events carried their seq."""
-        orders = []
-        for order in self._orders.values():
-            kept = copy.copy(order)
-            kept.seq = 0
-            orders.append(kept)
+        """Return the snapshot; it shares the orders, so encode it before the next event."""
+        orders = list(self._orders.values())
         return TableState(orders, [p.state for p in self._parents.values()], list(self._closed))
 
     @classmethod
@@ -322,13 +319,16 @@ class OrderTable:
             self._closed.pop(order.order_id, None)
 
     def _index(self, order: Order) -> None:
-        if order.venue_order_id is not None:
-            key = (order.spec.account, order.spec.symbol, order.venue_order_id)
-            self._by_venue_order_id[key] = order.order_id
+        spec, venue_order_id = order.spec, order.venue_order_id
+        if venue_order_id is not None:
+            self._by_venue_order_id[spec.account, spec.symbol, venue_order_id] = spec.order_id
 
     def _settle(self, order: Order) -> None:
-        parent_id = order.spec.parent_id
-        self._settle_family(parent_id if parent_id in self._parents else order.order_id)
+        spec = order.spec
+        if spec.parent_id is not None and spec.parent_id in self._parents:
+            self._settle_family(spec.parent_id)
+        elif order.is_settled or spec.order_id in self._closed:
+            self._settle_family(spec.order_id)
 
     # Keep the list of closed families true, and forget the oldest beyond the limit.
     def _settle_family(self, root_id: str | None) -> None:
@@ -336,7 +336,7 @@ class OrderTable:
         if root is None or not root.is_settled:
             self._closed.pop(root_id or "", None)
             return
-        self._closed.setdefault(root.order_id, None)
+        self._closed.setdefault(root.spec.order_id, None)
         while len(self._closed) > self.closed_kept_max:
             self._forget(next(iter(self._closed)))
 
@@ -383,6 +383,7 @@ def to_view(order: AnyOrder) -> dict[str, Any]:
 
 def event_order_id(event: Any) -> str:
     """Return the id of the order that an order event is about."""
-    if isinstance(event, OrderApproved | OrderDenied | ExternalOrderSeen | ParentAccepted):
-        return event.order.order_id
+    kind = type(event)
+    if kind in _BEARING or kind is ParentAccepted:
+        return str(event.order.order_id)
     return str(event.order_id)

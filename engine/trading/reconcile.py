@@ -80,17 +80,18 @@ class DifferenceTracker:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._seen: dict[str, dict[str, Decimal]] = {}
-        self._asked: dict[str, int] = {}
+        self._taken: dict[str, int] = {}
         self.since_mono_ns = 0
 
-    def is_newer(self, snapshot: AccountSnapshot) -> bool:
-        """Note a sample; False if it was asked for before the last one, or before we began.
+    def is_newer(self, snapshot: AccountSnapshot, now_mono_ns: int) -> bool:
+        """Note a sample; False if it was asked for before the last one was taken, or before we began.
 
-        After a restart the ledger knows fills that samples waiting in the mailbox cannot show.
+        Two questions that overlap may both miss a fill that their balances show, and would seem to
+        agree. After a restart the ledger knows fills that samples waiting in the mailbox cannot show.
         """
-        newer = snapshot.asked_mono_ns > self._asked.get(snapshot.account, self.since_mono_ns)
+        newer = snapshot.asked_mono_ns > self._taken.get(snapshot.account, self.since_mono_ns)
         if newer:
-            self._asked[snapshot.account] = snapshot.asked_mono_ns
+            self._taken[snapshot.account] = now_mono_ns
         return newer
 
     @exact

@@ -7,9 +7,8 @@ account's position. Cancels never come here: reducing risk is never refused.
 """
 
 from collections import deque
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from engine.messages.base import State, decode_state, encode_state, replaced
 from engine.messages.events import (
@@ -23,19 +22,20 @@ from engine.messages.events import (
 from engine.messages.port import Instrument
 from engine.trading import risk_limits as why
 from engine.trading.exposure import Exposure
-from engine.trading.ledger import Ledger, LedgerState
-from engine.trading.money import ZERO, exact, plain, plain_or_none
+from engine.trading.ledger import MOVES_MONEY, Ledger, LedgerState
+from engine.trading.money import ZERO, exact, plain, plain_or_none, plus, times
 from engine.trading.order import Order
 from engine.trading.orders import OrderTable, TableState, event_order_id
 from engine.trading.risk_checks import CHECKS, Case, MarketView, Refusal, approval_text, on_step
 from engine.trading.risk_limits import RiskLimits
 
 NS_PER_S: Final = 1_000_000_000
+ONE: Final = Decimal(1)
+_PERCENT: Final = Decimal("0.01")
 ASKED_MAX: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The judgement. `order` is the order as it may leave: a MARKET order carries its collar price."""
 
     approved: bool
@@ -99,17 +99,20 @@ class RiskGate:
 
     def apply(self, event: Any, seq: int = 0) -> bool:
         """Fold one event: orders, ledger, exposure, halts. False if it changed nothing."""
-        if isinstance(event, TradingHalted):
+        kind = type(event)
+        if kind is TradingHalted:
             self.asked.append(GateAsk(event.request_id, event.scope, True, event.ts_ns))
             self.halts[event.scope] = Halt(event.scope, event.reason, event.who, event.ts_ns)
             return True
-        if isinstance(event, TradingResumed):
+        if kind is TradingResumed:
             self.asked.append(GateAsk(event.request_id, event.scope, False, event.ts_ns))
             return self.halts.pop(event.scope, None) is not None
         changed = self.orders.apply(event, seq)
         if changed:
             self._follow(event)
-        repeated = isinstance(event, OrderFilled) and self._is_known(event) and not changed
+        if kind not in MOVES_MONEY:
+            return changed
+        repeated = kind is OrderFilled and self._is_known(event) and not changed
         return (not repeated and self.ledger.apply(event)) or changed
 
     @exact
@@ -119,10 +122,12 @@ class RiskGate:
         """Return whether the order may leave, and as what. Changes nothing."""
         assert now_wall_ns >= 0
         assert self._judging, "this gate only folds"
-        refusal = self._refuse_unseen(spec, market)
-        if refusal is not None:
+        instrument = market.instrument(spec.venue, spec.symbol)
+        refusal = self._refuse_unseen(spec, instrument)
+        if refusal is not None or instrument is None or spec.account is None:
+            assert refusal is not None
             return Verdict(False, *refusal, spec)
-        case = self._case(spec, now_mono_ns, market)
+        case = self._case(spec, spec.account, instrument, now_mono_ns, market)
         for check in CHECKS:
             refusal = check(self, case)
             if refusal is not None:
@@ -136,11 +141,9 @@ class RiskGate:
         expires = now_mono_ns + self.limits.approval_ttl_ns
         return OrderApproved(verdict.order, now_mono_ns, expires, verdict.text)
 
-    @exact
     def position(self, asset: str, account: str | None = None) -> Decimal:
         """Return the holdings of an asset that limits count: of one account, or net over all."""
-        counted = self.limits.count_opening
-        return self.ledger.net(asset, with_opening=counted, account=account)
+        return self.ledger.net(asset, with_opening=self.limits.count_opening, account=account)
 
     @exact
     def worst_position(self, asset: str) -> tuple[Decimal, Decimal]:
@@ -151,23 +154,24 @@ class RiskGate:
             held + self.exposure.side_quantity(asset, "BUY"),
         )
 
-    @exact
     def open_notional(self, market: MarketView) -> Decimal | None:
         """Return the worth of everything open in the report currency; None if not valuable now."""
         total = ZERO
         for quote, notional in self.exposure.notional.items():
-            rate = self.rate(quote, market) if notional != 0 else ZERO
+            if not notional:
+                continue
+            rate = self.rate(quote, market)
             if rate is None:
                 return None
-            total += notional * rate
+            total = plus(total, times(notional, rate))
         for symbol, quantity in self.exposure.unpriced.items():
-            if quantity == 0:
+            if not quantity:
                 continue
             mid, _ = self._mid(symbol, market)
             rate = self.rate(symbol.partition("/")[2], market)
             if mid is None or rate is None:
                 return None
-            total += quantity * mid * rate
+            total = plus(total, times(times(quantity, mid), rate))
         return total
 
     def orders_in_last_second(self, now_mono_ns: int) -> int:
@@ -212,7 +216,7 @@ class RiskGate:
         return self.orders.order(event.order_id) is not None
 
     def _follow(self, event: Any) -> None:
-        if isinstance(event, OrderApproved):
+        if type(event) is OrderApproved:
             approvals, at = self._approvals, event.approved_mono_ns
             while approvals and not 0 <= at - approvals[0] < NS_PER_S:
                 approvals.popleft()
@@ -222,43 +226,46 @@ class RiskGate:
             self.exposure.update(order)
 
     # What refuses an order before anything about its market is looked up.
-    def _refuse_unseen(self, spec: OrderSpec, market: MarketView) -> Refusal | None:
+    def _refuse_unseen(self, spec: OrderSpec, instrument: Instrument | None) -> Refusal | None:
         if self.orders.get(spec.order_id) is not None:
             return why.DUPLICATE, f"order {spec.order_id} is known already"
-        for scope in ("all", f"venue:{spec.venue}", f"symbol:{spec.symbol}"):
-            if scope in self.halts:
-                halt = self.halts[scope]
-                return why.HALTED, f"{scope} halted by {halt.who}: {halt.reason}"
+        if self.halts:
+            for scope in ("all", f"venue:{spec.venue}", f"symbol:{spec.symbol}"):
+                if scope in self.halts:
+                    halt = self.halts[scope]
+                    return why.HALTED, f"{scope} halted by {halt.who}: {halt.reason}"
         if spec.account is None:
             return why.NO_ACCOUNT, f"an order to {spec.venue} must name its account"
         if not self.ledger.is_opened(spec.account):
             return why.ACCOUNT_NOT_OPENED, f"account {spec.account} has no opening balances yet"
-        instrument = market.instrument(spec.venue, spec.symbol)
         if instrument is None:
             return why.UNKNOWN_INSTRUMENT, f"{spec.symbol} at {spec.venue} is not known"
         if instrument.status != "TRADING":
             return why.INSTRUMENT_NOT_TRADING, f"{spec.symbol} at {spec.venue}: {instrument.status}"
         return None
 
-    def _case(self, spec: OrderSpec, now_mono_ns: int, market: MarketView) -> Case:
-        instrument = market.instrument(spec.venue, spec.symbol)
-        assert instrument is not None
-        account = spec.account
-        assert account is not None
+    def _case(
+        self,
+        spec: OrderSpec,
+        account: str,
+        instrument: Instrument,
+        now_mono_ns: int,
+        market: MarketView,
+    ) -> Case:
         mid, problem = self._mid(spec.symbol, market)
         if spec.order_type == "MARKET" and spec.price is None and mid is not None:
             spec = replaced(spec, price=self._collar_price(spec, mid, instrument))
         return Case(
-            spec=spec,
-            account=account,
-            base=instrument.base,
-            quote=instrument.quote,
-            instrument=instrument,
-            mid=mid,
-            mid_problem=problem,
-            reduces=self._reduces(spec, instrument.base),
-            now_mono_ns=now_mono_ns,
-            market=market,
+            spec,
+            account,
+            instrument.base,
+            instrument.quote,
+            instrument,
+            mid,
+            problem,
+            self._reduces(spec, account, instrument.base),
+            now_mono_ns,
+            market,
         )
 
     # The furthest price the collar allows, on the tick, on the near side.
@@ -269,27 +276,27 @@ class RiskGate:
 
     def collar(self, mid: Decimal, sign: int) -> Decimal:
         """Return the collar above (`sign` 1) or below (-1) a mid."""
-        return mid * (100 + sign * self.limits.price_collar_pct) * Decimal("0.01")
+        return mid * (100 + sign * self.limits.price_collar_pct) * _PERCENT
 
     # Whether the order, and all others of its side, can only bring the account's holdings nearer zero.
-    def _reduces(self, spec: OrderSpec, base: str) -> bool:
-        held = self.position(base, spec.account)
-        open_quantity = self.exposure.side_quantity(base, spec.side, spec.account)
+    def _reduces(self, spec: OrderSpec, account: str, base: str) -> bool:
+        held = self.position(base, account)
         room = held if spec.side == "SELL" else -held
-        return open_quantity + spec.quantity <= room
+        if room <= 0:
+            return False
+        return self.exposure.side_quantity(base, spec.side, account) + spec.quantity <= room
 
     def _mid(self, symbol: str, market: MarketView) -> tuple[Decimal | None, str]:
         found = market.mid(symbol)
         if found is None:
             return None, why.NO_MID
-        if found[1] > self.limits.mid_age_max_ns:
-            return None, why.STALE_MID
-        return found[0], ""
+        mid, age_ns = found
+        return (mid, "") if age_ns <= self.limits.mid_age_max_ns else (None, why.STALE_MID)
 
     def rate(self, asset: str, market: MarketView) -> Decimal | None:
         """Return one unit of an asset in the report currency; None if not valuable now."""
         if asset == self.limits.report_currency:
-            return Decimal(1)
+            return ONE
         return self._mid(f"{asset}/{self.limits.report_currency}", market)[0]
 
     @exact

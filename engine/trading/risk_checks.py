@@ -5,9 +5,8 @@ certain come first, so that the reason given is the one to mend first.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from engine.messages.events import OrderSpec
 from engine.messages.port import Instrument
@@ -37,8 +36,7 @@ class MarketView(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """One order under judgement, with all that is known of its market."""
 
     spec: OrderSpec
@@ -186,12 +184,12 @@ def _check_position(gate: "RiskGate", case: Case) -> Refusal | None:
     if limit is None:
         reason = (why.NO_POSITION_LIMIT, f"no limit for {case.base}")
         return None if case.reduces else reason
-    low, high = gate.worst_position(case.base)
-    buys = case.spec.side == "BUY"
-    worst = high + case.spec.quantity if buys else case.spec.quantity - low
+    side, held = case.spec.side, gate.position(case.base)
+    worst = gate.exposure.side_quantity(case.base, side) + case.spec.quantity
+    worst += held if side == "BUY" else -held
     if worst <= limit:
         return None
-    way = "long" if buys else "short"
+    way = "long" if side == "BUY" else "short"
     return why.POSITION, f"{plain(worst)} {case.base} {way} at worst, limit {plain(limit)}"
 
 

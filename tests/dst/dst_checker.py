@@ -364,4 +364,4 @@ def _words(order: VenueOrder) -> str:
 
 
 def _our_words(order: Order) -> str:
-    return f"{order.order_id} {order.status} {order.reason_code} {order.trail[-6:]}"
+    return f"{order.order_id} {order.status} {order.reason_code} {order.reason}"

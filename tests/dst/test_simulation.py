@@ -91,6 +91,14 @@ def test_the_same_seed_gives_the_same_trace_and_another_seed_another():
     assert len(set(traces)) == 3
 
 
+def test_handing_over_objects_and_handing_over_bytes_come_to_the_same():
+    """Every message survives its bytes, and nobody changes one that somebody else holds."""
+    for seed in range(20_000, 20_030):
+        by_object, by_bytes = passed(seed), passed(seed, by_bytes=True)
+        assert by_object.trace == by_bytes.trace, f"seed {seed}"
+        assert by_object.head_hash == by_bytes.head_hash, f"seed {seed}"
+
+
 def test_the_trace_does_not_depend_on_the_hash_seed():
     code = "from world import World; print(World(5).run().trace)"
     traces = set()

@@ -18,6 +18,7 @@ from dst_user import User
 from dst_venue import SimVenue
 
 from actors.persistence import JournalRecovery
+from actors.replicas import Shelf
 from actors.tree import child_specs, folds
 from engine.cell import InjectedFault
 from engine.clock import NS_PER_S, VirtualClock
@@ -56,18 +57,20 @@ class Process:
             reserve_bytes=0,
         )
         self.epoch = self.journal.epoch
+        self.shelf = Shelf()
         self.supervisor = Supervisor(
             world.specs(self),
             clock=world.clock,
             rng=Random(f"{world.seed}|{self.epoch}"),
             dispatchers=dict.fromkeys(("tick", "disk", "adapters"), self.dispatcher),
-            recovery=JournalRecovery(self.journal),
+            recovery=JournalRecovery(self.journal, self.shelf),
             policy=POLICY,
             observer=world.judge.observe,
             on_escalate=lambda what, code: world.judge.fail(f"escalated: {what} {code}"),
             parked_to="persistence",
             run_id=f"dst-{self.epoch}",
             faults=world.crash,
+            by_bytes=world.by_bytes,
         )
         self.edge = self.supervisor.add_mailbox("edge", self._read_edge)
         self.supervisor.start()
@@ -112,7 +115,9 @@ class World:
         *,
         change: Callable[[ChildSpec], ChildSpec] = lambda spec: spec,
         bias: Mapping[str, float] | None = None,
+        by_bytes: bool = False,
     ) -> None:
+        self.by_bytes = by_bytes  # whether every hop encodes and decodes
         self.bias = bias or {}  # makes single kinds of fault more frequent
         self.seed = seed
         self.change = change
@@ -146,6 +151,7 @@ class World:
         self.judge = Judge(self)
         self.user = User(self)
         self.process: Process | None = None
+        self.head_hash = b""
 
     # --- what the parts use -----------------------------------------------------------------------
 
@@ -193,6 +199,7 @@ class World:
             fault_point=process.fault_point,
             enforce_expiry={"binance", "okx"},
             background=lambda work: self.after(self.rng.uniform(0.0, 0.2), work),
+            shelf=process.shelf,
         )
         return [self.change(spec) for spec in specs]
 
@@ -218,6 +225,8 @@ class World:
             self._calm()
             self._advance(SETTLE_S)
             self.judge.judge()
+            assert self.process is not None
+            self.head_hash = self.process.journal.head_hash
             self.note(self.process.dispatcher.trace() if self.process else "")
             self.note(repr(sorted(self.fired.items())))
         finally:

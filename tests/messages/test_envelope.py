@@ -148,7 +148,20 @@ def test_ids_are_functions_of_their_cause():
         len({client_order_id("desk-1", f"c{i}", leg) for i in range(5000) for leg in (0, 1)})
         == 10_000
     )
-    assert message_id("a", "s", 1) != message_id("a", "s", 2)
+
+
+def test_message_ids_are_functions_of_their_cause_and_stay_short():
+    def chain(root: str, indices: list[int]) -> str:
+        for index in indices:
+            root = message_id(root, index)
+        return root
+
+    assert chain("a", [1, 2]) == chain("a", [1, 2])
+    ids = [chain(root, [i, j]) for root in ("a", "b") for i in range(30) for j in range(30)]
+    assert len(set(ids)) == len(ids)
+    long = [chain("run.sender.1", [3] * depth) for depth in range(200)]
+    assert len(set(long)) == len(long)
+    assert max(len(new_id) for new_id in long) <= 64
 
 
 def test_a_siblings_order_is_recognised_and_a_strangers_is_not():

@@ -4,27 +4,27 @@ from random import Random
 
 import pytest
 
-from engine.envelope import SCHEMA, Envelope, encode, raw_body
+from engine.envelope import SCHEMA, Envelope, encode, entry_of, raw_body
 from engine.errors import Fenced, MessageError
 from engine.mailbox import Mailbox, PutResult
 from engine.messages import Tick
 from engine.messages.base import Lane
 
 
-def data(message_id: str) -> bytes:
+def data(message_id: str, kind: str = "Tick") -> bytes:
     body = raw_body(Tick("t", message_id))
-    return encode(Envelope(SCHEMA, 0, message_id, "", "", "s", "box", 1, 1, "Tick", body))
+    return encode(Envelope(SCHEMA, 0, message_id, "", "", "s", "box", 1, 1, kind, body))
 
 
 def put(box: Mailbox, message_id: str, lane: Lane = Lane.ORDERS, key: str | None = None):
-    return box.put(data(message_id), lane=lane, message_id=message_id, key=key)
+    return box.put(data(message_id), lane=lane, key=key)
 
 
 def drain(box: Mailbox, epoch: int) -> list[str]:
     found = []
     while (entry := box.peek(epoch)) is not None:
         found.append(entry.message_id)
-        box.ack(epoch, entry)
+        box.ack(epoch, (entry,))
     return found
 
 
@@ -35,8 +35,9 @@ def test_an_entry_stays_until_it_is_acknowledged():
     first = box.peek(epoch)
     assert first is not None
     assert box.peek(epoch) is first
-    assert (first.kind, first.lane, first.data) == ("Tick", Lane.ORDERS, data("1"))
-    box.ack(epoch, first)
+    assert (first.kind, first.lane) == ("Tick", Lane.ORDERS)
+    assert encode(first.envelope) == data("1")
+    box.ack(epoch, (first,))
     assert box.peek(epoch) is None
 
 
@@ -44,13 +45,13 @@ def test_control_comes_before_a_backlog_of_a_hundred_thousand():
     box = Mailbox("box", orders_limit=10**6)
     epoch = box.claim()
     for number in range(100_000):
-        box.put(b"", lane=Lane.ORDERS, message_id=str(number), kind="Tick")
+        box.put(data(str(number)), lane=Lane.ORDERS)
     put(box, "m", Lane.MARKET)
     put(box, "halt", Lane.CONTROL)
     entry = box.peek(epoch)
     assert entry is not None
     assert entry.message_id == "halt"
-    box.ack(epoch, entry)
+    box.ack(epoch, (entry,))
     assert drain(box, epoch)[-1] == "m"
 
 
@@ -74,7 +75,7 @@ def test_an_old_epoch_can_take_commit_and_acknowledge_nothing():
     box.claim()
     for touch in (
         lambda: box.peek(old),
-        lambda: box.ack(old, entry),
+        lambda: box.ack(old, (entry,)),
         lambda: box.commit(old, [entry], []),
         lambda: box.committed(old),
         lambda: box.peek_batch(old, frozenset({"Tick"}), 9),
@@ -85,36 +86,26 @@ def test_an_old_epoch_can_take_commit_and_acknowledge_nothing():
     assert entry.outputs is None
 
 
-def test_ids_that_are_queued_or_acknowledged_are_dropped():
+def test_an_entry_is_taken_once_whether_it_waits_or_was_handled_long_ago():
     box = Mailbox("box")
     epoch = box.claim()
-    put(box, "1")
-    assert put(box, "1") is PutResult.DUPLICATE
+    entry = entry_of(data("1"), Lane.ORDERS)
+    assert box.accept(entry) is PutResult.ACCEPTED
+    assert box.accept(entry) is PutResult.DUPLICATE
     assert drain(box, epoch) == ["1"]
-    assert put(box, "1") is PutResult.DUPLICATE
+    assert box.accept(entry) is PutResult.DUPLICATE
+    assert drain(box, epoch) == []
     assert box.duplicates == 2
-
-
-def test_the_window_of_acknowledged_ids_forgets_the_oldest_and_market_data_does_not_fill_it():
-    box = Mailbox("box", seen_limit=10)
-    epoch = box.claim()
-    for number in range(11):
-        put(box, str(number))
-    drain(box, epoch)
-    for number in range(100):
-        put(box, f"m{number}", Lane.MARKET)
-    drain(box, epoch)
-    assert put(box, "1") is PutResult.DUPLICATE
-    assert put(box, "0") is PutResult.ACCEPTED
 
 
 def test_market_data_conflates_in_its_place():
     box = Mailbox("box")
     epoch = box.claim()
-    put(box, "a1", Lane.MARKET, "a")
+    first = entry_of(data("a1"), Lane.MARKET, "a")
+    box.accept(first)
     put(box, "b1", Lane.MARKET, "b")
     assert put(box, "a2", Lane.MARKET, "a") is PutResult.CONFLATED
-    assert put(box, "a1", Lane.MARKET, "a") is PutResult.DUPLICATE
+    assert box.accept(first) is PutResult.DUPLICATE
     assert drain(box, epoch) == ["a2", "b1"]
     assert box.conflated == 1
 
@@ -163,10 +154,9 @@ def test_the_high_water_mark_is_seen_before_the_limit_and_goes_away():
     assert not box.above_high_water
 
 
-def test_a_put_fires_on_ready_but_not_for_a_duplicate():
+def test_a_put_fires_on_ready():
     fired = []
     box = Mailbox("box", on_ready=lambda: fired.append(1))
-    put(box, "1")
     put(box, "1")
     assert len(fired) == 1
 
@@ -174,7 +164,7 @@ def test_a_put_fires_on_ready_but_not_for_a_duplicate():
 def test_bytes_that_are_no_envelope_are_refused_at_the_door():
     box = Mailbox("box")
     with pytest.raises(MessageError):
-        box.put(b"\xc1 no", lane=Lane.ORDERS, message_id="1")
+        box.put(b"\xc1 no", lane=Lane.ORDERS)
     assert box.waiting() == 0
 
 
@@ -182,11 +172,11 @@ def test_a_batch_is_a_run_of_wanted_kinds_and_stops_at_the_first_other():
     box = Mailbox("box")
     epoch = box.claim()
     for number, kind in enumerate(["Append", "Append", "Barrier", "Append"]):
-        box.put(b"", lane=Lane.ORDERS, message_id=str(number), kind=kind)
+        box.put(data(str(number), kind), lane=Lane.ORDERS)
     wanted = frozenset({"Append"})
     assert [e.message_id for e in box.peek_batch(epoch, wanted, 100)] == ["0", "1"]
     assert [e.message_id for e in box.peek_batch(epoch, wanted, 1)] == ["0"]
-    box.put(b"", lane=Lane.CONTROL, message_id="c", kind="Ping")
+    box.put(data("c", "Ping"), lane=Lane.CONTROL)
     assert box.peek_batch(epoch, wanted, 100) == []
 
 
@@ -201,14 +191,14 @@ def test_any_mix_of_puts_crashes_and_acks_keeps_each_lane_in_order(seed):
         what = rng.random()
         if what < 0.5:
             lane = rng.choice(list(sent))
-            box.put(b"", lane=lane, message_id=str(number), kind="Tick")
+            box.put(data(str(number)), lane=lane)
             sent[lane].append(str(number))
         elif what < 0.6:
             epoch = box.claim()
         elif (entry := box.peek(epoch)) is not None and what < 0.95:
-            box.ack(epoch, entry)
+            box.ack(epoch, (entry,))
             got[entry.lane].append(entry.message_id)
     while (entry := box.peek(epoch)) is not None:
-        box.ack(epoch, entry)
+        box.ack(epoch, (entry,))
         got[entry.lane].append(entry.message_id)
     assert got == sent, f"seed {seed}"

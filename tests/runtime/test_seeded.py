@@ -8,7 +8,7 @@ from toys import Counter, Passer, World, persistence, recorded, spec
 
 from engine.actor import Actor, handler_name
 from engine.dispatch import CrashInjector
-from engine.messages import Append, Committed, CommittedNow, PlaceOrder, Reply, Tick
+from engine.messages import Append, Committed, CommittedNow, Message, PlaceOrder, Reply, Tick
 from engine.timers import Timers
 
 
@@ -214,16 +214,40 @@ def test_handlers_are_named_after_their_kind(kind, name):
     assert handler_name(kind) == name
 
 
-def test_the_same_message_to_several_is_encoded_once():
+def test_the_same_message_to_several_is_shared_and_by_bytes_each_has_its_own():
     class Spreader(Actor):
         def on_tick(self, message: Tick) -> None:
             same = Append([])
             self.send("x", same)
             self.send("y", same)
 
-    world = World([spec("a", Spreader)]).start()
-    x, y = world.supervisor.add_mailbox("x"), world.supervisor.add_mailbox("y")
-    world.tick("a", 1)
-    world.run()
-    assert x.peek().envelope.body is y.peek().envelope.body
-    assert x.peek().message_id != y.peek().message_id
+    def taken(*, by_bytes: bool) -> list[Message]:
+        world = World([spec("a", Spreader)], by_bytes=by_bytes).start()
+        x, y = world.supervisor.add_mailbox("x"), world.supervisor.add_mailbox("y")
+        world.tick("a", 1)
+        world.run()
+        assert x.peek().message_id != y.peek().message_id
+        assert x.peek().body == y.peek().body
+        return [out.peek().typed(by_bytes=by_bytes) for out in (x, y)]
+
+    one, other = taken(by_bytes=False)
+    assert one is other
+    one, other = taken(by_bytes=True)
+    assert one == other
+    assert one.events is not other.events
+
+
+def test_whoever_changes_a_message_it_was_given_is_found_out_by_bytes():
+    class Keeper(Actor):
+        def on_append(self, message: Append) -> None:
+            message.events.append(recorded(1))
+            self.forward("out")
+
+    def forwarded(*, by_bytes: bool) -> int:
+        world = World([spec("a", Keeper)], by_bytes=by_bytes).start()
+        out = world.supervisor.add_mailbox("out")
+        world.supervisor.tell("a", Append([]))
+        world.run()
+        return len(out.peek().typed(by_bytes=by_bytes).events)
+
+    assert (forwarded(by_bytes=False), forwarded(by_bytes=True)) == (1, 0)

@@ -7,6 +7,7 @@ import pytest
 from toys import Counter, Passer, World, persistence, spec
 
 from engine.actor import Actor
+from engine.cell import RUN_MAX
 from engine.errors import Refused
 from engine.messages import CancelRequest, InjectCrash, Tick
 from engine.specs import RestartPolicy
@@ -312,3 +313,30 @@ def test_a_dead_incarnation_leaves_the_registry():
     assert not old.is_alive()
     assert world.actor("a").actor_ref in registered
     world.supervisor.stop(1.0)
+
+
+def test_many_orders_in_one_step_are_one_commit_and_keep_their_order():
+    world = World([spec("a", lambda: Passer("out"))])
+    out = world.supervisor.add_mailbox("out")
+    for number in range(40):
+        world.tick("a", number)
+    commits = []
+    box = world.supervisor.mailbox("a")
+    commit = box.commit
+    box.commit = lambda *args: (commits.append(len(args[1])), commit(*args))[1]
+    world.start().run(1.0)
+    assert world.received(out) == [str(number) for number in range(40)]
+    assert commits == [RUN_MAX, 40 - RUN_MAX]
+
+
+def test_what_cannot_be_read_amid_a_step_is_parked_and_the_rest_takes_effect_once():
+    world = World([persistence(), spec("a", lambda: Counter("out"))])
+    out = world.supervisor.add_mailbox("out")
+    world.tick("a", 1)
+    world.supervisor.tell("a", CancelRequest("o1", "why"))
+    world.tick("a", 2)
+    world.start().run(1.0)
+    assert world.received(out) == ["1", "2"]
+    assert [event.arguments for _, _, event in world.journal.records] == ["1", "2"]
+    assert [p.kind for p in world.supervisor.parked()] == ["CancelRequest"]
+    assert world.watcher.count("crashed") == 0

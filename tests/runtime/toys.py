@@ -7,7 +7,7 @@ from typing import ClassVar
 from engine.actor import Actor
 from engine.clock import VirtualClock
 from engine.dispatch import SeededDispatcher
-from engine.envelope import Envelope
+from engine.envelope import Entry
 from engine.messages import (
     Append,
     Barrier,
@@ -95,7 +95,7 @@ class BatchPersistence(ToyPersistence):
         super().__init__(journal, followers)
         self.batches: list[int] = []
 
-    def on_batch(self, batch: list[tuple[Envelope, Message]]) -> None:
+    def on_batch(self, batch: list[tuple[Entry, Message]]) -> None:
         self.batches.append(len(batch))
         for envelope, message in batch:
             self.take(envelope)

@@ -362,6 +362,17 @@ def test_a_cost_that_the_owner_gives_beats_the_mark():
     ]
 
 
+def test_a_sample_that_was_asked_for_before_the_last_was_taken_is_no_second_look():
+    tracker = DifferenceTracker(Ledger())
+
+    def sample(asked_ns: int) -> AccountSnapshot:
+        return AccountSnapshot(f.ACCOUNT, [], True, asked_ns, asked_ns)
+
+    assert tracker.is_newer(sample(10), now_mono_ns=30)
+    assert not tracker.is_newer(sample(20), now_mono_ns=40)
+    assert tracker.is_newer(sample(31), now_mono_ns=50)
+
+
 def test_a_zero_opening_with_a_cost_is_no_lot():
     book = ledger(f.opening("BTC", "0", cost="0", cost_asset="USDT"), f.opened())
     (position,) = book.positions()
@@ -408,12 +419,12 @@ def test_an_accepted_difference_of_the_report_currency_moves_no_position():
     assert list(book.positions()) == []
 
 
-def test_a_sample_asked_for_before_the_last_one_is_not_looked_at():
+def test_a_sample_asked_for_before_we_began_is_not_looked_at():
     tracker = DifferenceTracker(account())
     tracker.since_mono_ns = 10
 
     def asked(at):
-        return tracker.is_newer(AccountSnapshot(f.ACCOUNT, [], True, 0, at))
+        return tracker.is_newer(AccountSnapshot(f.ACCOUNT, [], True, 0, at), at)
 
     assert [asked(at) for at in (9, 10, 11, 11, 15, 12)] == [False, False, True, False, True, False]
 

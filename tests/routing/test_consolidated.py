@@ -266,3 +266,25 @@ def test_the_merged_book_equals_a_naive_merge_of_decimals(seed):
         assert all(q.state == "LIVE" or not q.bid_prices + q.ask_prices for q in got.venues)
     assert seen > 1000, f"seed {seed}: hardly a level was compared"
     assert silent, f"seed {seed}: nobody fell silent"
+
+
+def test_a_venues_own_book_says_whether_it_counts_and_why_not():
+    c = make()
+    live = book("a", [200, 5], [201, 5], at=0)
+    c.update(live)
+    assert c.state(live, 50 * MS) == ("LIVE", "")
+    assert c.state(live, 101 * MS) == ("STALE", LINK_SILENT)
+    assert c.state(book("a", [], [], state="GAP", reason="sequence"), 0) == ("GAP", "sequence")
+    assert c.state(book("a", [], [], state="SYNCING"), 0) == ("SYNCING", "syncing")
+    assert c.state(book("b", [200, 5], [201, 5]), 0) == ("STALE", LINK_SILENT), "never heard of"
+
+
+def test_the_merged_book_is_as_new_as_the_newest_that_counts():
+    c = make()
+    for venue, ts_event_ns, state in (("a", 7, "LIVE"), ("b", 9, "GAP")):
+        c.update(
+            VenueBook(venue, "BTC/USDT", state, "", 2, 3, [1], [1], [2], [1], 1, ts_event_ns, 0, 0)
+        )
+    assert c.publish("BTC/USDT", 0).ts_event_ns == 7
+    c.update(VenueBook("b", "BTC/USDT", "LIVE", "", 2, 3, [1], [1], [2], [1], 2, 9, 0, 0))
+    assert c.publish("BTC/USDT", 0).ts_event_ns == 9

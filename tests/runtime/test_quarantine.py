@@ -257,7 +257,7 @@ def test_the_books_of_a_crashed_session_leave_at_once_and_the_neighbours_stay():
 
     def best():
         return [
-            (book.bid_levels()[0][:2], {q.venue: q.state for q in book.venues if q.state == "LIVE"})
+            (book.bids[0], {q.venue: q.state for q in book.venues if q.state == "LIVE"})
             for book in mail(edge, ConsolidatedBook)[-1:]
         ]
 
@@ -267,9 +267,9 @@ def test_the_books_of_a_crashed_session_leave_at_once_and_the_neighbours_stay():
 
     told("binance", book("binance", 100))
     told("okx", book("okx", 101))
-    assert best() == [((101, 1), {"binance": "LIVE", "okx": "LIVE"})]
+    assert best() == [(101, {"binance": "LIVE", "okx": "LIVE"})]
     told("okx", AdapterFailed("okx", "crashed", "public: ZeroDivisionError"))
-    assert best() == [((100, 1), {"binance": "LIVE"})]
+    assert best() == [(100, {"binance": "LIVE"})]
     told("okx", AdapterReady("okx", "s2", [], ["okx.main"]))
     told("okx", book("okx", 102))
-    assert best() == [((102, 1), {"binance": "LIVE", "okx": "LIVE"})]
+    assert best() == [(102, {"binance": "LIVE", "okx": "LIVE"})]

@@ -436,3 +436,16 @@ def test_a_snapshot_from_before_halts_were_waited_for_is_still_read():
     older = RiskGate.from_bytes(msgspec.msgpack.encode(fields[:-1]), limits())
     assert list(older.halts) == ["venue:okx"]
     assert not older.asked
+
+
+def test_a_gate_that_only_folds_keeps_the_same_state_and_judges_nothing():
+    made = gate()
+    let(made, f.spec("a", quantity=D(2)))
+    made.apply(f.filled("a", quantity="1"))
+    folded = RiskGate.from_bytes(made.to_bytes(), limits(), judging=False)
+    for each in (made, folded):
+        each.apply(f.canceled("a", quantity="1"))
+    assert folded.to_bytes() == made.to_bytes()
+    assert folded.exposure.bases() == set()
+    with pytest.raises(AssertionError, match="only folds"):
+        judge(folded, f.spec("b"))

@@ -51,10 +51,7 @@ def load(
     settings = _validate(source)
     mode = _effective_mode(settings.mode, mode_flag)
     if mode in GATED_MODES:
-        raise ConfigError(
-            f"{source.at(('mode',))}: mode: the gates of {mode} mode do not exist yet; "
-            "only demo runs (simulated venues, no real orders)"
-        )
+        raise ConfigError(f"{source.at(('mode',))}: mode: {_no_gates(mode)}")
     if mode != settings.mode:
         settings = _lowered(settings, mode)
     _check_demo(settings, source)
@@ -87,6 +84,13 @@ def json_schema() -> dict[str, Any]:
 # --- modes and folders ----------------------------------------------------------------------------
 
 
+def _no_gates(mode: str) -> str:
+    return (
+        f"the gates of {mode} mode do not exist yet; only demo runs (simulated venues, "
+        "no real orders)"
+    )
+
+
 def _effective_mode(configured: str, flag: str | None) -> str:
     if flag is None:
         return configured
@@ -95,7 +99,7 @@ def _effective_mode(configured: str, flag: str | None) -> str:
     if MODES.index(flag) > MODES.index(configured):
         raise ConfigError(
             f"--mode {flag}: a flag can only lower the mode, and the configuration says "
-            f"{configured}; write `mode: {flag}` there if that is meant"
+            f"{configured}; besides, {_no_gates(flag)}"
         )
     return flag
 

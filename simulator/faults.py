@@ -143,7 +143,7 @@ class Faults:
         """Set a rule from the control plane's words; ValueError says what is wrong with them."""
         kind = wanted.get("kind")
         if kind not in KINDS:
-            raise ValueError(f"unknown fault kind {kind!r}; GET /_ctl/faults lists them")
+            raise ValueError(f"unknown fault kind {kind!r}; there are: {', '.join(KINDS)}")
         on = wanted.get("on") or KINDS[kind].targets[0]
         if on not in KINDS[kind].targets:
             raise ValueError(f"{kind} strikes on {', '.join(KINDS[kind].targets)}, not on {on!r}")

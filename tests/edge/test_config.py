@@ -176,7 +176,10 @@ def test_a_flag_lowers_the_mode_and_leaves_keys_and_urls_behind(written):
 
 
 def test_a_flag_never_raises_the_mode():
-    assert "can only lower" in problems(None, mode_flag="live")
+    for mode in ("paper", "testnet", "live"):  # and never sends anybody to a mode that cannot run
+        said = problems(None, mode_flag=mode)
+        assert "can only lower" in said
+        assert f"the gates of {mode} mode do not exist yet" in said
     assert "should be one of" in problems(None, mode_flag="prod")
 
 

@@ -34,7 +34,7 @@ from engine.messages.events import (
     TradingHalted,
     TradingResumed,
 )
-from engine.messages.market import ConsolidatedBook, VenueState
+from engine.messages.market import ConsolidatedBook
 from engine.messages.port import AdapterReady, Instrument
 from engine.trading.orders import OrderTable
 from engine.trading.pnl import balance_rows, position_rows, symbol_rows, total_row
@@ -119,9 +119,6 @@ class RiskPnLActor(Halts):
         """Keep the trading rules of a venue."""
         for instrument in message.instruments:
             self.instruments[message.venue, instrument.symbol] = instrument
-
-    def on_venue_state(self, message: VenueState) -> None:
-        """Part of a venue's introduction; the gate judges by books and instruments alone."""
 
     def mid(self, symbol: str) -> tuple[Decimal, int] | None:
         """Return the consolidated mid of a symbol and its age in ns."""

@@ -338,5 +338,5 @@ def test_what_cannot_be_read_amid_a_step_is_parked_and_the_rest_takes_effect_onc
     world.start().run(1.0)
     assert world.received(out) == ["1", "2"]
     assert [event.arguments for _, _, event in world.journal.records] == ["1", "2"]
-    assert [p.kind for p in world.supervisor.parked()] == ["CancelRequest"]
+    assert [p.kind for p in world.supervisor.parking.list()] == ["CancelRequest"]
     assert world.watcher.count("crashed") == 0

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Folds, concerns
+from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Folds, addressed_to, concerns
 from actors.replicas import Replicas, Shelf
 from engine.actor import Actor
 from engine.envelope import Entry, decode_event, encode_body
@@ -94,7 +94,7 @@ class PersistenceActor(Actor):
             if isinstance(message, _APPENDS)
             for index, event in enumerate(message.events)
         ]
-        self.busy = True
+        self.busy = bool(items) or self.busy  # a barrier alone is no work
         results = iter(self._commit(items))
         self.fault_point("after_commit")
         for envelope, message in batch:
@@ -183,13 +183,12 @@ class PersistenceActor(Actor):
         if result is None or result.status == "duplicate":
             self._refuse(origin, event, result)
             return
-        seq, venue = result.seq, ""
+        seq = result.seq
         urgent = isinstance(event, HALTS)
         message: Message = CommittedNow(seq, event) if urgent else Committed(seq, event)
         if type(event) is OrderApproved:
-            venue = event.order.venue
-            self.send(f"exchange.{venue}", ApprovedOrder(seq, event))
-        key = (type(event), origin, venue)
+            self.send(f"exchange.{event.order.venue}", ApprovedOrder(seq, event))
+        key = (type(event), origin, addressed_to(event))
         readers = self.readers.get(key)
         if readers is None:
             readers = self.readers[key] = self._readers(origin, event)

@@ -54,6 +54,10 @@ class MemoryJournal:
         upto = self.head_seq if upto_seq is None else upto_seq
         return (r for r in self._records[after_seq:upto] if kinds is None or r.kind in kinds)
 
+    def keyed(self, prefix: str) -> list[Record]:
+        """Return the records whose unique_key begins with `prefix`, in order."""
+        return [r for r in self._records if (r.unique_key or "").startswith(prefix)]
+
     def save_snapshot(self, owner: str, seq: int, state: bytes) -> None:
         """Keep an owner's newest state."""
         self._snapshots[owner] = Snapshot(owner, seq, state)

@@ -156,9 +156,10 @@ def _books(venues: int, symbols: int, count: int) -> float:
 
 def _book(venue: str, symbol: str, rng: random.Random, mono_ns: int) -> VenueBook:
     mid = 6_400_000 + rng.randrange(20)
-    bids = [x for n in range(DEPTH) for x in (mid - n, rng.randrange(1, 1000))]
-    asks = [x for n in range(DEPTH) for x in (mid + 1 + n, rng.randrange(1, 1000))]
-    return VenueBook(venue, symbol, "LIVE", "", 2, 3, bids, asks, 1, 1, 1, mono_ns)
+    bids, asks = [mid - n for n in range(DEPTH)], [mid + 1 + n for n in range(DEPTH)]
+    sizes = [[rng.randrange(1, 1000) for _ in range(DEPTH)] for _ in range(2)]
+    sides = bids, sizes[0], asks, sizes[1]
+    return VenueBook(venue, symbol, "LIVE", "", 2, 3, *sides, 1, 1, 1, mono_ns)
 
 
 # --- orders ---------------------------------------------------------------------------------------

@@ -114,9 +114,9 @@ def _order(number: int) -> PlaceOrder:
 # Without a book there is no mid, and without a mid risk refuses.
 def _book(core: Core) -> VenueBook:
     wall_ns, mono_ns = core.clock.wall_ns(), core.clock.mono_ns()
-    bids, asks = [640_000, 1000], [640_001, 1000]
+    sides = [640_000], [1000], [640_001], [1000]
     return VenueBook(
-        VENUE, SYMBOL, "LIVE", "", 1, 3, bids, asks, 1, wall_ns, wall_ns, mono_ns + 600 * 10**9
+        VENUE, SYMBOL, "LIVE", "", 1, 3, *sides, 1, wall_ns, wall_ns, mono_ns + 600 * 10**9
     )
 
 

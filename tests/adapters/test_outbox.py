@@ -42,7 +42,17 @@ class Core:
 
 def book(symbol, sequence, levels=1):
     return VenueBook(
-        "v", symbol, "LIVE", "", 1, 1, [1, 2] * levels, [3, 4] * levels, sequence, 0, 0, 0
+        "v",
+        symbol,
+        "LIVE",
+        "",
+        1,
+        1,
+        *([number] * levels for number in (1, 2, 3, 4)),
+        sequence,
+        0,
+        0,
+        0,
     )
 
 

@@ -174,6 +174,7 @@ def test_storms_of_one_kind_lose_nothing(bias):
 
 # Seeds that found something, by what could have happened to a user.
 FOUND = {
+    231: "a cancel that was taken for one venue was told to the other",
     81: "an adapter that crashed behind a hand-over sent the order a second time",
     164: "balances older than a fill, compared after a restart, put the account into reduce-only",
     452: "a foreign order that was filled before the first look stayed open for ever",

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from actors.persistence import JournalRecovery
-from actors.replicas import Replicas, bring_up_to_date, shared_seq
+from actors.replicas import Replicas, Shelf, bring_up_to_date, shared_seq
 from actors.tree import folds, risk_limits
 from bench.history import make_journal
 from engine.clock import VirtualClock
@@ -88,3 +88,38 @@ def test_a_kill_between_two_actors_snapshots_leaves_the_one_before(journal):
     newest.unlink()
     assert shared_seq(journal, FOLDS) == 200
     assert Replicas(journal, FOLDS).folded_upto == 200
+
+
+def test_a_restart_from_a_copied_state_comes_to_the_same_as_one_from_the_journal(journal):
+    shelf = Shelf()
+    shelf.replicas = Replicas(journal, FOLDS)
+    shelf.replicas.fold(300)
+    plain, quick = JournalRecovery(journal), JournalRecovery(journal, shelf)
+    for actor, make in FOLDS.items():
+        for upto_seq in (RECORDS, 300, 299):  # a state that is newer than asked for is not used
+            found = []
+            for recovery in (plain, quick):
+                snapshot, events = recovery.load(actor, upto_seq)
+                state = make(snapshot)
+                for seq, event in events:
+                    state.apply(event, seq)
+                found.append(state.to_bytes())
+            assert found[0] == found[1], (actor, upto_seq)
+        assert quick.load(actor, RECORDS)[0] is not None
+        assert quick.load(actor, 299)[0] is None
+
+
+def test_nobody_copies_a_state_in_the_middle_of_a_fold(journal, monkeypatch):
+    replicas = Replicas(journal, FOLDS)
+    copied = []
+    read = journal.read
+
+    def reading(*args):
+        for record in read(*args):
+            copied.append(replicas.copy("risk_pnl", RECORDS))
+            yield record
+
+    monkeypatch.setattr(journal, "read", reading)
+    assert replicas.fold(20)
+    assert copied == [None] * 20
+    assert replicas.copy("risk_pnl", RECORDS) is not None

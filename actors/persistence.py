@@ -94,7 +94,7 @@ class PersistenceActor(Actor):
             if isinstance(message, _APPENDS)
             for index, event in enumerate(message.events)
         ]
-        self.busy = True
+        self.busy = bool(items) or self.busy  # a barrier alone is no work
         results = iter(self._commit(items))
         self.fault_point("after_commit")
         for envelope, message in batch:

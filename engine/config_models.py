@@ -352,7 +352,20 @@ class Settings(Section):
             other = owners.setdefault(venue.account, name)
             if other != name:
                 raise wrong("venues", f"{other} and {name} share the account {venue.account}")
+        self._logins_are_told_apart()
         return self
+
+    # One login under two names would report each fill twice, to two ledgers.
+    def _logins_are_told_apart(self) -> None:
+        owners: dict[tuple[str, str | None, str | None], str] = {}
+        for name, venue in self.venues.items():
+            if not venue.enabled:
+                continue
+            key = venue.credentials.given().get("api_key")
+            other = owners.setdefault((venue.adapter, venue.urls.rest, key), name)
+            if other != name:
+                what = "no key of their own" if key is None else "the same key"
+                raise wrong("venues", f"{other} and {name} have {what}: each needs its own login")
 
 
 class Config(Settings):

@@ -1,7 +1,7 @@
 """A message on its way: in memory an Entry, wherever it leaves the process an Envelope's bytes.
 
 An Entry carries the frozen typed message from one actor to another; its bytes are made when somebody
-needs them (docs/decisions/0041-objects-inside-bytes-outside.md). On the wire an envelope is the array
+needs them (docs/decisions/0015-objects-inside-bytes-outside.md). On the wire an envelope is the array
 [schema, seq, message_id, cause_id, correlation_id, sender, recipient, ts_event_ns, ts_received_ns,
 kind, body]; body is itself an array whose first element is the message's class name. `decode_header`
 reads the header without touching the body.

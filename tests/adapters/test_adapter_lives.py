@@ -108,8 +108,12 @@ def test_a_worker_that_dies_of_a_bug_ends_the_session_and_answers_unknown(isolat
     assert cancel(desk, order).outcome == "ACCEPTED"
 
 
-def test_a_public_link_that_dies_of_a_bug_takes_its_whole_session_along_and_no_other(desk, make):
+@pytest.mark.parametrize("isolation", ["thread"])  # as above
+def test_a_public_link_that_dies_of_a_bug_takes_its_whole_session_along_and_no_other(
+    isolation, make
+):
     """Links, codec and books of a venue fall and rise together; the other venue's go on."""
+    desk = make().start()
     other = Desk(desk.sim, "okx" if desk.venue == "binance" else "binance").start()
     try:
         session = list(desk.threads)

@@ -95,6 +95,17 @@ def test_every_problem_is_told_at_once_with_its_place(written):
             "venues: {okx: {symbols: [A/B]}, two: {adapter: okx, symbols: [A/B], account: okx.main}}",
             "share the account",
         ),
+        (
+            "venues: {okx: {symbols: [A/B]}, two: {adapter: okx, symbols: [A/B]}}",
+            "okx and two have no key of their own: each needs its own login",
+        ),
+        (
+            (
+                "venues: {okx: {symbols: [A/B], credentials: {api_key: a, api_secret: b}},"
+                " two: {adapter: okx, symbols: [A/B], credentials: {api_key: a, api_secret: b}}}"
+            ),
+            "okx and two have the same key",
+        ),
         ("venues: {okx: {symbols: [A/B], urls: {rest: 'ftp://x'}}}", "should be a URL"),
         ("venues: {okx: {symbols: [A/B], urls: {rest: 'https://www.okx.com'}}}", "real venue"),
         ("venues: {okx: {symbols: [A/B], credentials: {api_key: a}}}", "come together"),

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 import time
 
 import ccxt
@@ -10,7 +11,8 @@ import websocket
 from conftest import CLIENTS, SHOWN, Sim, shows
 from waiting import DEADLINE_S, wait_for
 
-from simulator.faults import KINDS
+from simulator.clock import SystemClock
+from simulator.faults import KINDS, Faults
 from simulator.log import read_log
 from simulator.okx_words import checksum
 
@@ -212,6 +214,13 @@ class Stream:
                 return data[0]["state"], data[0]["ordId"]
             if data["event"]["e"] == "executionReport":
                 return data["event"]["X"], str(data["event"]["i"])
+
+
+def test_an_unknown_kind_is_refused_with_the_known_ones():
+    faults = Faults("okx", SystemClock(), random.Random(1), lambda records: None)
+    with pytest.raises(ValueError, match="unknown fault kind 'flood'; there are: ") as refused:
+        faults.set({"kind": "flood"})
+    assert all(kind in str(refused.value) for kind in KINDS)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from loguru import logger
 
 from actors.persistence import JournalRecovery
 from actors.replicas import Shelf, bring_up_to_date
-from actors.tree import DISK, TICK, child_specs, enabled_venues, folds, restart_policy
+from actors.tree import TICK, child_specs, enabled_venues, folds, restart_policy
 from adapters.configuration import read_losses
 from adapters.hosting import Surroundings, Venues
 from adapters.registry import ADAPTERS
@@ -148,8 +148,8 @@ class Core:
             clock=self.clock,
             rng=self.rng,
             dispatchers={
-                TICK: CallerRunsDispatcher(TICK),
-                DISK: ThreadDispatcher(DISK),
+                name: CallerRunsDispatcher(name) if name == TICK else ThreadDispatcher(name)
+                for name in {TICK} | {spec.dispatcher for spec in specs}
             },
             recovery=JournalRecovery(journal, shelf),
             policy=restart_policy(config),

@@ -5,6 +5,7 @@ the benchmarks build the same tree on other dispatchers.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -133,17 +134,21 @@ def child_specs(
         return OrderBookActor(stale_after_ns=stale, depth=20, venues=list(venues), readers=readers)
 
     specs = [
-        _essential(settings, "persistence", persistence, DISK, EXIT_JOURNAL),
-        _essential(settings, RISK, lambda: _risk(settings), TICK, EXIT_GAVE_UP),
-        _essential(settings, ROUTER, lambda: OrderRouterActor(router), TICK, EXIT_GAVE_UP),
-        _essential(settings, "order_book", order_book, TICK, EXIT_GAVE_UP),
+        _essential(settings, "persistence", persistence, EXIT_JOURNAL),
+        _essential(settings, RISK, lambda: _risk(settings), EXIT_GAVE_UP),
+        _essential(settings, ROUTER, lambda: OrderRouterActor(router), EXIT_GAVE_UP),
+        _essential(settings, "order_book", order_book, EXIT_GAVE_UP),
     ]
     for name in venues:
         expiry = venues[name].adapter in enforce_expiry
         specs += _venue(settings, name, adapters[name], background, enforces_expiry=expiry)
     if maker:
         specs.append(_maker(settings, run))
-    return specs
+    return _on_threads(specs, {"persistence": DISK} | settings.supervision.threads)
+
+
+def _on_threads(specs: list[ChildSpec], threads: Mapping[str, str]) -> list[ChildSpec]:
+    return [replace(spec, dispatcher=threads.get(spec.name, TICK)) for spec in specs]
 
 
 def _risk(settings: Settings) -> RiskPnLActor:
@@ -158,13 +163,13 @@ def _risk(settings: Settings) -> RiskPnLActor:
 
 
 def _essential(
-    settings: Settings, name: str, factory: Callable[[], object], dispatcher: str, exit_code: int
+    settings: Settings, name: str, factory: Callable[[], object], exit_code: int
 ) -> ChildSpec:
     slow = name == "persistence"  # a disk may take its time; it is watched by the alarm on latency
     return ChildSpec(
         name,
         factory,  # type: ignore[arg-type]
-        dispatcher,
+        TICK,
         essential=True,
         on_give_up="halt_exit",
         exit_code=exit_code,

@@ -125,6 +125,12 @@ VenueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$"), AfterValida
 AccountName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}\.[A-Za-z0-9_-]{1,31}$")]
 InstanceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 
+ACTORS: Final = (
+    r"^(persistence|risk_pnl|order_router|order_book|demo_maker|(exchange|adapter)\.\w+)$"
+)
+ActorName = Annotated[str, Field(pattern=ACTORS)]
+ThreadName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,14}$")]
+
 
 def wrong(key: str, text: str) -> PydanticCustomError:
     """Return an error of a whole section that points at one of its keys."""
@@ -245,6 +251,7 @@ class Supervision(Section):
     backoff_initial_s: Seconds = 0.1
     backoff_max_s: Seconds = 30.0
     stuck_after_s: Seconds = 1.0
+    threads: dict[ActorName, ThreadName] = Field(default_factory=lambda: {"persistence": "disk"})
     venue_silent_s: Annotated[Seconds, Field(ge=1)] = 5.0
     shutdown_grace_s: Annotated[Seconds, Field(le=20)] = 15.0
 
@@ -255,6 +262,8 @@ class Supervision(Section):
                 "backoff_initial_s",
                 f"{self.backoff_initial_s} is more than backoff_max_s {self.backoff_max_s}",
             )
+        if self.threads.get("persistence") == "tick":  # no tick may wait for a disk
+            raise wrong("threads", "persistence needs a thread other than tick")
         return self
 
 
@@ -353,6 +362,9 @@ class Settings(Section):
             if other != name:
                 raise wrong("venues", f"{other} and {name} share the account {venue.account}")
         self._logins_are_told_apart()
+        for actor in self.supervision.threads:
+            if "." in actor and actor.partition(".")[2] not in self.venues:
+                raise wrong("supervision", f"threads: there is no venue for {actor}")
         return self
 
     # One login under two names would report each fill twice, to two ledgers.

@@ -79,6 +79,9 @@ def test_every_problem_is_told_at_once_with_its_place(written):
     [
         ("risk: {max_order_notional: 9, max_open_notional: 8}", "more than max_open_notional 8"),
         ("supervision: {backoff_initial_s: 9, backoff_max_s: 8}", "more than backoff_max_s"),
+        ("supervision: {threads: {persistence: tick}}", "persistence needs a thread other than"),
+        ("supervision: {threads: {risk: other}}", "not spelled"),
+        ("supervision: {threads: {exchange.nobody: other}}", "no venue for exchange.nobody"),
         ("risk: {max_position: {btc: 1}}", "not spelled"),
         ("risk: {price_collar_pct: .nan}", "finite"),
         ("risk: {price_collar_pct: true}", "should be a number"),

@@ -67,6 +67,26 @@ def test_sigterm_under_load_ends_with_0_and_leaves_nothing_open(core, venues):
     assert problems(core.journal, venues.log, traffic.acknowledged) == []
 
 
+def test_which_thread_runs_an_actor_is_configuration(core, venues):
+    threads = {"risk_pnl": "money", "order_router": "money", "exchange.okx": "okx"}
+    core.configure(supervision={"threads": threads})
+    core.start()
+    assert core.ready()
+    with core.client() as client:
+        rows = {row["name"]: row["dispatcher"] for row in client.request("actor.tree")}
+    others = {name: "disk" if name == "persistence" else "tick" for name in rows}
+    assert rows == others | threads
+    with Traffic(core, "load") as traffic:
+        wait_for(is_flowing(traffic), "orders flow")
+        with core.client() as client:
+            client.request("actor.kill", name="order_router")
+        wait_for(is_flowing(traffic, len(traffic.bursts)), "orders flow again")
+        traffic.stop_soon()
+    core.quiesce()
+    assert core.terminate() == 0
+    assert problems(core.journal, venues.log, traffic.acknowledged) == []
+
+
 def test_a_second_sigterm_ends_at_once_and_the_next_core_makes_good(core, venues):
     core.start()
     assert core.ready()

@@ -52,7 +52,12 @@ def settings(venues: Mapping[str, str], *, maker: bool = True) -> Settings:
             "name": NAME,
             "demo": {"maker": maker},
             "venues": {
-                venue: {"adapter": "okx", "symbols": [symbol], "stale_after_ms": STALE_AFTER_MS}
+                venue: {
+                    "adapter": "okx",
+                    "symbols": [symbol],
+                    "stale_after_ms": STALE_AFTER_MS,
+                    "credentials": {"api_key": venue, "api_secret": "unused"},
+                }
                 for venue, symbol in venues.items()
             },
             "risk": {

@@ -22,6 +22,7 @@ from engine.specs import ActorStatus
 VARIABLE: Final = "XCORE_FAULT_POINT"
 CRASH_VARIABLE: Final = "XCORE_CRASH_ACTOR"
 CRASH_POINTS: Final = ("before_handler", "in_handler", "before_flush", "mid_flush", "before_ack")
+HANDLING: Final = CRASH_POINTS[:2]
 START: Final = "start"
 
 
@@ -68,6 +69,8 @@ class ActorCrashes:
     def __init__(self, crashes: list[_Crash], tree: Callable[[], list[ActorStatus]]) -> None:
         self._crashes = crashes
         self._tree = tree
+        self._steps: dict[str, list[str]] = {}
+        self._flushing: set[str] = set()
         self._lock = Lock()
 
     @classmethod
@@ -93,13 +96,29 @@ class ActorCrashes:
         """Pass a point; the actor may crash here."""
         kind = next((s.in_hand for s in self._tree() if s.name == actor), "") or START
         with self._lock:
+            kinds = self._kinds(point, actor, kind)
             due = None
             for crash in self._crashes:
-                if (crash.actor, crash.kind, crash.point) == (actor, kind, point):
+                if (crash.actor, crash.point) == (actor, point) and crash.kind in kinds:
                     crash.left -= 1
                     due = crash if crash.left == 0 and due is None else due
+            if due is not None:
+                self._steps.pop(actor, None)
         if due is not None:
             raise due.error(f"drill {due.text}")
+
+    # One step may handle many messages and flush what all of them sent: from there on it is at the
+    # point for each of their kinds.
+    def _kinds(self, point: str, actor: str, kind: str) -> list[str]:
+        if point in HANDLING:
+            if actor in self._flushing:
+                self._flushing.discard(actor)
+                self._steps.pop(actor, None)
+            if point == HANDLING[0]:
+                self._steps.setdefault(actor, []).append(kind)
+            return [kind]
+        self._flushing.add(actor)
+        return [kind] if kind == START else self._steps.get(actor, [kind])
 
 
 def _read_crash(text: str) -> _Crash:

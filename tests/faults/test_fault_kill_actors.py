@@ -6,6 +6,7 @@ import itertools
 import pytest
 from checker import problems
 from core_process import VENUES, Burst, Traffic
+from test_fault_kill_failures import kinds_of
 from waiting import wait_for
 
 from actors.exchange import ExchangeActor
@@ -47,12 +48,8 @@ KINDS = {
     ),
     "persistence": ("start", "Append", "AppendNow", "Barrier", "Tick", "AccountSnapshot"),
 }  # fmt: skip
-# What comes only of another failure, or of a person's word on one, is not met here.
-ELSEWHERE = {
-    "exchange.binance": {"AdapterFailed", "AskGate", "Quarantine", "ResolveRequest"},
-    "order_router": {"AppendRefused", "ResolveOrder"},
-    "risk_pnl": {"AppendRefused", "AcceptDifference"},
-}
+# What comes only of another failure, or of a person's word on one, dies in test_fault_kill_failures.py.
+ELSEWHERE = {actor: kinds_of(actor) for actor in KINDS}
 CLASSES = {
     "exchange.binance": ExchangeActor, "order_book": OrderBookActor, "order_router": OrderRouterActor,
     "risk_pnl": RiskPnLActor, "persistence": PersistenceActor,
@@ -155,8 +152,8 @@ def test_no_kind_that_an_actor_handles_is_forgotten(actor):
     names = {kind: handler_name(kind) for kind in envelope.KINDS}
     own = {kind for kind, name in names.items() if hasattr(CLASSES[actor], name)}
     own -= {kind for kind, name in names.items() if hasattr(Actor, name)}
-    assert own <= set(KINDS[actor]) | ELSEWHERE.get(actor, set())
-    assert not set(KINDS[actor]) & ELSEWHERE.get(actor, set())
+    assert own <= set(KINDS[actor]) | ELSEWHERE[actor]
+    assert not set(KINDS[actor]) & ELSEWHERE[actor]
 
 
 def test_each_actor_killed_by_hand_while_orders_flow_comes_back_and_the_rest_goes_on(core, venues):

@@ -370,9 +370,7 @@ class Settings(Section):
     # One login under two names would report each fill twice, to two ledgers.
     def _logins_are_told_apart(self) -> None:
         owners: dict[tuple[str, str | None, str | None], str] = {}
-        for name, venue in self.venues.items():
-            if not venue.enabled:
-                continue
+        for name, venue in ((n, v) for n, v in self.venues.items() if v.enabled):
             key = venue.credentials.given().get("api_key")
             other = owners.setdefault((venue.adapter, venue.urls.rest, key), name)
             if other != name:

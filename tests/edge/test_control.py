@@ -3,6 +3,7 @@ import socket
 import stat
 import struct
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import msgpack
@@ -88,6 +89,18 @@ def test_stopping_removes_the_socket_and_says_goodbye(server, tmp_path):
     assert not (tmp_path / "control.sock").exists()
     with pytest.raises(Unreachable, match="make run"):
         Client(tmp_path).status()
+
+
+def test_a_connection_that_comes_while_it_stops_is_not_left_open(start_server, tmp_path):
+    for round_number in range(30):
+        state_dir = tmp_path / str(round_number)
+        server = start_server(state_dir)
+        peers = [connect(state_dir, 30.0) for _ in range(20)]
+        server.stop()
+        for peer in peers:
+            with peer, suppress(ConnectionResetError):
+                while peer.recv(4096):  # a goodbye at most, and then the end: not a wait for ever
+                    pass
 
 
 def test_who_asks_is_the_peers_uid(client, core):

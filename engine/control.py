@@ -142,7 +142,8 @@ class ControlServer:
             task.add_done_callback(self._serving.discard)
 
     async def _serve_one(self, accepted: socket.socket) -> None:
-        assert self._hub is not None and self._stop is not None
+        assert self._hub is not None
+        assert self._stop is not None
         reader, writer = await asyncio.open_unix_connection(sock=accepted)
         uid = peer_uid(accepted)
         if uid not in (os.getuid(), 0):

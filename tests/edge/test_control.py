@@ -141,6 +141,15 @@ def test_a_bad_end_has_its_exit_code_and_the_order(client, core, behaviour, exit
     assert failed.value.result["schema"] == 1
 
 
+def test_an_order_that_the_journal_did_not_take_is_told_at_once_and_may_come_again(client, core):
+    core.behaviour = "journal_full"
+    with pytest.raises(RequestRefused, match="no space") as failed:
+        client.place(*LIMIT, command_id="once", timeout_s=60)
+    assert (failed.value.code, failed.value.exit_code) == ("journal_full", 6)
+    core.behaviour = "acknowledge"
+    assert client.place(*LIMIT, command_id="once")["status"] == "NEW"
+
+
 @pytest.mark.parametrize("behaviour", ["unknown", "hang", "silent"])
 def test_an_outcome_that_is_not_known_is_said_to_be(client, core, behaviour):
     core.behaviour = behaviour

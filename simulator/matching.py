@@ -290,14 +290,13 @@ class Engine:
     # A limit order goes on holding what its rest needs; what it reserved beyond is free again. A market
     # order's is given back at its end. Before `filled` counts the lots.
     def _pay_reserved(self, order: Order, asset: str, paid: int, lots: int) -> None:
-        released = 0
+        rest = order.reserved - paid
         if order.price is not None:
             instrument = self.instruments[order.symbol]
             rest = self.fees.needed(order, instrument, order.leaves - lots, order.price)
-            released = order.reserved - paid - rest
-        assert released >= 0, f"order {order.order_id} underreserved"
-        assert order.reserved >= paid + released, f"order {order.order_id} underreserved"
-        order.reserved -= paid + released
+        released = order.reserved - paid - rest
+        assert rest >= 0 <= released, f"order {order.order_id} underreserved"
+        order.reserved = rest
         self.ledger.pay_locked(order.account, asset, paid)
         self.ledger.unlock(order.account, asset, released)
 

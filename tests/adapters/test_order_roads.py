@@ -63,12 +63,13 @@ def test_orders_and_cancels_leave_in_the_callers_thread(desk):
     workers = (session.trade, session.cancels)
     for worker in workers:
         held.clear()
-        assert worker.put(occupy)
-        assert held.wait(5), "the worker is busy"
+        assert worker.put("another", occupy)
+        assert held.wait(5), "its only lane is busy"
     try:
         order = desk.new_order(price="30100")
         assert ask(desk, order).outcome == "ACCEPTED"
         assert cancel(desk, order).outcome == "ACCEPTED"
+        assert [worker._lanes for worker in workers] == [1, 1], "no lane was needed"
     finally:
         hold.set()
     assert desk.sim.requests(desk.venue, order.client_order_id) == [

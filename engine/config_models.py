@@ -22,7 +22,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-ADAPTERS: Final = ("binance", "okx")
+from engine.venue_names import ADAPTERS
+
 MODES: Final = ("demo", "paper", "testnet", "live")
 CORE_LOSS_CANCEL_AFTER_S: Final = 10.0  # where real orders rest, unless the file says otherwise
 RESERVED_NAMES: Final = ("all", "best")

@@ -92,6 +92,10 @@ class Ledger:
         """Credit an amount less its fee; the venue keeps the fee."""
         assert 0 <= fee <= units
         self._add(account, asset, units - fee)
+        self.keep_fee(asset, fee)
+
+    def keep_fee(self, asset: str, fee: int) -> None:
+        """Credit the venue with a fee that its payer has paid already."""
         if fee:
             self._add(FEE_ACCOUNT, asset, fee)
 

@@ -1,19 +1,20 @@
 """The matching engine: price-time priority over integer ticks and lots.
 
 Theory of operation. `place` reserves the money an order could need, matches it against the other
-side level by level and order by order, then rests, or expires, what is left. Every fill moves
-money out of the payer's reservation and credits the receiver less the fee (taken in the asset
-received). Nothing here blocks, reads a clock it was not given, or fails halfway: a request is
-refused before the first change. What happened is collected in `events`; the caller drains it.
+side level by level and order by order, then rests, or expires, what is left. Every fill moves money
+out of the payer's reservation and credits the receiver; in which asset the fee is taken is the venue's
+choice (`simulator/fees.py`). Nothing here blocks, reads a clock it was not given, or fails halfway: a
+request is refused before the first change. What happened is collected in `events`; the caller drains it.
 
 Known weakness: a market order's reservation is the exact cost of walking the book, which is right
 only because matching is atomic.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from simulator.book import Book
 from simulator.clock import Clock
+from simulator.fees import Fees
 from simulator.instruments import Instrument
 from simulator.ledger import Ledger
 from simulator.orders import (
@@ -33,16 +34,6 @@ from simulator.orders import (
 )
 
 OPEN_ORDERS_MAX = 200  # per account and symbol, the venues' own order of magnitude
-BPS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Fees:
-    """Fee rates in basis points; `step` is the unit count fees are cut to."""
-
-    maker_bps: int
-    taker_bps: int
-    step: int
 
 
 class Engine:
@@ -264,38 +255,45 @@ class Engine:
     def _fill(self, order: Order, trade_id: int, price: int, lots: int, *, is_maker: bool) -> None:
         instrument = self.instruments[order.symbol]
         quote, base = price * lots * instrument.notional_unit, lots * instrument.lot_units
-        if order.side is Side.BUY:
-            pays, paid, gets, got = instrument.quote, quote, instrument.base, base
-            limit = price if order.price is None else order.price
-            released = (limit - price) * lots * instrument.notional_unit
-        else:
-            pays, paid, gets, got = instrument.base, base, instrument.quote, quote
-            released = 0
-        bps = self.fees.maker_bps if is_maker else self.fees.taker_bps
-        fee = 0 if self.ledger.is_internal(order.account) else got * bps // BPS
-        fee -= fee % self.fees.step
-        if not self.ledger.is_internal(order.account):
-            assert order.reserved >= paid + released, f"order {order.order_id} underreserved"
-            order.reserved -= paid + released
+        is_buy, is_internal = order.side is Side.BUY, self.ledger.is_internal(order.account)
+        pays, paid = (instrument.quote, quote) if is_buy else (instrument.base, base)
+        gets, got = (instrument.base, base) if is_buy else (instrument.quote, quote)
+        taken_in = instrument.quote if self.fees.is_in_quote else gets
+        taxed = got if taken_in == gets else paid
+        fee = 0 if is_internal else self.fees.of(taxed, is_maker=is_maker)
+        paid += fee if taken_in == pays else 0
+        order.filled += lots
+        released = 0 if is_internal else self._released(order, paid)
         self.ledger.pay_locked(order.account, pays, paid)
         self.ledger.unlock(order.account, pays, released)
-        self.ledger.receive(order.account, gets, got, fee)
-        order.filled += lots
+        self.ledger.receive(order.account, gets, got, fee if taken_in == gets else 0)
+        self.ledger.keep_fee(taken_in, fee if taken_in == pays else 0)
         order.quote_filled += quote
         order.updated_ns = self._clock.wall_ns()
-        order.fees[gets] = order.fees.get(gets, 0) + fee
+        order.fees[taken_in] = order.fees.get(taken_in, 0) + fee
         done = order.quote_quantity is None and order.leaves == 0
         order.status = Status.FILLED if done else Status.PARTIALLY_FILLED
         if self.ledger.is_internal(order.account):
             return
         fill = Fill(
             trade_id, order.order_id, order.account, order.client_order_id, order.symbol,
-            order.side, price, lots, quote, fee, gets, is_maker, order.updated_ns,
+            order.side, price, lots, quote, fee, taken_in, is_maker, order.updated_ns,
         )  # fmt: skip
         self.add_fill(fill)
         if done:
             self._forget_open(order)
         self._report("TRADE", order, fill)
+
+    # Takes what a fill paid out of the reservation; returns what the rest of a buy does not need.
+    def _released(self, order: Order, paid: int) -> int:
+        assert order.reserved >= paid, f"order {order.order_id} underreserved"
+        order.reserved -= paid
+        if order.side is not Side.BUY or order.price is None:
+            return 0
+        spare = order.reserved - self._cost(order.price, order.leaves, order.symbol)
+        assert spare >= 0, f"order {order.order_id} underreserved"
+        order.reserved -= spare
+        return spare
 
     def _settle_rest(self, order: Order) -> None:
         if not order.is_open:
@@ -362,20 +360,25 @@ class Engine:
     def _reservation(self, order: Order) -> int:
         instrument = self.instruments[order.symbol]
         if order.quote_quantity is not None and order.side is Side.BUY:
-            return order.quote_quantity
+            return self.fees.with_allowance(order.quote_quantity)
         if order.quote_quantity is not None:
             return self.ledger.free(order.account, instrument.base)
         if order.side is Side.SELL:
             return order.quantity * instrument.lot_units
         if order.price is not None:
-            return order.price * order.quantity * instrument.notional_unit
+            return self._cost(order.price, order.quantity, order.symbol)
         asks = self.books[order.symbol].sides[Side.SELL]
-        return asks.walk(order, lambda _: True, self._is_self_trade)[1] * instrument.notional_unit
+        return self._cost(asks.walk(order, lambda _: True, self._is_self_trade)[1], 1, order.symbol)
+
+    # What a buy must reserve for so many lots at a price.
+    def _cost(self, price: int, lots: int, symbol: str) -> int:
+        return self.fees.with_allowance(price * lots * self.instruments[symbol].notional_unit)
 
     def _reserve_anew(self, order: Order, quantity: int, price: int) -> None:
-        instrument = self.instruments[order.symbol]
-        rate = price * instrument.notional_unit if order.side is Side.BUY else instrument.lot_units
-        needed = (quantity - order.filled) * rate
+        lots = quantity - order.filled
+        needed = lots * self.instruments[order.symbol].lot_units
+        if order.side is Side.BUY:
+            needed = self._cost(price, lots, order.symbol)
         asset = self._pay_asset(order)
         if needed > order.reserved:
             self.ledger.lock(order.account, asset, needed - order.reserved)

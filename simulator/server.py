@@ -6,18 +6,14 @@ One process, one event loop, loopback only. The beat is the only place that wait
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from simulator.binance_calls import Calls
-from simulator.binance_market import Market
-from simulator.binance_rest import Limiter, Rest
-from simulator.binance_ws import Streams, WsApi
 from simulator.clock import NS_PER_MS, NS_PER_S, Clock
+from simulator.dialects import DIALECTS
 from simulator.flow import STEP_MS
-from simulator.okx import okx_parts
+from simulator.parts import Parts
 from simulator.peers import Hub
 from simulator.venue import Venue
 
@@ -32,21 +28,22 @@ class Site:
     """One venue on one port."""
 
     venue: Venue
-    routes: list[web.RouteDef]
-    hubs: list[Hub]
-    every_second: Callable[[], None]
-    has_protocol_pings: bool
-    shutdown_notice: Callable[[], dict[str, object]]
+    parts: Parts
     port: int = 0
     runner: web.AppRunner | None = None
     listener: web.SockSite | None = None
     is_flowing: bool = True
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
+    @property
+    def hubs(self) -> list[Hub]:
+        """All WebSocket connections of the venue."""
+        return self.parts.hubs
+
     async def start(self) -> None:
         """Listen; a wanted port that is taken is replaced by a free one."""
         app = web.Application(client_max_size=BODY_BYTES_MAX)
-        app.add_routes(self.routes)
+        app.add_routes(self.parts.routes)
         self.runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=0.5
         )
@@ -78,10 +75,11 @@ class Site:
         if seconds > 0:
             await self.listener.stop()
         if is_cutting:
-            for hub in self.hubs:
-                for peer in hub.peers:
-                    peer.send_json(self.shutdown_notice())
-            await asyncio.sleep(0.02)  # let the notice leave
+            if self.parts.shutdown_notice is not None:
+                for hub in self.hubs:
+                    for peer in hub.peers:
+                        peer.send_json(self.parts.shutdown_notice())
+                await asyncio.sleep(0.02)  # let the notice leave
             self.cut_all()
         if seconds > 0:
             await asyncio.sleep(seconds)
@@ -103,9 +101,9 @@ class Site:
         if step % BOOK_EVERY_STEPS == 0:
             self.venue.flush_books()
         if step % (1000 // STEP_MS) == 0:
-            self.every_second()
+            self.parts.every_second()
             self.venue.keep_snapshots()
-            if self.has_protocol_pings:
+            if self.parts.has_protocol_pings:
                 self._ping(step // (1000 // STEP_MS))
 
     def _ping(self, second: int) -> None:
@@ -120,23 +118,7 @@ class Site:
 
 def make_site(venue: Venue, port: int) -> Site:
     """Give a venue its dialect."""
-    if venue.name == "okx":
-        okx = okx_parts(venue)
-        return Site(
-            venue, okx.routes, [okx.hub], okx.every_second, has_protocol_pings=False, port=port,
-            shutdown_notice=lambda: {"event": "notice", "code": "64008", "msg": "The connection "
-                                     "will soon be closed for a service upgrade."},
-        )  # fmt: skip
-    calls = Calls(venue)
-    market = Market(venue, calls)
-    limiter = Limiter(venue)
-    streams = Streams(venue, market, calls)
-    ws_api = WsApi(venue, calls, market, limiter)
-    routes = [*ws_api.routes(), *streams.routes(), *Rest(venue, calls, market, limiter).routes()]
-    return Site(
-        venue, routes, [streams.hub, ws_api.hub], streams.every_second, has_protocol_pings=True,
-        shutdown_notice=lambda: {"e": "serverShutdown", "E": venue.now_ms()}, port=port,
-    )  # fmt: skip
+    return Site(venue, DIALECTS[venue.name].parts(venue), port)
 
 
 def bind(port: int) -> socket.socket:

@@ -151,13 +151,13 @@ def busy_sim(tmp_path_factory):
 def sim(quiet_sim):
     """The quiet simulator, swept clean of faults and orders."""
     quiet_sim.ctl("fault", method="DELETE")
-    for venue in ("binance", "okx"):
+    for venue in CLIENTS:
         for account in ("main", "other"):
             quiet_sim.ctl("cancel_all", {"venue": venue, "account": account})
     return quiet_sim
 
 
-@pytest.fixture(params=["binance", "okx"])
+@pytest.fixture(params=list(CLIENTS))
 def venue(request):
     return request.param
 

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.clock import VirtualClock
-from simulator.instruments import INSTRUMENTS, UNIT, fixed8, plain
-from simulator.matching import Engine, Fees
+from simulator.fees import Fees
+from simulator.instruments import GRIDS, UNIT, fixed8, plain
+from simulator.matching import Engine
 from simulator.orders import NewOrder, OrderType, Refused, Side, Status, Stp, TimeInForce
 
 BTC = "BTC/USDT"
@@ -17,7 +18,7 @@ BUY, SELL = Side.BUY, Side.SELL
 
 def make_engine(**more):
     more.setdefault("client_id_forever", False)
-    engine = Engine(INSTRUMENTS["binance"], Fees(10, 10, 10**4), VirtualClock(), **more)
+    engine = Engine(GRIDS["binance"], Fees(10, 10, 10**4), VirtualClock(), **more)
     for account in ("a", "b", "c"):
         for asset, amount in (("BTC", 10), ("ETH", 100), ("USDT", 1_000_000)):
             engine.ledger.fund(account, asset, amount * UNIT)

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from engine.config_models import Interpolated
+from engine.config_scalars import Interpolated
 from engine.errors import ConfigError
 
 FILE_MAX_BYTES: Final = 1_048_576

@@ -20,6 +20,6 @@ def binance_parts(venue: Venue) -> Parts:
         routes,
         [streams.hub, ws_api.hub],
         streams.every_second,
-        shutdown_notice=lambda: {"e": "serverShutdown", "E": venue.now_ms()},
+        lambda: {"e": "serverShutdown", "E": venue.now_ms()},
         has_protocol_pings=True,
     )

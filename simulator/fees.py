@@ -1,30 +1,42 @@
-"""What a venue charges for a fill, in which asset, and what an order must reserve for it.
-
-Most venues take the fee out of what is received. Some take it in the quote asset always: there a buy
-costs more than its price, and its order reserves the fee beforehand, at the taker's rate.
-"""
+"""What a venue charges, and what an order must hold so that it can pay. Pure; amounts are units."""
 
 from dataclasses import dataclass
+
+from simulator.instruments import Instrument
+from simulator.orders import Order, Side
 
 BPS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Fees:
-    """Fee rates in basis points; `step` is the unit count fees are cut to."""
+    """Fee rates in basis points; `step` is the unit count fees are cut to.
+
+    `in_quote`: every fee is paid in the quote, a buyer's on top of the price; else in what is received.
+    """
 
     maker_bps: int
     taker_bps: int
     step: int
-    is_in_quote: bool = False
+    in_quote: bool = False
 
     def of(self, amount: int, *, is_maker: bool) -> int:
-        """Return the fee on an amount of the asset it is taken in, in units."""
+        """Return the fee of an amount."""
         fee = amount * (self.maker_bps if is_maker else self.taker_bps) // BPS
         return fee - fee % self.step
 
-    def with_allowance(self, cost: int) -> int:
-        """Return what a buy of this cost (in units of the quote) must reserve."""
-        if not self.is_in_quote:
-            return cost
-        return cost - -cost * max(self.maker_bps, self.taker_bps) // BPS
+    def is_on_top(self, side: Side) -> bool:
+        """Tell whether this side pays its fee beside the price."""
+        return self.in_quote and side is Side.BUY
+
+    def with_room(self, notional: int) -> int:
+        """Return a buyer's price with the most that its fee can be, rounded up."""
+        if not self.in_quote:
+            return notional
+        return notional - (-notional * max(self.maker_bps, self.taker_bps) // BPS)
+
+    def needed(self, order: Order, instrument: Instrument, lots: int, price: int) -> int:
+        """Return what so many lots hold at a limit: what a seller gives, or a buyer pays."""
+        if order.side is Side.SELL:
+            return lots * instrument.lot_units
+        return self.with_room(lots * price * instrument.notional_unit)

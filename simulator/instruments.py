@@ -92,7 +92,7 @@ def _instrument(symbol: str, tick: str, lot: str, low: str, notional: str) -> In
 
 
 # The venues' own grids in 2026 (exchangeInfo and public/instruments).
-GRIDS: dict[str, dict[str, Instrument]] = {
+INSTRUMENTS: dict[str, dict[str, Instrument]] = {
     "binance": {
         "BTC/USDT": _instrument("BTC/USDT", "0.01", "0.00001", "0.00001", "5"),
         "ETH/USDT": _instrument("ETH/USDT", "0.01", "0.0001", "0.0001", "5"),

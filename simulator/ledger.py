@@ -92,12 +92,14 @@ class Ledger:
         """Credit an amount less its fee; the venue keeps the fee."""
         assert 0 <= fee <= units
         self._add(account, asset, units - fee)
-        self.keep_fee(asset, fee)
-
-    def keep_fee(self, asset: str, fee: int) -> None:
-        """Credit the venue with a fee that its payer has paid already."""
         if fee:
             self._add(FEE_ACCOUNT, asset, fee)
+
+    def take_fee(self, asset: str, units: int) -> None:
+        """Keep a fee that was paid out of a reservation."""
+        assert units >= 0
+        if units:
+            self._add(FEE_ACCOUNT, asset, units)
 
     def assert_conserved(self) -> None:
         """The sum of all accounts is what came in, for every asset."""

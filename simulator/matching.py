@@ -1,10 +1,11 @@
 """The matching engine: price-time priority over integer ticks and lots.
 
 Theory of operation. `place` reserves the money an order could need, matches it against the other
-side level by level and order by order, then rests, or expires, what is left. Every fill moves money
-out of the payer's reservation and credits the receiver; in which asset the fee is taken is the venue's
-choice (`simulator/fees.py`). Nothing here blocks, reads a clock it was not given, or fails halfway: a
-request is refused before the first change. What happened is collected in `events`; the caller drains it.
+side level by level and order by order, then rests, or expires, what is left. Every fill moves
+money out of the payer's reservation and credits the receiver less the fee (taken in the asset
+received, or where the venue has it so in the quote: then a buyer reserves and pays it on top).
+Nothing here blocks, reads a clock it was not given, or fails halfway: a request is refused before
+the first change. What happened is collected in `events`; the caller drains it.
 
 Known weakness: a market order's reservation is the exact cost of walking the book, which is right
 only because matching is atomic.
@@ -255,45 +256,49 @@ class Engine:
     def _fill(self, order: Order, trade_id: int, price: int, lots: int, *, is_maker: bool) -> None:
         instrument = self.instruments[order.symbol]
         quote, base = price * lots * instrument.notional_unit, lots * instrument.lot_units
-        is_buy, is_internal = order.side is Side.BUY, self.ledger.is_internal(order.account)
-        pays, paid = (instrument.quote, quote) if is_buy else (instrument.base, base)
-        gets, got = (instrument.base, base) if is_buy else (instrument.quote, quote)
-        taken_in = instrument.quote if self.fees.is_in_quote else gets
-        taxed = got if taken_in == gets else paid
-        fee = 0 if is_internal else self.fees.of(taxed, is_maker=is_maker)
-        paid += fee if taken_in == pays else 0
+        pays, paid, gets, got = instrument.quote, quote, instrument.base, base
+        if order.side is Side.SELL:
+            pays, paid, gets, got = gets, got, pays, paid
+        is_client = not self.ledger.is_internal(order.account)
+        on_top = self.fees.is_on_top(order.side)
+        fee_asset, charged = (pays, paid) if on_top else (gets, got)
+        fee = self.fees.of(charged, is_maker=is_maker) if is_client else 0
+        if is_client:
+            self._pay_reserved(order, pays, paid + (fee if on_top else 0), lots)
+        else:
+            self.ledger.pay_locked(order.account, pays, paid)
+        self.ledger.receive(order.account, gets, got, 0 if on_top else fee)
+        if on_top:
+            self.ledger.take_fee(pays, fee)
         order.filled += lots
-        released = 0 if is_internal else self._released(order, paid)
-        self.ledger.pay_locked(order.account, pays, paid)
-        self.ledger.unlock(order.account, pays, released)
-        self.ledger.receive(order.account, gets, got, fee if taken_in == gets else 0)
-        self.ledger.keep_fee(taken_in, fee if taken_in == pays else 0)
         order.quote_filled += quote
         order.updated_ns = self._clock.wall_ns()
-        order.fees[taken_in] = order.fees.get(taken_in, 0) + fee
+        order.fees[fee_asset] = order.fees.get(fee_asset, 0) + fee
         done = order.quote_quantity is None and order.leaves == 0
         order.status = Status.FILLED if done else Status.PARTIALLY_FILLED
-        if self.ledger.is_internal(order.account):
+        if not is_client:
             return
         fill = Fill(
             trade_id, order.order_id, order.account, order.client_order_id, order.symbol,
-            order.side, price, lots, quote, fee, taken_in, is_maker, order.updated_ns,
+            order.side, price, lots, quote, fee, fee_asset, is_maker, order.updated_ns,
         )  # fmt: skip
         self.add_fill(fill)
         if done:
             self._forget_open(order)
         self._report("TRADE", order, fill)
 
-    # Takes what a fill paid out of the reservation; returns what the rest of a buy does not need.
-    def _released(self, order: Order, paid: int) -> int:
-        assert order.reserved >= paid, f"order {order.order_id} underreserved"
-        order.reserved -= paid
-        if order.side is not Side.BUY or order.price is None:
-            return 0
-        spare = order.reserved - self._cost(order.price, order.leaves, order.symbol)
-        assert spare >= 0, f"order {order.order_id} underreserved"
-        order.reserved -= spare
-        return spare
+    # A limit order goes on holding what its rest needs; what it reserved beyond is free again. A market
+    # order's is given back at its end. Before `filled` counts the lots.
+    def _pay_reserved(self, order: Order, asset: str, paid: int, lots: int) -> None:
+        rest = order.reserved - paid
+        if order.price is not None:
+            instrument = self.instruments[order.symbol]
+            rest = self.fees.needed(order, instrument, order.leaves - lots, order.price)
+        released = order.reserved - paid - rest
+        assert rest >= 0 <= released, f"order {order.order_id} underreserved"
+        order.reserved = rest
+        self.ledger.pay_locked(order.account, asset, paid)
+        self.ledger.unlock(order.account, asset, released)
 
     def _settle_rest(self, order: Order) -> None:
         if not order.is_open:
@@ -360,25 +365,20 @@ class Engine:
     def _reservation(self, order: Order) -> int:
         instrument = self.instruments[order.symbol]
         if order.quote_quantity is not None and order.side is Side.BUY:
-            return self.fees.with_allowance(order.quote_quantity)
+            return self.fees.with_room(order.quote_quantity)
         if order.quote_quantity is not None:
             return self.ledger.free(order.account, instrument.base)
         if order.side is Side.SELL:
             return order.quantity * instrument.lot_units
         if order.price is not None:
-            return self._cost(order.price, order.quantity, order.symbol)
+            return self.fees.needed(order, instrument, order.quantity, order.price)
         asks = self.books[order.symbol].sides[Side.SELL]
-        return self._cost(asks.walk(order, lambda _: True, self._is_self_trade)[1], 1, order.symbol)
-
-    # What a buy must reserve for so many lots at a price.
-    def _cost(self, price: int, lots: int, symbol: str) -> int:
-        return self.fees.with_allowance(price * lots * self.instruments[symbol].notional_unit)
+        ticks = asks.walk(order, lambda _: True, self._is_self_trade)[1]
+        return self.fees.with_room(ticks * instrument.notional_unit)
 
     def _reserve_anew(self, order: Order, quantity: int, price: int) -> None:
-        lots = quantity - order.filled
-        needed = lots * self.instruments[order.symbol].lot_units
-        if order.side is Side.BUY:
-            needed = self._cost(price, lots, order.symbol)
+        instrument = self.instruments[order.symbol]
+        needed = self.fees.needed(order, instrument, quantity - order.filled, price)
         asset = self._pay_asset(order)
         if needed > order.reserved:
             self.ledger.lock(order.account, asset, needed - order.reserved)

@@ -10,8 +10,6 @@ from simulator.okx_ws import Sockets
 from simulator.parts import Parts
 from simulator.venue import Venue
 
-GOODBYE = "The connection will soon be closed for a service upgrade."
-
 
 def okx_parts(venue: Venue) -> Parts:
     """Give a venue the OKX dialect."""
@@ -26,9 +24,6 @@ def okx_parts(venue: Venue) -> Parts:
         sockets.every_second()
         dead_man.every_second()
 
-    return Parts(
-        routes,
-        [sockets.hub],
-        every_second,
-        shutdown_notice=lambda: {"event": "notice", "code": "64008", "msg": GOODBYE},
-    )
+    text = "The connection will soon be closed for a service upgrade."
+    notice: dict[str, object] = {"event": "notice", "code": "64008", "msg": text}
+    return Parts(routes, [sockets.hub], every_second, lambda: notice)

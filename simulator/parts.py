@@ -1,4 +1,4 @@
-"""What the server needs of a dialect."""
+"""What the server needs of a dialect, whichever it is."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,18 +10,13 @@ from simulator.peers import Hub
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """One venue's routes, connections and slow beat.
+    """A dialect put together over one venue.
 
-    Args:
-        routes: what is served, REST and WebSocket.
-        hubs: all its WebSocket connections.
-        every_second: called once a second.
-        shutdown_notice: what it says on its streams before it goes away; None: nothing.
-        has_protocol_pings: whether it sends WebSocket pings and cuts who does not answer.
+    `shutdown_notice` is what the streams are told before a restart, None where the venue says nothing.
     """
 
     routes: list[web.RouteDef]
     hubs: list[Hub]
     every_second: Callable[[], None]
-    shutdown_notice: Callable[[], dict[str, object]] | None = None
+    shutdown_notice: Callable[[], dict[str, object] | None]
     has_protocol_pings: bool = False

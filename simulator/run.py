@@ -16,13 +16,13 @@ from aiohttp import web
 
 from simulator.clock import SystemClock
 from simulator.control import Control
-from simulator.dialects import DIALECTS
 from simulator.flow import SharedMid
-from simulator.rules import RULES
 from simulator.server import HOST, Site, bind, make_site, run_beat
+from simulator.traits import TRAITS
 from simulator.venue import Venue, start_prices
 
-VENUES = tuple(DIALECTS)
+VENUES = tuple(TRAITS)
+DEFAULT_VENUES = ("binance", "okx")
 EXIT_TAKEN, EXIT_USAGE = 75, 2
 
 
@@ -118,10 +118,15 @@ def _announce(options: Options, sites: dict[str, Site], control_port: int, now_n
     venues: dict[str, Any] = {}
     accounts: dict[str, Any] = {}
     for name, site in sites.items():
-        venues[name] = DIALECTS[name].endpoints(HOST, site.port)
+        traits = TRAITS[name]
+        links = zip(("public_ws", "private_ws", "trade_ws"), traits.ws_paths, strict=True)
+        venues[name] = {
+            "rest": f"http://{HOST}:{site.port}",
+            **{link: f"ws://{HOST}:{site.port}{path}" for link, path in links if path is not None},
+        }
         account = next(iter(site.venue.accounts.values()))
         accounts[name] = {"api_key": account.api_key, "api_secret": account.api_secret}
-        if RULES[name].has_passphrase:
+        if traits.has_passphrase:
             accounts[name]["passphrase"] = account.passphrase
     content = {
         "pid": os.getpid(),
@@ -173,7 +178,7 @@ def _parse(argv: list[str] | None) -> Options:
     parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
     parser.add_argument("--state-dir", required=True, type=Path)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--venues", default=",".join(VENUES))
+    parser.add_argument("--venues", default=",".join(DEFAULT_VENUES))
     for name in VENUES:
         parser.add_argument(f"--port-{name}", type=int, default=0)
     parser.add_argument("--ctl-port", type=int, default=0)

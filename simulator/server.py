@@ -6,21 +6,23 @@ One process, one event loop, loopback only. The beat is the only place that wait
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from simulator.binance import binance_parts
 from simulator.clock import NS_PER_MS, NS_PER_S, Clock
-from simulator.dialects import DIALECTS
 from simulator.flow import STEP_MS
+from simulator.okx import okx_parts
 from simulator.parts import Parts
-from simulator.peers import Hub
 from simulator.venue import Venue
 
 HOST = "127.0.0.1"
 BOOK_EVERY_STEPS = 2  # 100 ms
 PING_EVERY_S, PONG_WITHIN_S = 20, 60
 BODY_BYTES_MAX = 256 * 1024
+DIALECTS: dict[str, Callable[[Venue], Parts]] = {"binance": binance_parts, "okx": okx_parts}
 
 
 @dataclass(slots=True)
@@ -34,11 +36,6 @@ class Site:
     listener: web.SockSite | None = None
     is_flowing: bool = True
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    @property
-    def hubs(self) -> list[Hub]:
-        """All WebSocket connections of the venue."""
-        return self.parts.hubs
 
     async def start(self) -> None:
         """Listen; a wanted port that is taken is replaced by a free one."""
@@ -60,7 +57,7 @@ class Site:
 
     def cut_all(self) -> None:
         """Cut every connection at once, as a dying server does."""
-        for hub in self.hubs:
+        for hub in self.parts.hubs:
             for peer in list(hub.peers):
                 peer.abort()
         assert self.runner is not None
@@ -75,11 +72,11 @@ class Site:
         if seconds > 0:
             await self.listener.stop()
         if is_cutting:
-            if self.parts.shutdown_notice is not None:
-                for hub in self.hubs:
-                    for peer in hub.peers:
-                        peer.send_json(self.parts.shutdown_notice())
-                await asyncio.sleep(0.02)  # let the notice leave
+            notice = self.parts.shutdown_notice()
+            for hub in self.parts.hubs if notice is not None else ():
+                for peer in hub.peers:
+                    peer.send_json(notice)
+            await asyncio.sleep(0.02)  # let the notice leave
             self.cut_all()
         if seconds > 0:
             await asyncio.sleep(seconds)
@@ -108,7 +105,7 @@ class Site:
 
     def _ping(self, second: int) -> None:
         now_ns = self.venue.clock.monotonic_ns()
-        for hub in self.hubs:
+        for hub in self.parts.hubs:
             for peer in list(hub.peers):
                 if now_ns - peer.last_seen_ns > PONG_WITHIN_S * NS_PER_S and not peer.is_silent:
                     peer.close_soon()
@@ -118,7 +115,7 @@ class Site:
 
 def make_site(venue: Venue, port: int) -> Site:
     """Give a venue its dialect."""
-    return Site(venue, DIALECTS[venue.name].parts(venue), port)
+    return Site(venue, DIALECTS[venue.name](venue), port)
 
 
 def bind(port: int) -> socket.socket:

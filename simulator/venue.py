@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.clock import NS_PER_MS, Clock
 from simulator.faults import Faults
 from simulator.flow import FLOW_ACCOUNT, Flow, SharedMid
-from simulator.instruments import UNIT, plain
+from simulator.instruments import INSTRUMENTS, UNIT, plain
 from simulator.matching import Engine
 from simulator.orders import (
     BalanceChanged,
@@ -26,9 +26,9 @@ from simulator.orders import (
     Refused,
     Traded,
 )
-from simulator.rules import RULES
 from simulator.store import Line, Store, event_lines, fill_of, order_of, units
 from simulator.tape import Tape
+from simulator.traits import TRAITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ class Account:
 
 def demo_accounts(venue: str) -> list[Account]:
     """Return the fixed logins of a simulated venue: the user's, one to trade against, a second key."""
-    first_uid = RULES[venue].first_uid
+    first_uid = TRAITS[venue].first_uid
     return [
         Account(name, f"{key}-key-{venue}", f"{key}-secret-{venue}", f"{key}-pass-{venue}", uid)
         for name, key, uid in (
@@ -66,7 +66,7 @@ def demo_accounts(venue: str) -> list[Account]:
 
 
 class Venue:
-    """What every dialect speaks for."""
+    """What both dialects speak for."""
 
     def __init__(
         self, name: str, folder: Path, clock: Clock, seed: int, mid: SharedMid | None = None
@@ -78,13 +78,13 @@ class Venue:
         self._mark_path = folder / f"{name}.mark.json"
         mark = _read_mark(self._mark_path)
         first_id = max(self._last_id() + ID_GAP, mark.get("next_id", 0) + ID_GAP)
-        rules = RULES[name]
+        traits = TRAITS[name]
         self.engine = Engine(
-            dict(rules.instruments),
-            rules.fees,
+            INSTRUMENTS[name],
+            traits.fees,
             clock,
-            client_id_forever=rules.is_client_id_unique_forever,
-            post_only_expires=rules.is_post_only_expired,
+            client_id_forever=traits.client_id_forever,
+            post_only_expires=traits.post_only_expires,
             first_id=first_id,
             # Milliseconds grow faster than any book here changes, so ids rise over restarts.
             first_update_id=clock.wall_ns() // NS_PER_MS,

@@ -47,7 +47,7 @@ class Sim:
     def __init__(self, folder):
         self.folder = Path(folder)
         command = [sys.executable, "-m", "simulator", "--state-dir", str(folder)]
-        command += ["--parent-pid", str(os.getpid())]
+        command += ["--parent-pid", str(os.getpid()), "--venues", ",".join(TRAITS)]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         path = self.folder / "sim" / "endpoints.json"
 

@@ -7,12 +7,12 @@ from traits import PARTS, TRAITS, is_case_of
 from adapters.registry import ADAPTERS
 from engine.venue_names import ADAPTERS as NAMES
 from engine.venue_names import DOMAINS, is_real
-from simulator.dialects import DIALECTS
-from simulator.rules import RULES
+from simulator.server import DIALECTS
+from simulator.traits import TRAITS as SIMULATED
 
 
 def test_every_adapter_that_a_configuration_may_name_exists_and_is_simulated():
-    assert set(DIALECTS) == set(RULES)
+    assert set(DIALECTS) == set(SIMULATED)
     for name in TRAITS:
         assert name in NAMES
         assert name in ADAPTERS

@@ -34,6 +34,7 @@ class Sim:
     def start(self):
         path = self.folder / "sim" / "endpoints.json"
         command = [sys.executable, "-m", "simulator", "--state-dir", str(self.folder)]
+        command += ["--venues", ",".join(CLIENTS)]
         self.process = subprocess.Popen([*command, *self.options], stderr=subprocess.PIPE)
 
         def is_up():

@@ -17,6 +17,15 @@ def pytest_addoption(parser):
     parser.addoption("--all-venues", action="store_true", help="every case of every venue")
 
 
+# What takes longest begins first, so that no worker is left alone with it at the end.
+LONGEST_FIRST = ("faults", "conformance", "dst", "adapters", "journal", "bench", "simulator")
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.parent.name, len(places)))
+
+
 @pytest.fixture
 def seed(request):
     """The seed of a random test: shown when it fails, and taken back from --seed or XCORE_SEED."""

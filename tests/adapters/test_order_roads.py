@@ -335,7 +335,7 @@ def test_an_order_that_was_answered_meanwhile_is_not_sent_anew(make):
     desk.adapter._pending.end_all("crashed", "as a crash does")
     wait_for(lambda: not session.governor._waiting[Priority.NEW], "it would be sent now")
     done = threading.Event()
-    assert session.trade.put(lambda _: done.set())
+    assert session.trade.put("BTC/USDT", lambda _: done.set())
     assert done.wait(10), "the worker has finished with it"
     assert [m.outcome for m in results(desk, order)] == ["UNKNOWN"]
     assert query(desk, order.client_order_id).found is False

@@ -34,9 +34,11 @@ def panic(
     screen, state_dir = options(context).screen, _state_dir(context, config_file)
     who = f"panic by {getpass.getuser()}"
     run: Any = import_module("adapters.panic").Panic(state_dir, who, reason, _say)
+    fenced = True
     try:
         run.fence()
     except OSError as error:
+        fenced = False
         _say(f"NOT FENCED: {error}; orders are cancelled, but a living core may send new ones")
     run.ask_core()
     if fence_only:

@@ -60,6 +60,7 @@ class VenueConfig:
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
+    halt_file: str = ""  # while it stands no order passes the gate; empty: there is none
 
     @property
     def credentials(self) -> Credentials:

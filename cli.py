@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from engine.cli_base import Options, ask, group, options, run, show, usage
+from engine.cli_market import arb, depth, impact
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
 from engine.cli_panic import panic
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
@@ -105,6 +106,11 @@ def book(
     """Show the consolidated book of SYMBOL, or one venue's."""
     answer = ask(context, "book", symbol=symbol, venue=venue, depth=depth)
     options(context).screen.book(answer)
+
+
+app.command()(depth)
+app.command()(impact)
+app.command()(arb)
 
 
 @position_app.command("list")

@@ -8,6 +8,7 @@ afterwards `import ccxt` works as ever and finds what was loaded here.
 import importlib
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from threading import Lock
 from types import ModuleType
 from typing import Any, Final
@@ -35,6 +36,26 @@ def _load(name: str) -> ModuleType:
 def exchange_class(exchange_id: str) -> Any:
     """Return ccxt's REST class of a venue. Blocks for its import the first time."""
     return getattr(_load(exchange_id), exchange_id)
+
+
+def streams_class(exchange_id: str) -> Any:
+    """Return ccxt.pro's class of a venue, or the one without streams where there is no such.
+
+    Imports all of ccxt: the streams' classes name each other by the package.
+    """
+    pro = importlib.import_module("ccxt.pro")
+    found = getattr(pro, exchange_id, None)
+    return found or getattr(importlib.import_module("ccxt.async_support"), exchange_id)
+
+
+def is_known(exchange_id: str) -> bool:
+    """Tell whether this ccxt has a class of this name, without importing it."""
+    spec = find_spec(PACKAGE)
+    assert spec is not None, "ccxt is installed with this program"
+    places = spec.submodule_search_locations or ()
+    return exchange_id.isidentifier() and any(
+        Path(place, f"{exchange_id}.py").is_file() for place in places
+    )
 
 
 BaseError: Final[Any] = _load("base.errors").BaseError

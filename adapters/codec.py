@@ -170,6 +170,7 @@ class RestCall(NamedTuple):
     expires: bool = False
     symbol: str = ""
     venue_order_id: str = ""
+    is_unified: bool = False  # one of ccxt's unified methods, called with `params` as its arguments
 
 
 class Ack(NamedTuple):

@@ -1,0 +1,65 @@
+"""REST through ccxt's unified calls, for any class it has: the same evidence, the same last gate.
+
+The markets are loaded by one worker and shared, so that an order is one request and nothing before it.
+Numbers stay texts: ccxt is told to make `str` of them.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from adapters.ccxt_rest import CcxtRest
+from adapters.codec import RestCall
+from adapters.generic_rest import GenericRest
+
+# What keeps a class from calling anything that was not asked for, where its defaults would.
+CLASS_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "bybit": {"defaultType": "spot"},
+    "kucoin": {"fetchMarkets": {"types": ["spot"], "fetchTickersFees": False}},
+}
+# ccxt's binance tells spot from futures by this path.
+STREAM_PATHS: Final[Mapping[tuple[str, str], str]] = {("binance", "spot"): "/stream/ws"}
+
+
+class GenericClient(CcxtRest):
+    """One worker's client. Not thread safe; blocks up to the timeouts."""
+
+    def __init__(self, codec: GenericRest, *args: Any, **settings: Any) -> None:
+        self._codec = codec
+        super().__init__(codec.exchange_id, *args, **settings)
+        self._ccxt.number = str
+        self._ccxt.options.update(CLASS_OPTIONS.get(codec.exchange_id, {}))
+        self._ccxt.has["fetchCurrencies"] = False  # needs a key, or hundreds of requests
+
+    def aim(self, exchange_id: str, url: str) -> None:
+        """Point every address of the class at another server that speaks its protocol."""
+        if url:
+            redirect(self._ccxt.urls["api"], exchange_id, {"rest": url})
+
+    def invoke(self, call: RestCall) -> Any:
+        """Make a unified call with the markets that the first worker loaded."""
+        if self._ccxt.markets is None and self._codec.markets:
+            self._ccxt.set_markets(list(self._codec.markets.values()))
+        return getattr(self._ccxt, call.method)(**call.params)
+
+
+def redirect(
+    addresses: MutableMapping[str, Any], exchange_id: str, urls: Mapping[str, str]
+) -> None:
+    """Replace the server of each address, REST by `rest`, WebSockets by `public_ws`; paths stay."""
+    for holder, key, address in list(_addresses(addresses)):
+        server = urls.get("rest" if address.startswith("http") else "public_ws")
+        if server:
+            parts, path = urlsplit(server), urlsplit(address).path
+            path = STREAM_PATHS.get((exchange_id, key), path) if address[:2] == "ws" else path
+            holder[key] = f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _addresses(
+    addresses: MutableMapping[str, Any],
+) -> Iterator[tuple[MutableMapping[str, Any], str, str]]:
+    for key, value in addresses.items():
+        if isinstance(value, str):
+            yield addresses, key, value
+        elif isinstance(value, dict):
+            yield from _addresses(value)

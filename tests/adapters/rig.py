@@ -14,6 +14,7 @@ import urllib.request
 from decimal import Decimal
 from pathlib import Path
 
+from traits import TRAITS
 from waiting import wait_for
 
 from adapters.adapter import VenueAdapter
@@ -46,7 +47,7 @@ class Sim:
     def __init__(self, folder):
         self.folder = Path(folder)
         command = [sys.executable, "-m", "simulator", "--state-dir", str(folder)]
-        command += ["--parent-pid", str(os.getpid())]
+        command += ["--parent-pid", str(os.getpid()), "--venues", ",".join(TRAITS)]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         path = self.folder / "sim" / "endpoints.json"
 
@@ -161,7 +162,7 @@ class Desk:
             "timeouts": Timeouts(read_s=1.5),
             **more,
         }
-        self.sim, self.venue = sim, venue
+        self.sim, self.venue, self.traits = sim, venue, TRAITS[venue]
         self.config = VenueConfig(
             name=venue,
             adapter=venue,
@@ -197,12 +198,16 @@ class Desk:
         self.adapter.start()
         self.wait(AdapterReady, since=mark)
         self.wait(LinkChanged, lambda m: m.link == "private" and m.up, since=mark)
-        if self.config.order_road == "ws" and self.config.api_key:
+        if self.has_trade_road:
             self.wait(LinkChanged, lambda m: m.link == "trade" and m.up, since=mark)
         if books:
             for symbol in self.config.symbols:
                 self.live(symbol, since=mark)
         return self
+
+    @property
+    def has_trade_road(self):
+        return self.traits.has_trade_road and self.config.order_road == "ws"
 
     def mark(self):
         return len(self.reports)

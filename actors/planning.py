@@ -119,6 +119,10 @@ class Planner:
         if venue not in self.config.accounts:
             names = ", ".join(sorted(self.config.accounts))
             raise Refused("NOT_FOUND", f"no venue {venue!r}; there are {names} and {BEST}")
+        state = self.venues.get(venue)
+        if state is not None and state.state in ("RETIRED", "DISABLED"):
+            code = "venue_retired" if state.state == "RETIRED" else "venue_not_ready"
+            raise Refused(code, f"{venue} is {state.state}: {state.reason}")
         if venue not in self.instruments:
             raise Refused("venue_not_ready", f"{venue} has not loaded its instruments yet")
         rule = self.instruments[venue].get(symbol)

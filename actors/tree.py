@@ -140,7 +140,7 @@ def child_specs(
         _essential(settings, "order_book", order_book, EXIT_GAVE_UP),
     ]
     for name in venues:
-        expiry = venues[name].adapter in enforce_expiry
+        expiry = venues[name].dialect in enforce_expiry
         specs += _venue(settings, name, adapters[name], background, enforces_expiry=expiry)
     if maker:
         specs.append(_maker(settings, run))

@@ -8,7 +8,6 @@ afterwards `import ccxt` works as ever and finds what was loaded here.
 import importlib
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 from threading import Lock
 from types import ModuleType
 from typing import Any, Final
@@ -46,16 +45,6 @@ def streams_class(exchange_id: str) -> Any:
     pro = importlib.import_module("ccxt.pro")
     found = getattr(pro, exchange_id, None)
     return found or getattr(importlib.import_module("ccxt.async_support"), exchange_id)
-
-
-def is_known(exchange_id: str) -> bool:
-    """Tell whether this ccxt has a class of this name, without importing it."""
-    spec = find_spec(PACKAGE)
-    assert spec is not None, "ccxt is installed with this program"
-    places = spec.submodule_search_locations or ()
-    return exchange_id.isidentifier() and any(
-        Path(place, f"{exchange_id}.py").is_file() for place in places
-    )
 
 
 BaseError: Final[Any] = _load("base.errors").BaseError

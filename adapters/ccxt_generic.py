@@ -17,8 +17,8 @@ CLASS_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "bybit": {"defaultType": "spot"},
     "kucoin": {"fetchMarkets": {"types": ["spot"], "fetchTickersFees": False}},
 }
-# ccxt's binance tells spot from futures by this path.
-STREAM_PATHS: Final[Mapping[tuple[str, str], str]] = {("binance", "spot"): "/stream/ws"}
+# ccxt's binance tells spot from futures by "/stream" in the address.
+STREAM_PATHS: Final[Mapping[tuple[str, str], str]] = {("binance", "/ws"): "/stream/ws"}
 
 
 class GenericClient(CcxtRest):
@@ -48,10 +48,14 @@ def redirect(
 ) -> None:
     """Replace the server of each address, REST by `rest`, WebSockets by `public_ws`; paths stay."""
     for holder, key, address in list(_addresses(addresses)):
-        server = urls.get("rest" if address.startswith("http") else "public_ws")
+        is_rest = address.startswith("http")
+        server = urls.get("rest" if is_rest else "public_ws")
+        if not server and urls:  # never the venue's own beside another server
+            other = next(iter(urls.values()))
+            server = other.replace("ws", "http", 1) if is_rest else other.replace("http", "ws", 1)
         if server:
             parts, path = urlsplit(server), urlsplit(address).path
-            path = STREAM_PATHS.get((exchange_id, key), path) if address[:2] == "ws" else path
+            path = STREAM_PATHS.get((exchange_id, path), path)
             holder[key] = f"{parts.scheme}://{parts.netloc}{path}"
 
 

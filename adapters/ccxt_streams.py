@@ -4,7 +4,8 @@ One thread runs the loop for the public and the private side, each with a ccxt o
 one side's trouble leaves the other alone. What ccxt unified goes on as one JSON frame each, to the very
 feeds that native links serve. Network trouble is mended here. ccxt does not tell when a private subscription
 is confirmed: the side counts as up once its socket has stood for a second, and what was missed is found by
-the reconciliations.
+the reconciliations. Executions are not taken from streams: ccxt's signs of their fees differ from class to
+class (OKX's stream says -0.000001 where REST says 0.000001), so an order's report has them asked for.
 """
 
 import asyncio
@@ -122,9 +123,13 @@ class CcxtStreams:
             side.handler.on_open()
             pumps = [asyncio.ensure_future(pump) for pump in self._pumps(side, exchange)]
             while not self._stopping.is_set():
-                done, _ = await asyncio.wait(
-                    pumps, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED
-                ) if pumps else (set(), await asyncio.sleep(TICK_S))  # fmt: skip
+                done: set[asyncio.Task[str]] = set()
+                if pumps:
+                    done, _ = await asyncio.wait(
+                        pumps, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED
+                    )
+                else:
+                    await asyncio.sleep(TICK_S)
                 for pump in done:
                     return pump.result()
                 if side.ending:
@@ -143,7 +148,7 @@ class CcxtStreams:
         pro = ccxt_classes.streams_class(codec.exchange_id)
         offset = self._offset
 
-        class Timed(pro):  # type: ignore[misc]
+        class Timed(pro):  # type: ignore[misc, valid-type]
             def nonce(self) -> int:
                 return offset.now_ms()
 
@@ -167,9 +172,6 @@ class CcxtStreams:
                     pumps.append(self._rows(side, "trade", watch, TRADE_FIELDS))
             elif exchange.has.get("watchOrders"):
                 pumps.append(self._rows(side, "order", _bound(exchange.watch_orders, symbol), None))
-                if exchange.has.get("watchMyTrades"):
-                    watch = _bound(exchange.watch_my_trades, symbol)
-                    pumps.append(self._rows(side, "fill", watch, None))
         return pumps
 
     async def _books(self, side: Side, exchange: Any, symbol: str) -> str:

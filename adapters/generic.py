@@ -16,22 +16,17 @@ from adapters.codec import (
     NS_PER_MS,
     Acked,
     BadReply,
-    BookDelta,
     BooksLost,
     Credentials,
     Denied,
-    FillReport,
-    FillSeen,
-    OrderReport,
-    Policy,
     Problem,
     StreamEvent,
-    TradePrint,
     Verification,
 )
 from engine.messages.base import Side
-from engine.messages.port import Source
-from engine.trading.book import LEVELS_MAX
+from engine.messages.market import BookDelta, TradePrint
+from engine.messages.port import FillReport, OrderReport, Source
+from engine.trading.book import LEVELS_MAX, Policy
 
 PREFIX: Final = "ccxt:"
 SIDES: Final[Mapping[str, Side]] = {"buy": "BUY", "sell": "SELL"}
@@ -158,32 +153,29 @@ def order_report(row: Any, account: str, source: Source) -> OrderReport:
     )  # fmt: skip
 
 
-def fill_report(row: Any, account: str, source: Source) -> FillReport | FillSeen:
-    """Return ccxt's unified trade of ours; FillSeen where its fee is not told. Raises BadReply."""
+def fill_report(row: Any, account: str, source: Source) -> FillReport:
+    """Return ccxt's unified trade of ours. Raises BadReply, also where its fee is not told."""
     if not isinstance(row, Mapping):
         raise BadReply("not a fill")
-    side = SIDES.get(str(row.get("side")))
+    side, fee = SIDES.get(str(row.get("side"))), row.get("fee")
     if side is None:
         raise BadReply(f"unknown side {row.get('side')}")
-    info = row.get("info")
-    name = row.get("clientOrderId") or (info.get("clOrdId") if isinstance(info, Mapping) else "")
-    seen = FillSeen(
+    if not isinstance(fee, Mapping):
+        raise BadReply(f"fill {row.get('id')} is told without its fee")
+    return FillReport(
         account=account,
-        client_order_id=str(name or ""),
+        client_order_id=str(row.get("clientOrderId") or ""),
         venue_order_id=str(_told(row, "order")),
         trade_id=str(_told(row, "id")),
         symbol=str(_told(row, "symbol")),
         side=side,
         price=number(_told(row, "price")),
         quantity=number(_told(row, "amount")),
+        fee=number(_told(fee, "cost")),
+        fee_asset=str(_told(fee, "currency")),
         liquidity="MAKER" if row.get("takerOrMaker") == "maker" else "TAKER",
+        source=source,
         ts_event_ns=ns_of(row.get("timestamp")),
-    )
-    fee = row.get("fee")
-    if not isinstance(fee, Mapping) or fee.get("cost") is None or not fee.get("currency"):
-        return seen
-    return FillReport(
-        **seen._asdict(), fee=number(fee["cost"]), fee_asset=str(fee["currency"]), source=source
     )
 
 
@@ -232,7 +224,7 @@ class GenericCodec:
         return self._on_frame(raw, recv_ns)
 
     def on_private(self, raw: bytes, recv_ns: int) -> list[StreamEvent]:
-        """{"k":"order","n":8,"row":{..}} and {"k":"fill","n":9,"row":{..}}, rows as ccxt unified them."""
+        """{"k":"order","n":8,"row":{..}}, the row as ccxt unified it."""
         return self._on_frame(raw, recv_ns)
 
     def _on_frame(self, raw: bytes, recv_ns: int) -> list[StreamEvent]:
@@ -257,9 +249,7 @@ class GenericCodec:
             )
         if kind == "order":
             return order_report(row, self.account, "stream")
-        if kind == "fill":
-            return fill_report(row, self.account, "stream")
-        told = {
+        told: Mapping[str, StreamEvent] = {
             "up": Acked("orders"),
             "lost": BooksLost(str(row)),
             "denied": Denied("auth", str(row)),

@@ -9,19 +9,19 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.codec import Ack, BadReply, FillSeen, Orders, Page, RestCall
+from adapters.codec import Ack, BadReply, Orders, Page, RestCall
 from adapters.generic import PROVEN, fill_report, maybe, ns_of, number, order_report
 from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
     CancelOrder,
-    FillReport,
     Instrument,
     OrderReport,
     Source,
     SubmitOrder,
 )
 
+MINUTE_MS: Final = 60_000  # the last window ends in the future, so that it is the last one
 DAY_MS: Final = 86_400_000
 PAGE_FULL: Final = 50  # so many fills in one answer may be all that the venue gives at once
 CALLS: Final = {"calls": 1}
@@ -167,8 +167,10 @@ class GenericRest:
     def read_cancel(self, reply: Any, cancel: CancelOrder) -> list[OrderReport]:
         """Check the acknowledgement; the stream or a query tells the order's state."""
         row = reply if isinstance(reply, Mapping) else {}
-        told = row.get("clientOrderId")
-        if not row or (told and cancel.client_order_id and told != cancel.client_order_id):
+        info = row.get("info") or {}
+        # Binance gives the cancel an id of its own and ours as the original one.
+        names = {row.get("clientOrderId"), info.get("origClientOrderId")} - {None, ""}
+        if not row or (names and cancel.client_order_id and cancel.client_order_id not in names):
             raise BadReply("the answer names another order")
         return []
 
@@ -191,7 +193,7 @@ class GenericRest:
 
     def fills(self, symbol: str, since_ms: int, now_ms: int) -> RestCall:
         """Ask fetchMyTrades, a window of at most a day at a time: no venue gives more in one answer."""
-        return _window(symbol, since_ms, min(now_ms, since_ms + DAY_MS - 1))
+        return _window(symbol, since_ms, min(now_ms + MINUTE_MS, since_ms + DAY_MS - 1))
 
     def fills_of(self, symbol: str, venue_order_id: str) -> RestCall:
         """Ask fetchOrderTrades."""
@@ -200,7 +202,7 @@ class GenericRest:
 
     def read_fills(self, reply: Any, call: RestCall, source: Source, now_ms: int) -> Page:
         """Return a page, and the next window; a full answer is asked for again in halves."""
-        fills = [_whole(fill_report(row, self._account, source)) for row in _list(reply)]
+        fills = [fill_report(row, self._account, source) for row in _list(reply)]
         if call.venue_order_id:
             return Page([f for f in fills if f.venue_order_id == call.venue_order_id], None)
         since_ms, until_ms = call.params["since"], call.params["params"]["until"]
@@ -210,7 +212,9 @@ class GenericRest:
             return Page(fills, _window(call.symbol, since_ms, (since_ms + until_ms) // 2))
         if until_ms >= now_ms:
             return Page(fills, None)
-        return Page(fills, _window(call.symbol, until_ms + 1, min(now_ms, until_ms + DAY_MS)))
+        return Page(
+            fills, _window(call.symbol, until_ms + 1, min(now_ms + MINUTE_MS, until_ms + DAY_MS))
+        )
 
     def orders_since(self, symbol: str, since_ms: int) -> RestCall | None:
         """Nothing: fills without a client id are looked up by their order."""
@@ -267,9 +271,3 @@ def _list(reply: Any) -> list[Any]:
     if not isinstance(reply, list):
         raise BadReply("not a list")
     return reply
-
-
-def _whole(fill: FillReport | FillSeen) -> FillReport:
-    if isinstance(fill, FillSeen):
-        raise BadReply(f"fill {fill.trade_id} is told without its fee")
-    return fill

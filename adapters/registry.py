@@ -62,6 +62,7 @@ class VenueConfig:
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
+    read_only: str = ""  # why no order may leave, whatever the adapter could do; empty where it may
 
     @property
     def credentials(self) -> Credentials:
@@ -210,7 +211,7 @@ def dialect(config: VenueConfig) -> Venue:
         rest,
         None if trade is None else trade(config.credentials, rest),
         known.send_every_s,
-        known.read_only,
+        config.read_only or known.read_only,
     )
 
 

@@ -87,6 +87,7 @@ class Adapter(NamedTuple):
     dead_man: Callable[[int], RestCall] | None = None
     trade: Callable[[Credentials, RestCodec], TradeCodec] | None = None  # its trading WebSocket
     read_only: str = ""  # why no order may leave; empty where it may
+    one_lane: bool = False  # takes one signed request at a time: its nonce must rise
 
 
 class Venue(NamedTuple):
@@ -97,6 +98,7 @@ class Venue(NamedTuple):
     trade: TradeCodec | None
     send_every_s: float
     read_only: str
+    one_lane: bool
 
 
 # The trading link names instruments by numbers that the REST half learns with the instruments.
@@ -173,6 +175,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=KrakenRest,
         send_every_s=0.1,
         enforces_expiry=False,
+        one_lane=True,
     ),
     "kucoin": Adapter(
         urls={"rest": "https://api.kucoin.com"},  # each stream's address comes by REST
@@ -212,6 +215,7 @@ def dialect(config: VenueConfig) -> Venue:
         None if trade is None else trade(config.credentials, rest),
         known.send_every_s,
         config.read_only or known.read_only,
+        known.one_lane,
     )
 
 

@@ -2,6 +2,7 @@
 
 import random
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from rig import CLOCK, Desk, ask, cancel, query
@@ -168,9 +169,7 @@ def test_fills_are_asked_for_in_windows_and_a_full_answer_in_halves():
         call = rest.read_fills(rows, call, "query", now_ms).next
     assert spans[1][0] == spans[0][0]
     assert spans[1][1] < spans[0][1]
-    assert all(
-        after[0] == before[1] + 1 for before, after in zip(spans[1:], spans[2:], strict=False)
-    )
+    assert all(after[0] == before[1] + 1 for before, after in pairwise(spans[1:]))
     assert spans[-1][1] >= now_ms
 
 

@@ -13,6 +13,7 @@ import typer
 
 from engine.cli_base import Options, ask, group, options, run, show, usage
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
+from engine.cli_panic import panic
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
 from engine.views import COLORS, FORMATS, Screen
 
@@ -285,6 +286,8 @@ def risk_accept(
 
 
 # --- without a core -------------------------------------------------------------------------------
+
+app.command()(panic)
 
 
 @codec_app.command("replay")

@@ -9,8 +9,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from adapters.ccxt_rest import CcxtRest
-from adapters.codec import RestCall
+from adapters.codec import Credentials, RestCall, RestCodec
 from adapters.generic_rest import GenericRest
+from adapters.offset import ClockOffset
+from engine.clock import Clock
 
 # What keeps a class from calling anything that was not asked for, where its defaults would.
 CLASS_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -41,6 +43,17 @@ class GenericClient(CcxtRest):
         if self._ccxt.markets is None and self._codec.markets:
             self._ccxt.set_markets(list(self._codec.markets.values()))
         return getattr(self._ccxt, call.method)(**call.params)
+
+
+def client_of(
+    codec: RestCodec, url: str, credentials: Credentials, *, offset: ClockOffset, clock: Clock,
+    timeouts_s: tuple[float, float],
+) -> CcxtRest:  # fmt: skip
+    """Return one thread's client of a venue, unified or raw as its dialect speaks."""
+    more: dict[str, Any] = {"offset": offset, "clock": clock, "timeouts_s": timeouts_s}
+    if isinstance(codec, GenericRest):
+        return GenericClient(codec, url, credentials, **more)
+    return CcxtRest(codec.exchange_id, url, credentials, **more)
 
 
 def redirect(

@@ -63,6 +63,7 @@ class VenueConfig:
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
     read_only: str = ""  # why no order may leave, whatever the adapter could do; empty where it may
+    halt_file: str = ""  # while it stands no order passes the gate; empty: there is none
 
     @property
     def credentials(self) -> Credentials:

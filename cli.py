@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from engine import cli_setup
 from engine.cli_base import Options, ask, group, options, run, show, usage
 from engine.cli_market import arb, depth, impact
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
@@ -46,6 +47,11 @@ for name, part in {
     "config": config_app,
 }.items():
     app.add_typer(part, name=name)
+
+
+app.command("doctor")(cli_setup.doctor)
+app.command("init")(cli_setup.init)
+config_app.command("path")(cli_setup.config_path)
 
 
 @app.callback()

@@ -30,27 +30,9 @@ RECONNECT_FIRST_S: Final = 0.1
 RECONNECT_MAX_S: Final = 5.0
 DURABLE: Final = ("order", "fill", "halt")
 QUESTIONS: Final = (
-    *(
-        "status",
-        "venues",
-        "bbo",
-        "book",
-        "order.list",
-        "order.show",
-        "position.list",
-        "pnl",
-        "depth",
-    ),
-    *(
-        "balance",
-        "risk.show",
-        "actor.tree",
-        "journal.tail",
-        "journal.verify",
-        "fault.list",
-        "impact",
-    ),
-    *("subscribe", "unsubscribe", "cancel_on_disconnect", "arb"),
+    *("status", "venues", "bbo", "book", "order.list", "order.show", "position.list", "pnl"),
+    *("depth", "impact", "arb", "balance", "risk.show", "actor.tree", "journal.tail"),
+    *("journal.verify", "fault.list", "subscribe", "unsubscribe", "cancel_on_disconnect"),
 )
 
 Order = dict[str, Any]

@@ -22,7 +22,6 @@ from actors.replicas import Shelf, bring_up_to_date
 from actors.tree import TICK, child_specs, enabled_venues, folds, restart_policy
 from adapters.configuration import read_losses
 from adapters.hosting import Surroundings, Venues
-from adapters.registry import ADAPTERS
 from engine import collector, halt_file, service
 from engine.alarms import Alarms
 from engine.clock import NS_PER_S, SystemClock
@@ -141,7 +140,7 @@ class Core:
             run=f"demo-{journal.epoch}",
             fail_stop=self._fail_stop,
             fault_point=self.faults,
-            enforce_expiry={a for a, known in ADAPTERS.items() if known.enforces_expiry},
+            enforce_expiry=self.venues.enforce_expiry(),
             background=self.threads.background,
             shelf=shelf,
         )
@@ -201,11 +200,13 @@ class Core:
         assert self.edge is not None
         edge = self.edge
         greet(self.config, VERSION, list(enabled_venues(self.config)))
-        is_ready = self._until(lambda: service.is_ready(edge), READY_WITHIN_S)
+        is_ready = self._until(
+            lambda: service.is_ready(edge, self.venues.present()), READY_WITHIN_S
+        )
         self.service.ready()  # a venue that is down is no reason to be started anew
         collector.settle()  # once the actors have their states back: those stay
         if is_ready:
-            say("ready: every venue is reconciled and may trade")
+            say(f"ready: every venue is reconciled and may trade{self._but()}")
             self._sweep_old_quotes()
         elif not self.ended.is_set():
             say("not every venue is ready yet; `xcore status` says why")
@@ -218,6 +219,10 @@ class Core:
             if wants_drill and self.clock.mono_ns() >= drill_ns:
                 wants_drill = False
                 self._drill()
+
+    def _but(self) -> str:
+        missing = set(enabled_venues(self.config)) - set(self.venues.present())
+        return f", but {', '.join(sorted(missing))}, which is not there" if missing else ""
 
     def _sweep_old_quotes(self) -> None:
         """Cancel what the demo maker of a killed run left resting; it does not know them any more."""

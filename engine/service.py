@@ -7,7 +7,7 @@ service manager would kill a core that is well.
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from loguru import logger
@@ -72,14 +72,17 @@ class Service:
             logger.bind(error=str(error)).warning("the service manager was not told {}", line)
 
 
-def is_ready(core: CorePort) -> bool:
-    """Tell whether every venue is reconciled and every account opened."""
+def is_ready(core: CorePort, present: Iterable[str]) -> bool:
+    """Tell whether every venue that is there is reconciled, and every account opened."""
     try:
         venues = core.query("venues", {}).result(ANSWER_WITHIN_S)
         money: Mapping[str, Any] = core.query("trading_state", {}).result(ANSWER_WITHIN_S)
     except (CoreError, TimeoutError):
         return False
-    return all(venue["state"] == "READY" for venue in venues) and bool(money["opened"])
+    names = set(present)
+    states = [venue["state"] for venue in venues if venue["name"] in names]
+    is_whole = len(states) == len(venues)  # who is not there has no money to open
+    return all(state == "READY" for state in states) and (bool(money["opened"]) or not is_whole)
 
 
 def status_line(core: CorePort) -> str:

@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
-from adapters.stream import WsLink
+from adapters.stream import Link, WsLink
 from engine.clock import NS_PER_S
 from engine.messages.base import Message, replaced
 from engine.messages.market import LinkAlive, TradePrint, VenueBook
@@ -33,7 +33,7 @@ NUMBERED: Final[frozenset[Policy]] = frozenset({"U_u", "start_end", "prev_seq", 
 class Feed(Protocol):
     """What is renewed: the handler of one link."""
 
-    link: WsLink | None
+    link: Link | None
     is_up: bool
 
 

@@ -13,11 +13,13 @@ from functools import partial
 from typing import Any, Final
 
 from adapters.book_questions import BookQuestions
+from adapters.ccxt_generic import GenericClient
 from adapters.ccxt_rest import CcxtRest
 from adapters.codec import Codec
 from adapters.desk import Desk
 from adapters.feed import PublicFeed
 from adapters.gate import Gate
+from adapters.generic_rest import GenericRest
 from adapters.inquiry import Inquiry
 from adapters.lanes import Job, Joinable, Lanes, ThreadFactory
 from adapters.offset import ClockOffset
@@ -242,9 +244,14 @@ class Session:
 
     def client(self) -> CcxtRest:
         """Return a REST client for one thread."""
-        times = self.config.timeouts
+        times, codec = self.config.timeouts, self._venue.rest
+        if isinstance(codec, GenericRest):
+            return GenericClient(
+                codec, self.config.url("rest"), self.config.credentials,
+                offset=self.offset, clock=self.clock, timeouts_s=(times.connect_s, times.read_s),
+            )  # fmt: skip
         return CcxtRest(
-            self._venue.rest.exchange_id, self.config.url("rest"), self.config.credentials,
+            codec.exchange_id, self.config.url("rest"), self.config.credentials,
             offset=self.offset, clock=self.clock, timeouts_s=(times.connect_s, times.read_s),
             turnstile=self._turnstile,
         )  # fmt: skip
@@ -267,6 +274,9 @@ class Session:
 
     def open_links(self) -> None:
         """Start the WebSocket links; without a key only the public one."""
+        if isinstance(self._venue.rest, GenericRest):
+            self._open_streams(self._venue.rest)
+            return
         self._open_public(self.public)
         if self.config.api_key:
             self._open_private(self.private)
@@ -284,6 +294,19 @@ class Session:
     def _open_private(self, feed: PrivateFeed) -> None:
         feed.link = self.link("private_ws", feed, 0.0)
         self.spawn("ws-private", feed.link.run)
+
+    # Of any ccxt venue: both sides on one event loop.
+    def _open_streams(self, codec: GenericRest) -> None:
+        from adapters.ccxt_streams import CcxtStreams  # noqa: PLC0415  only where it is used
+
+        streams = CcxtStreams(
+            self.config, codec, clock=self.clock, offset=self.offset, stopping=self.stopping,
+            rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets
+        )  # fmt: skip
+        self.public.link = streams.add(self.public, is_private=False)
+        if self.config.api_key:
+            self.private.link = streams.add(self.private, is_private=True)
+        self.spawn("ccxt-pro", streams.run)
 
     def link(
         self,

@@ -3,6 +3,8 @@
 One row a venue. Its instruments are in `instruments.py`; its dialect is put together in `server.py`.
 """
 
+from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from simulator.fees import Fees
@@ -23,6 +25,7 @@ class Traits:
     client_id_forever: bool = False
     post_only_expires: bool = False
     has_passphrase: bool = False
+    secret: Callable[[str], str] = str  # of a login, in the form the venue gives secrets
 
 
 TRAITS: dict[str, Traits] = {
@@ -30,6 +33,13 @@ TRAITS: dict[str, Traits] = {
         Fees(maker_bps=10, taker_bps=10, step=10**4),
         first_uid=354_937_868,
         ws_paths=("/stream", "/ws-api/v3", "/ws-api/v3"),
+    ),
+    "kraken": Traits(
+        Fees(maker_bps=14, taker_bps=24, step=10**4, in_quote=True),  # of an account with volume
+        first_uid=1_000_000_001,  # told to nobody: no call of the venue names the account
+        ws_paths=("/v2", "/auth/v2", None),
+        post_only_expires=True,
+        secret=lambda text: b64encode(text.encode()).decode(),
     ),
     "okx": Traits(
         Fees(maker_bps=8, taker_bps=10, step=1),

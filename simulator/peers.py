@@ -195,13 +195,15 @@ class Hub:
 # The first level of a book frame, whatever its venue calls the sides and the quantity.
 def _corrupt_level(frame: str) -> str:
     message = json.loads(frame)
-    data = message.get("data", message)
+    data = message.get("data", message.get("events", message))
     data = data[0] if isinstance(data, list) else data
-    for name in ("b", "a", "bids", "asks"):
+    for name in ("b", "a", "bids", "asks", "updates"):
         if data.get(name):
             level = data[name][0]
-            if isinstance(level, dict):
+            if "qty" in level:
                 level["qty"] = 7777.7
+            elif "new_quantity" in level:
+                level["new_quantity"] = "7777.7"
             else:
                 level[1] = "7777.7"
             break

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from simulator.binance import binance_parts
 from simulator.clock import NS_PER_MS, NS_PER_S, Clock
+from simulator.coinbase import coinbase_parts
 from simulator.flow import STEP_MS
 from simulator.kraken import kraken_parts
 from simulator.okx import okx_parts
@@ -25,6 +26,7 @@ PING_EVERY_S, PONG_WITHIN_S = 20, 60
 BODY_BYTES_MAX = 256 * 1024
 DIALECTS: dict[str, Callable[[Venue], Parts]] = {
     "binance": binance_parts,
+    "coinbase": coinbase_parts,
     "kraken": kraken_parts,
     "okx": okx_parts,
 }

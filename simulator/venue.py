@@ -50,6 +50,7 @@ class Account:
     api_secret: str
     passphrase: str
     uid: int  # of the account, not of the login: a rotated key is the same account
+    told_uid: str | None  # as the venue's own calls tell it
 
 
 def demo_accounts(venue: str) -> list[Account]:
@@ -58,8 +59,8 @@ def demo_accounts(venue: str) -> list[Account]:
     first_uid = traits.first_uid
     return [
         Account(
-            name, f"{key}-key-{venue}", traits.secret(f"{key}-secret-{venue}"),
-            f"{key}-pass-{venue}", uid,
+            name, traits.key(f"{key}-key-{venue}"), traits.secret(f"{key}-secret-{venue}"),
+            f"{key}-pass-{venue}", uid, traits.told_uid(uid),
         )
         for name, key, uid in (
             ("main", "demo", first_uid),

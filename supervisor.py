@@ -23,7 +23,7 @@ from actors.tree import TICK, child_specs, enabled_venues, folds, restart_policy
 from adapters.configuration import read_losses
 from adapters.hosting import Surroundings, Venues
 from adapters.registry import ADAPTERS
-from engine import collector
+from engine import collector, halt_file
 from engine.alarms import Alarms
 from engine.clock import NS_PER_S, SystemClock
 from engine.config import config_hash, default_path, load
@@ -35,16 +35,14 @@ from engine.edge import Edge
 from engine.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_JOURNAL, EXIT_OK, ConfigError, CoreError
 from engine.faultpoints import ActorCrashes, FaultPoints
 from engine.greeting import greet, say
+from engine.halt_watch import HaltWatch
 from engine.ids import UlidIds
 from engine.journal import Identity, Journal
 from engine.journal_audit import watch_over
 from engine.logs import configure, hider, secrets_of
 from engine.messages.commands import Append, CancelOrders, Tick
-from engine.messages.engine_events import (
-    CommandRecorded,
-    EngineStarted,
-    EngineStopped,
-)
+from engine.messages.engine_events import CommandRecorded, EngineStarted, EngineStopped
+from engine.run_note import note_run
 from engine.supervision import ActorStatus, Supervisor
 from engine.threads import DaemonThreads
 
@@ -79,7 +77,7 @@ class Core:
         self.runtime: Supervisor | None = None
         self.edge: Edge | None = None
         self.control: ControlServer | None = None
-        self.fills = 0
+        self.halts: HaltWatch | None = None
 
     def _surroundings(self) -> Surroundings:
         threads = self.threads.start
@@ -113,6 +111,10 @@ class Core:
         started = EngineStarted(VERSION, config.mode, config.name, config_hash(config), now_ns)
         self.runtime.tell("persistence", Append([started]), sender="supervisor")
         self._tell_losses(self.runtime, now_ns)
+        self.halts = HaltWatch(config.state_dir, self.runtime, self.ids)
+        self.halts.look()  # before anybody may place an order
+        self.threads.start("halt-file", self.halts.run)
+        note_run(config.state_dir, source=config.source, mode=config.mode, pid=os.getpid())
         self.control = ControlServer(
             config.state_dir,
             self.edge,
@@ -179,6 +181,7 @@ class Core:
             venues={name: tuple(venue.symbols) for name, venue in venues.items()},
             accounts={name: venue.account for name, venue in venues.items()},
             time_in_force=self.config.orders.time_in_force,
+            state_dir=self.config.state_dir,
         )
         return Edge(
             runtime,
@@ -257,6 +260,12 @@ class Core:
             self.why, self.exit_code = why, exit_code
             self.ended.set()
 
+    def ask_halt(self, signal_name: str) -> None:
+        """Halt everything, from a signal handler: by the HALT file, which closes every gate by itself."""
+        halt_file.put(self.config.state_dir, signal_name, f"signal {signal_name}")
+        if self.halts is not None:
+            self.halts.look_soon()
+
     def _escalate(self, what: str, exit_code: int) -> None:
         logger.bind(reason=what, exit_code=exit_code).critical("giving up")
         if self.runtime is not None:
@@ -285,6 +294,8 @@ class Core:
             restarts = sum(status.restarts for status in runtime.tree())
             if self.control is not None:
                 self.control.stop()
+            if self.halts is not None:
+                self.halts.stop()
             clean = runtime.stop(grace_s / 3) and self.venues.stop(STOP_WITHIN_S)
             edge.stop()
             say(
@@ -349,6 +360,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     core = Core(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda n, _: _on_signal(core, n))
+    signal.signal(signal.SIGUSR1, lambda *_: core.ask_halt("SIGUSR1"))
     try:
         collector.pause()
         core.start()

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from adapters.registry import VenueConfig, dialect
 from engine.clock import NS_PER_S, Clock
 from engine.config_models import Config, Venue
 from engine.faultpoints import VARIABLE
+from engine.halt_file import halt_path
 from engine.inlet import Inlet
 from engine.journal_open import LOCK_NAME
 from engine.supervision import Supervisor
@@ -27,6 +29,32 @@ from engine.venue_process import HostSettings, Joinable, VenueHost, inherited
 DEPTH_MAX: Final = 200
 MARKET_SHARE: Final = 0.8  # of the core's time, for the market data of all venues together
 VENUE_FAULTS: Final = "venue."
+
+
+def venue_settings(
+    name: str, venue: Venue, simulated: Mapping[str, Any], state_dir: Path
+) -> VenueConfig:
+    """Return what an adapter is told of a venue; `simulated` are the simulator's endpoints, if any."""
+    urls, keys = venue.urls.given(), venue.credentials.given()
+    if simulated and not urls:
+        urls = dict(simulated["venues"][venue.adapter])
+        keys = keys or dict(simulated["accounts"][venue.adapter])
+    return VenueConfig(
+        name=name,
+        adapter=venue.adapter,
+        account=venue.account,
+        symbols=tuple(venue.symbols),
+        urls=urls,
+        api_key=Secret(keys.get("api_key", "")),
+        api_secret=Secret(keys.get("api_secret", "")),
+        passphrase=Secret(keys.get("passphrase", "")),
+        depth=min(venue.depth, DEPTH_MAX),
+        publish_interval_ms=venue.publish_interval_ms,
+        stale_after_ms=venue.stale_after_ms,
+        rate_limit_share=venue.rate_limit_share,
+        order_road=venue.order_road,
+        halt_file=halt_path(state_dir.absolute()),
+    )
 
 
 @dataclass(frozen=True)
@@ -101,26 +129,7 @@ class Venues:
     # --- private
 
     def _venue_config(self, name: str) -> VenueConfig:
-        venue = self._venues[name]
-        urls, keys = venue.urls.given(), venue.credentials.given()
-        if self.simulated and not urls:
-            urls = dict(self.simulated["venues"][venue.adapter])
-            keys = keys or dict(self.simulated["accounts"][venue.adapter])
-        return VenueConfig(
-            name=name,
-            adapter=venue.adapter,
-            account=venue.account,
-            symbols=tuple(venue.symbols),
-            urls=urls,
-            api_key=Secret(keys.get("api_key", "")),
-            api_secret=Secret(keys.get("api_secret", "")),
-            passphrase=Secret(keys.get("passphrase", "")),
-            depth=min(venue.depth, DEPTH_MAX),
-            publish_interval_ms=venue.publish_interval_ms,
-            stale_after_ms=venue.stale_after_ms,
-            rate_limit_share=venue.rate_limit_share,
-            order_road=venue.order_road,
-        )
+        return venue_settings(name, self._venues[name], self.simulated, self._config.state_dir)
 
     def _configuration(self, settings: VenueConfig) -> Configuration:
         config = self._config

@@ -41,6 +41,16 @@ def begin(config: Config, venues: Iterable[Venue], clock: Clock) -> "Simulator":
     return simulator
 
 
+def endpoints_of(state_dir: Path) -> dict[str, Any]:
+    """Return the endpoints of the simulator that runs on a folder; empty if none does."""
+    try:
+        found: dict[str, Any] = json.loads((state_dir / "sim" / "endpoints.json").read_text())
+        os.kill(found["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        return {}
+    return found
+
+
 class Simulator:
     """The simulator of one state folder."""
 

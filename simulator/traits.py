@@ -15,14 +15,14 @@ from simulator.fees import Fees
 class Traits:
     """One venue's own ways.
 
-    `ws_paths`: of public, private and trade streams, None where orders go by REST only.
+    `ws_paths`: of public, private and trade streams; None where there is none, or REST tells its address.
     `client_id_forever`: an id is never free again; else when its order has ended.
     `post_only_expires`: a post-only order that would take is accepted and canceled; else refused.
     """
 
     fees: Fees
     first_uid: int
-    ws_paths: tuple[str, str, str | None]
+    ws_paths: tuple[str | None, str | None, str | None]
     client_id_forever: bool = False
     post_only_expires: bool = False
     has_passphrase: bool = False

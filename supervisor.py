@@ -22,7 +22,6 @@ from actors.replicas import Shelf, bring_up_to_date
 from actors.tree import TICK, child_specs, enabled_venues, folds, restart_policy
 from adapters.configuration import read_losses
 from adapters.hosting import Surroundings, Venues
-from adapters.registry import ADAPTERS
 from engine import collector, halt_file
 from engine.alarms import Alarms
 from engine.clock import NS_PER_S, SystemClock
@@ -140,7 +139,7 @@ class Core:
             run=f"demo-{journal.epoch}",
             fail_stop=self._fail_stop,
             fault_point=self.faults,
-            enforce_expiry={a for a, known in ADAPTERS.items() if known.enforces_expiry},
+            enforce_expiry=self.venues.enforce_expiry(),
             background=self.threads.background,
             shelf=shelf,
         )
@@ -201,7 +200,7 @@ class Core:
         is_ready = self._until(self._is_ready, READY_WITHIN_S)
         collector.settle()  # once the actors have their states back: those stay
         if is_ready:
-            say("ready: every venue is reconciled and may trade")
+            say(f"ready: every venue is reconciled and may trade{self._but()}")
             self._sweep_old_quotes()
         elif not self.ended.is_set():
             say("not every venue is ready yet; `xcore status` says why")
@@ -221,7 +220,14 @@ class Core:
             money: dict[str, Any] = self.edge.query("trading_state", {}).result(1.0)
         except (CoreError, TimeoutError):
             return False
-        return all(venue["state"] == "READY" for venue in venues) and bool(money["opened"])
+        present = set(self.venues.present())
+        states = [venue["state"] for venue in venues if venue["name"] in present]
+        is_whole = len(states) == len(venues)  # who is not there has no money to open
+        return all(state == "READY" for state in states) and (bool(money["opened"]) or not is_whole)
+
+    def _but(self) -> str:
+        missing = set(enabled_venues(self.config)) - set(self.venues.present())
+        return f", but {', '.join(sorted(missing))}, which is not there" if missing else ""
 
     def _sweep_old_quotes(self) -> None:
         """Cancel what the demo maker of a killed run left resting; it does not know them any more."""

@@ -65,7 +65,7 @@ class VenueAdapter:
         )
         self._pending = Pending(clock, deliver)
         self._session: Session | None = None
-        dialect(config)  # a wrong configuration is told at once
+        self._read_only = dialect(config).read_only  # a wrong configuration is told at once
 
     @property
     def session(self) -> Session | None:
@@ -151,6 +151,9 @@ class VenueAdapter:
 
     def _submit(self, session: Session | None, order: SubmitOrder) -> None:
         if not self._pending.begin(order):
+            return
+        if self._read_only:
+            self._pending.refuse(order, "read_only", self._read_only)
             return
         if session is None or not session.is_ready or session.stopping.is_set():
             self._pending.refuse(order, "not_ready", "the adapter has no open session")

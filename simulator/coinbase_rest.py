@@ -6,14 +6,13 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from simulator.binance_rest import write
 from simulator.clock import NS_PER_S
 from simulator.coinbase_auth import Doorman, NotAuthenticated
 from simulator.coinbase_calls import Calls, Params
 from simulator.coinbase_market import Market
 from simulator.coinbase_words import ApiError, Json, error, fault_error, timestamp, unauthorized
 from simulator.limits import Windows
-from simulator.reply import Reply, serve
+from simulator.reply import Reply, serve, write
 from simulator.venue import Account, Venue
 
 # What faults know an action as.

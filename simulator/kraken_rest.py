@@ -14,13 +14,12 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from simulator.binance_rest import write
 from simulator.clock import NS_PER_S, Clock
 from simulator.dead_man import Timers
 from simulator.kraken_calls import INVALID, Calls
 from simulator.kraken_market import Market
 from simulator.kraken_words import ApiError, Json, encode, error, fault_error, timestamp
-from simulator.reply import HANG_UP, Reply, serve
+from simulator.reply import HANG_UP, Reply, serve, write
 from simulator.venue import Account, Venue
 
 # What faults know a private call as; the others are queries.

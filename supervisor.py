@@ -95,7 +95,7 @@ class Core:
             sync=config.journal.sync,
             faults=self.faults,
         )
-        if config.mode == "demo" and any(not v.urls.given() for v in venues.values()):
+        if config.mode == "demo" and any(v.is_simulated for v in venues.values()):
             self.simulator = begin(config, venues.values(), self.clock)
         bring_up_to_date(self.journal, folds(config), 2 * config.journal.snapshot_every_records)
         self.runtime = self._build_runtime(self.journal)
@@ -142,6 +142,7 @@ class Core:
             enforce_expiry=self.venues.enforce_expiry(),
             background=self.threads.background,
             shelf=shelf,
+            absent=self.venues.absent(),
         )
         return Supervisor(
             specs,
@@ -220,14 +221,13 @@ class Core:
             money: dict[str, Any] = self.edge.query("trading_state", {}).result(1.0)
         except (CoreError, TimeoutError):
             return False
-        present = set(self.venues.present())
-        states = [venue["state"] for venue in venues if venue["name"] in present]
-        is_whole = len(states) == len(venues)  # who is not there has no money to open
-        return all(state == "READY" for state in states) and (bool(money["opened"]) or not is_whole)
+        absent = self.venues.absent()
+        states = [venue["state"] for venue in venues if venue["name"] not in absent]
+        return bool(money["opened"]) and all(state in ("READY", "RETIRED") for state in states)
 
     def _but(self) -> str:
-        missing = set(enabled_venues(self.config)) - set(self.venues.present())
-        return f", but {', '.join(sorted(missing))}, which is not there" if missing else ""
+        missing = self.venues.absent()
+        return f", but for {', '.join(missing)}, not there" if missing else ""
 
     def _sweep_old_quotes(self) -> None:
         """Cancel what the demo maker of a killed run left resting; it does not know them any more."""

@@ -97,6 +97,7 @@ def child_specs(
     enforce_expiry: Collection[str],
     background: Callable[[Callable[[], object]], object],
     shelf: Shelf | None = None,
+    absent: Collection[str] = (),
 ) -> list[ChildSpec]:
     """Return all actors in start order: the journal first, the venues' links last.
 
@@ -109,6 +110,7 @@ def child_specs(
         fault_point: called at labelled points, for drills.
         enforce_expiry: the adapters whose venue drops a request that arrives too late.
         background: runs what may block (closing a session) off the actors' threads.
+        absent: venues that have no adapter to talk to: closed, or not there.
         shelf: where restarting actors find states to copy; JournalRecovery has the same.
     """
     shelf = Shelf() if shelf is None else shelf
@@ -136,7 +138,7 @@ def child_specs(
 
     specs = [
         _essential(settings, "persistence", persistence, EXIT_JOURNAL),
-        _essential(settings, RISK, lambda: _risk(settings), EXIT_GAVE_UP),
+        _essential(settings, RISK, lambda: _risk(settings, absent), EXIT_GAVE_UP),
         _essential(settings, ROUTER, lambda: OrderRouterActor(router), EXIT_GAVE_UP),
         _essential(settings, "order_book", order_book, EXIT_GAVE_UP),
     ]
@@ -152,7 +154,7 @@ def _on_threads(specs: list[ChildSpec], threads: Mapping[str, str]) -> list[Chil
     return [replace(spec, dispatcher=threads.get(spec.name, TICK)) for spec in specs]
 
 
-def _risk(settings: Settings) -> RiskPnLActor:
+def _risk(settings: Settings, absent: Collection[str]) -> RiskPnLActor:
     venues = enabled_venues(settings)
     return RiskPnLActor(
         risk_limits(settings),
@@ -160,6 +162,7 @@ def _risk(settings: Settings) -> RiskPnLActor:
         venues=list(venues),
         opening_costs={venue.account: venue.opening_cost for venue in venues.values()},
         gates_within_s=settings.orders.ack_timeout_s + GATES_MARGIN_S,
+        absent=absent,
     )
 
 

@@ -12,12 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-<<<<<<< HEAD
-from adapters.ccxt_generic import client_of
-=======
 from adapters.book_questions import BookQuestions
-from adapters.ccxt_generic import GenericClient
->>>>>>> main
+from adapters.ccxt_generic import client_of
 from adapters.ccxt_rest import CcxtRest
 from adapters.codec import Codec
 from adapters.desk import Desk

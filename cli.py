@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from engine.cli_base import Options, ask, group, options, run, show, usage
+from engine.cli_dashboard import dashboard
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
 from engine.views import COLORS, FORMATS, Screen
@@ -44,6 +45,7 @@ for name, part in {
     "config": config_app,
 }.items():
     app.add_typer(part, name=name)
+app.command()(dashboard)
 
 
 @app.callback()

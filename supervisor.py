@@ -40,11 +40,8 @@ from engine.journal import Identity, Journal
 from engine.journal_audit import watch_over
 from engine.logs import configure, hider, secrets_of
 from engine.messages.commands import Append, CancelOrders, Tick
-from engine.messages.engine_events import (
-    CommandRecorded,
-    EngineStarted,
-    EngineStopped,
-)
+from engine.messages.engine_events import CommandRecorded, EngineStarted, EngineStopped
+from engine.page_process import PageProcess
 from engine.supervision import ActorStatus, Supervisor
 from engine.threads import DaemonThreads
 
@@ -74,6 +71,7 @@ class Core:
         self.exit_code = EXIT_OK
         self.why = ""
         self.simulator: Simulator | None = None
+        self.page = PageProcess(config, self.threads.start, self.clock.mono_ns)
         self.venues = Venues(config, enabled_venues(config), self._surroundings())
         self.journal: Journal | None = None
         self.runtime: Supervisor | None = None
@@ -195,6 +193,7 @@ class Core:
     def run(self) -> None:
         """Say what there is, wait for a reason to stop, and drill once in demo mode."""
         greet(self.config, VERSION, list(enabled_venues(self.config)))
+        self.page.start()
         is_ready = self._until(self._is_ready, READY_WITHIN_S)
         collector.settle()  # once the actors have their states back: those stay
         if is_ready:
@@ -313,6 +312,7 @@ class Core:
             pause.wait(LOOK_EVERY_S)
 
     def _release(self) -> None:
+        self.page.stop()
         self.venues.stop(STOP_WITHIN_S)
         if self.journal is not None:
             self.journal.close()

@@ -32,7 +32,7 @@ DURABLE: Final = ("order", "fill", "halt")
 QUESTIONS: Final = (
     *("status", "venues", "bbo", "book", "order.list", "order.show", "position.list", "pnl"),
     *("balance", "risk.show", "actor.tree", "journal.tail", "journal.verify", "fault.list"),
-    *("subscribe", "unsubscribe", "cancel_on_disconnect"),
+    *("metrics", "subscribe", "unsubscribe", "cancel_on_disconnect"),
 )
 
 Order = dict[str, Any]

@@ -34,6 +34,7 @@ class Sim:
     def start(self):
         path = self.folder / "sim" / "endpoints.json"
         command = [sys.executable, "-m", "simulator", "--state-dir", str(self.folder)]
+        command += ["--venues", ",".join(CLIENTS)]
         self.process = subprocess.Popen([*command, *self.options], stderr=subprocess.PIPE)
 
         def is_up():
@@ -123,7 +124,48 @@ def okx(sim, package=ccxt, **more):
     return client
 
 
-CLIENTS = {"binance": binance, "okx": okx}
+def kraken(sim, package=ccxt, **more):
+    account = sim.endpoints["accounts"]["kraken"]
+    at = urlsplit(sim.endpoints["venues"]["kraken"]["rest"]).netloc
+    client = package.kraken(
+        {
+            "apiKey": account["api_key"],
+            "secret": account["api_secret"],
+            "enableRateLimit": False,
+            "timeout": 3000,
+            **more,
+        }
+    )
+    for name in ("public", "private"):
+        client.urls["api"][name] = f"http://{at}"
+    if package is ccxt.pro:
+        ws = client.urls["api"]["ws"]
+        ws["publicV2"] = f"ws://{at}/v2"
+        ws["privateV2"] = ws["private"] = f"ws://{at}/auth/v2"
+    return client
+
+
+def coinbase(sim, package=ccxt, **more):
+    account = sim.endpoints["accounts"]["coinbase"]
+    at = urlsplit(sim.endpoints["venues"]["coinbase"]["rest"]).netloc
+    client = package.coinbase(
+        {
+            "apiKey": account["api_key"],
+            "secret": account["api_secret"],
+            "enableRateLimit": False,
+            "timeout": 3000,
+            "options": {"fetchBalance": "v3PrivateGetBrokerageAccounts"},
+            **more,
+        }
+    )
+    client.has["fetchCurrencies"] = False
+    client.urls["api"]["rest"] = f"http://{at}"
+    if package is ccxt.pro:
+        client.urls["api"]["ws"] = f"ws://{at}/ws"
+    return client
+
+
+CLIENTS = {"binance": binance, "okx": okx, "kraken": kraken, "coinbase": coinbase}
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -151,13 +193,13 @@ def busy_sim(tmp_path_factory):
 def sim(quiet_sim):
     """The quiet simulator, swept clean of faults and orders."""
     quiet_sim.ctl("fault", method="DELETE")
-    for venue in ("binance", "okx"):
+    for venue in CLIENTS:
         for account in ("main", "other"):
             quiet_sim.ctl("cancel_all", {"venue": venue, "account": account})
     return quiet_sim
 
 
-@pytest.fixture(params=["binance", "okx"])
+@pytest.fixture(params=list(CLIENTS))
 def venue(request):
     return request.param
 

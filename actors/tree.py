@@ -4,7 +4,7 @@ The one place that knows all actors. supervisor.py builds the real tree from it,
 the benchmarks build the same tree on other dispatchers.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Final
@@ -70,7 +70,6 @@ def restart_policy(settings: Settings) -> RestartPolicy:
 
 def folds(settings: Settings) -> Folds:
     """Return how each durable actor's state is made from its snapshot, or from nothing."""
-    kept = settings.orders.closed_kept_max
     limits = risk_limits(settings)
 
     def exchange(data: bytes | None) -> Fold:
@@ -116,12 +115,15 @@ def child_specs(
     shelf = Shelf() if shelf is None else shelf
     venues = enabled_venues(settings)
     kept = settings.orders.closed_kept_max
-    limits = risk_limits(settings)
     accounts = {name: venue.account for name, venue in venues.items()}
     maker = settings.mode == "demo" and settings.demo.maker
     readers = (*READERS, "demo_maker") if maker else READERS
-    router = RouterConfig(settings.name, accounts, limits.price_collar_pct, kept)
-    stale = {name: venue.stale_after_ms * NS_PER_MS for name, venue in venues.items()}
+    router = RouterConfig(
+        settings.name,
+        accounts,
+        risk_limits(settings).price_collar_pct,
+        settings.orders.closed_kept_max,
+    )
 
     def persistence() -> PersistenceActor:
         return PersistenceActor(
@@ -133,17 +135,14 @@ def child_specs(
             fault_point=fault_point,
         )
 
-    def order_book() -> OrderBookActor:
-        return OrderBookActor(stale_after_ns=stale, depth=20, venues=list(venues), readers=readers)
-
     specs = [
         _essential(settings, "persistence", persistence, EXIT_JOURNAL),
         _essential(settings, RISK, lambda: _risk(settings, absent), EXIT_GAVE_UP),
         _essential(settings, ROUTER, lambda: OrderRouterActor(router), EXIT_GAVE_UP),
-        _essential(settings, "order_book", order_book, EXIT_GAVE_UP),
+        _essential(settings, "order_book", lambda: _order_book(settings, readers), EXIT_GAVE_UP),
     ]
-    for name in venues:
-        expiry = venues[name].dialect in enforce_expiry
+    for name, venue in venues.items():
+        expiry = venue.dialect in enforce_expiry
         specs += _venue(settings, name, adapters[name], background, enforces_expiry=expiry)
     if maker:
         specs.append(_maker(settings, run))
@@ -152,6 +151,12 @@ def child_specs(
 
 def _on_threads(specs: list[ChildSpec], threads: Mapping[str, str]) -> list[ChildSpec]:
     return [replace(spec, dispatcher=threads.get(spec.name, TICK)) for spec in specs]
+
+
+def _order_book(settings: Settings, readers: Sequence[str]) -> OrderBookActor:
+    venues = enabled_venues(settings)
+    stale = {name: venue.stale_after_ms * NS_PER_MS for name, venue in venues.items()}
+    return OrderBookActor(stale_after_ns=stale, depth=20, venues=list(venues), readers=readers)
 
 
 def _risk(settings: Settings, absent: Collection[str]) -> RiskPnLActor:

@@ -16,7 +16,7 @@ from adapters.ccxt_rest import CcxtRest
 from adapters.desk import reports_of
 from adapters.gate import Gate
 from adapters.pending import Pending
-from adapters.registry import VenueConfig, dialect
+from adapters.registry import Venue, VenueConfig, dialect
 from adapters.session import WAITING_MAX, Session, ThreadFactory
 from engine.clock import NS_PER_S, Clock
 from engine.messages.base import Message
@@ -38,7 +38,7 @@ class VenueAdapter:
     """One venue behind the port. `handle` never blocks; reports go to `deliver`, from any thread.
 
     `threads(name, run)` starts a thread; `take()`, if given, is polled for commands by a thread of
-    the adapter's own and may return None. `deliver` must not block.
+    the adapter's own and may return None. `deliver` must not block. `speak` makes each session's dialect.
     """
 
     def __init__(
@@ -50,8 +50,10 @@ class VenueAdapter:
         deliver: Callable[[Message], None],
         threads: ThreadFactory,
         take: Callable[[], Message | None] | None = None,
+        speak: Callable[[VenueConfig], Venue] = dialect,
     ) -> None:
         self._config = config
+        self._speak = speak
         self._clock = clock
         self._rng = rng
         self._deliver = deliver
@@ -60,7 +62,7 @@ class VenueAdapter:
         self._gate = Gate(clock)
         self._pending = Pending(clock, deliver)
         self._session: Session | None = None
-        dialect(config)  # a wrong configuration is told at once
+        speak(config)  # a wrong configuration is told at once
 
     @property
     def session(self) -> Session | None:
@@ -77,7 +79,7 @@ class VenueAdapter:
         self._gate = self._gate.successor()
         session = Session(
             self._config, clock=self._clock, rng=self._rng, gate=self._gate, pending=self._pending,
-            deliver=self._from_session, threads=self._threads,
+            deliver=self._from_session, threads=self._threads, speak=self._speak,
         )  # fmt: skip
         self._session = session
         session.start()

@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from adapters.adapter import VenueAdapter
 from adapters.codec import Codec
+from adapters.lanes import Joinable, ThreadFactory
 from adapters.registry import Venue, VenueConfig, dialect
-from adapters.session import Joinable, Session, ThreadFactory
+from adapters.session import Session
 from engine.clock import NS_PER_S, Clock
 from engine.messages.base import Message, Side
 from engine.messages.market import VenueBook
@@ -157,12 +158,12 @@ class Bench:
         names = ["public"] + (["private"] if self.config.api_key else [])
         names += ["trade"] if session.trade_link is not None else []
         for name in names:
-            self.wait(LinkChanged, lambda m, name=name: m.link == name and m.up, since)
+            self.wait(LinkChanged, link_is(name, up=True), since)
 
     def live(self, since: int = 0, symbols: Iterable[str] = ()) -> None:
         """Wait until each symbol's book has been LIVE since."""
         for symbol in symbols or self.config.symbols:
-            self.wait(VenueBook, lambda b, s=symbol: b.symbol == s and b.state == "LIVE", since)
+            self.wait(VenueBook, book_is(symbol, live=True), since)
 
     def stop(self, deadline_s: float = STOP_S) -> bool:
         """End the session; True if each of its threads has ended within the deadline."""
@@ -205,7 +206,7 @@ class Bench:
             looked += len(news)
             return next((m for m in news if isinstance(m, kind) and test(m)), None)
 
-        message = self._until(first, within_s)
+        message: _Kind | None = self._until(first, within_s)
         if message is None:
             raise Failed(f"no {kind.__name__} as expected within {within_s:g} s")
         return message
@@ -333,7 +334,7 @@ class Bench:
             request_id = f"conformance:{mark}:{number}"
             since_ns = self.at.clock.wall_ns() - int(since_s * NS_PER_S)
             self.adapter.handle(Reconcile(request_id, self.config.account, since_ns))
-            answer = self.wait(ReconcileResult, lambda m, r=request_id: m.request_id == r, mark)
+            answer = self.wait(ReconcileResult, _answers(request_id), mark)
             if answer.ok:
                 return answer
         raise Failed(f"reconciliation fails: {answer.text}")
@@ -350,6 +351,20 @@ class Bench:
             for report in mine:
                 self.cancel(self.sent.orders[report.client_order_id])
         return left
+
+
+def link_is(name: str, *, up: bool) -> Callable[[LinkChanged], bool]:
+    """Return a test for a link's going up or down."""
+    return lambda m: m.link == name and m.up == up
+
+
+def book_is(symbol: str, *, live: bool | None = None) -> Callable[[VenueBook], bool]:
+    """Return a test for a symbol's book, in any state unless said."""
+    return lambda b: b.symbol == symbol and live in (None, b.state == "LIVE")
+
+
+def _answers(request_id: str) -> Callable[[ReconcileResult], bool]:
+    return lambda m: m.request_id == request_id
 
 
 def changed(config: VenueConfig, **changes: Any) -> VenueConfig:

@@ -58,14 +58,11 @@ def _kill(bench: Bench) -> None:
 
 
 def _answers(bench: Bench, wanted: dict[str, list[SubmitOrder]]) -> None:
+    results = bench.found(SubmitResult)
     for outcome, orders in wanted.items():
         for order in orders:
-            name = order.client_order_id
-            told = bench.found(SubmitResult, lambda m, n=name: m.client_order_id == n)
-            check(
-                [m.outcome for m in told] == [outcome],
-                f"{[m.outcome for m in told]}, not {outcome}",
-            )
+            told = [r.outcome for r in results if r.client_order_id == order.client_order_id]
+            check(told == [outcome], f"{told}, not {outcome}")
 
 
 def _as_at_the_venue(suite: Suite, bench: Bench, order: SubmitOrder) -> None:

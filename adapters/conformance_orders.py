@@ -18,8 +18,8 @@ from engine.trading.instrument import check_order, quantise_price, quantise_quan
 
 SAMPLES: Final = 100
 PARTS: Final = 4
-SHORT: Final = Timeouts(read_s=0.7)
-LATE_MS: Final = 1500
+SHORT: Final = Timeouts(read_s=0.5)
+LATE_MS: Final = 1_000
 
 # What happens to the request, and how many orders the venue has then.
 ROWS: Final[tuple[tuple[str, Mapping[str, Any], int], ...]] = (
@@ -338,7 +338,7 @@ def _nobody_listens(suite: Suite) -> None:
     beside = suite.main.mark()
     with suite.bench(books=True, timeouts=SHORT) as bench:
         order, mark = bench.order(), bench.mark()
-        suite.staged.fault("venue_restart", down_ms=400)
+        suite.staged.fault("venue_restart", down_ms=200)
         bench.wait(LinkChanged, lambda m: not m.up, mark)
         result = bench.submit(order)
         bench.linked(mark)

@@ -17,7 +17,7 @@ from adapters.registry import VenueConfig
 from adapters.stream import WsLink, backoff_s
 from engine.clock import NS_PER_MS, NS_PER_S, Clock
 from engine.messages.base import Message
-from engine.messages.market import BookDelta, LinkAlive, TradePrint, VenueBook
+from engine.messages.market import BookDelta, BookQuality, LinkAlive, TradePrint, VenueBook
 from engine.messages.port import Instrument, LinkChanged
 from engine.trading.instrument import price_exponent, quantity_exponent, written_decimals
 from engine.trading.keeper import BookKeeper
@@ -73,6 +73,8 @@ class PublicFeed:
         self._lagging: set[str] = set()
         self._lock = threading.Lock()
         self._slots: dict[str, _Slot] = {}
+        unproven = codec.verification == "unverified"
+        self._quality: BookQuality = "unverified" if unproven else "verified"
         self._interval_ns = config.publish_interval_ms * NS_PER_MS
         self._alive_ns = 0
         self._opened_ns = 0
@@ -314,5 +316,6 @@ class PublicFeed:
                 keeper.ts_event_ns,
                 slot.recv_wall_ns,
                 slot.recv_mono_ns,
+                self._quality,
             )
         )

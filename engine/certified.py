@@ -1,7 +1,7 @@
 """Which adapters have passed the conformance suite, and with what score.
 
-A score is what was measured against the simulated venue, passed of applied; tests/conformance holds this table to
-it. It says nothing of the real venue: docs/conformance.md says what it does not prove.
+A score is what was measured against the simulated venue, passed of applied; tests/conformance holds
+this table to it. It says nothing of the real venue: docs/conformance.md says what it does not prove.
 """
 
 from collections.abc import Mapping

@@ -76,6 +76,8 @@ def _url(value: str) -> str:
 
 
 def choice(*names: str) -> AfterValidator:
+    """Return a validator that takes one of these names and says so."""
+
     def check(value: str) -> str:
         if value not in names:
             raise PydanticCustomError(

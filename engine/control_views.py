@@ -31,6 +31,11 @@ def bbo_row(book: ConsolidatedBook, now_mono_ns: int) -> dict[str, Any]:
         "age_ms": max(
             (age for v in used if (age := _age_ms(v, now_mono_ns)) is not None), default=None
         ),
+        "not_counted": [
+            {"venue": quote.venue, "quality": quote.quality, **_best(book, quote)}
+            for quote in book.venues
+            if quote.state == "LIVE" and not quote.counts
+        ],
     }
 
 
@@ -47,7 +52,9 @@ def book_view(book: ConsolidatedBook, depth: int, now_mono_ns: int) -> dict[str,
                 "name": quote.venue,
                 "state": quote.state,
                 "reason": quote.reason,
+                "quality": quote.quality,
                 "age_ms": _age_ms(quote, now_mono_ns),
+                **_best(book, quote),
             }
             for quote in book.venues
         ],
@@ -68,7 +75,13 @@ def venue_book_view(book: VenueBook, depth: int, now_mono_ns: int) -> dict[str, 
         ]
 
     age_ms = max(0, (now_mono_ns - book.mono_received_ns) // NS_PER_MS)
-    state = {"name": book.venue, "state": book.state, "reason": book.reason, "age_ms": age_ms}
+    state = {
+        "name": book.venue,
+        "state": book.state,
+        "reason": book.reason,
+        "quality": book.quality,
+        "age_ms": age_ms,
+    }
     return {
         "symbol": book.symbol,
         "venue": book.venue,
@@ -90,6 +103,15 @@ def _top_levels(book: ConsolidatedBook, depth: int) -> list[list[dict[str, Any]]
         ]
         for side in (book.bid_levels(), book.ask_levels())
     ]
+
+
+# A venue's own best, with whatever is known of it: a synthetic price has no quantity behind it.
+def _best(book: ConsolidatedBook, quote: VenueQuote) -> dict[str, Any]:
+    bid, ask = quote.bid_prices[:1], quote.ask_prices[:1]
+    return {
+        "bid": scaled(bid[0], book.price_exponent) if bid else None,
+        "ask": scaled(ask[0], book.price_exponent) if ask else None,
+    }
 
 
 def _age_ms(quote: VenueQuote, now_mono_ns: int) -> int | None:

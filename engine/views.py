@@ -29,6 +29,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "ask_quantity",
         "ask_venue",
         "age_ms",
+        "not_counted",
     ),
     "venue": (
         *("name", "state", "reason", "waits_for", "book_state", "book_age_ms", "account"),
@@ -106,10 +107,14 @@ class Screen:
         rows += [{"side": "bid", **level} for level in book.get("bids", [])]
         self._table(rows, "")
         for venue in book.get("venues", []):
-            if venue.get("state") != "LIVE" or venue.get("reason"):
-                self.say(
-                    f"{venue['name']} does not count: {venue['state']} {venue.get('reason', '')}"
-                )
+            why = f"{venue['state']} {venue.get('reason', '')}"
+            if venue.get("state") == "LIVE" and venue.get("quality", "verified") != "verified":
+                why = f"its book is {venue['quality']}"
+                if venue.get("bid") or venue.get("ask"):
+                    why += f": {venue.get('bid') or '-'} / {venue.get('ask') or '-'}"
+            elif venue.get("state") == "LIVE" and not venue.get("reason"):
+                continue
+            self.say(f"{venue['name']} does not count: {why}")
 
     def _table(self, value: Any, kind: str) -> None:
         from rich.console import Console  # noqa: PLC0415  only where a table is wanted

@@ -12,6 +12,10 @@ from typing import ClassVar, Final, Literal, NamedTuple
 from engine.messages.base import Code, Lane, Message, Name, Part, Side, Text, TsNs
 
 BookState = Literal["EMPTY", "SYNCING", "LIVE", "GAP", "STALE"]
+# What a LIVE book is worth: proven by sequence or checksum; rebuilt without a proof; or no book at
+# all, but a price that the venue names by itself, without anybody's order behind it.
+BookQuality = Literal["verified", "unverified", "synthetic"]
+COUNTED: Final[BookQuality] = "verified"  # the only one that is merged, routed to and valued by
 
 
 class Level(NamedTuple):
@@ -48,8 +52,8 @@ class VenueBook(Message, frozen=True, array_like=True, tag=True):
     """One venue's book for one symbol, best level first, top `depth` levels, with its sync state.
 
     Prices and quantities are in units of ten to the power of minus the exponents; the lists of a
-    side belong together by position. Levels count only while `state` is LIVE; `reason` says why it
-    is not.
+    side belong together by position. Levels count only while `state` is LIVE and `quality` is
+    verified; `reason` says why `state` is not LIVE.
     """
 
     lane: ClassVar[Lane] = Lane.MARKET
@@ -68,6 +72,7 @@ class VenueBook(Message, frozen=True, array_like=True, tag=True):
     ts_event_ns: TsNs
     ts_received_ns: TsNs
     mono_received_ns: int
+    quality: BookQuality = "verified"
 
     def conflate_key(self) -> str:
         """Return the slot of this venue and symbol."""
@@ -109,7 +114,8 @@ class TradePrint(Message, frozen=True, array_like=True, tag=True):
 class VenueQuote(Part, frozen=True, array_like=True):
     """Whether one venue counts in a consolidated book, and its levels in it when it does.
 
-    The levels are the venue's share of the consolidated top, best first, at least its own best.
+    The levels are the venue's share of the consolidated top, best first, at least its own best. Those
+    of a book that is not `verified` are its own best alone, and are no levels of the consolidated book.
     """
 
     venue: Name
@@ -120,14 +126,20 @@ class VenueQuote(Part, frozen=True, array_like=True):
     bid_quantities: list[int]
     ask_prices: list[int]
     ask_quantities: list[int]
+    quality: BookQuality = "verified"
+
+    @property
+    def counts(self) -> bool:
+        """Whether the venue's levels are levels of the consolidated book."""
+        return self.state == "LIVE" and self.quality == COUNTED
 
 
 class ConsolidatedBook(Message, frozen=True, array_like=True, tag=True):
-    """The book over all venues whose own book is LIVE and fresh, top levels, best first.
+    """The book over all venues whose own book is LIVE, fresh and verified, top levels, best first.
 
     `bids` and `asks` are the prices of the levels, a price as often as venues quote it; the levels
     themselves are in `venues`. A venue that is not LIVE and fresh contributes nothing and says why
-    in its VenueQuote.
+    in its VenueQuote; one whose book is not verified shows its own best there, and counts as little.
     """
 
     lane: ClassVar[Lane] = Lane.MARKET
@@ -147,7 +159,9 @@ class ConsolidatedBook(Message, frozen=True, array_like=True, tag=True):
 
     def bid_levels(self) -> list[Level]:
         """Return the bids, best first; at one price the venues stand in their order."""
-        sides = ((v.venue, v.bid_prices, v.bid_quantities) for v in self.venues)
+        sides = (
+            (v.venue, v.bid_prices, v.bid_quantities) for v in self.venues if v.quality == COUNTED
+        )
         levels = [
             Level(price, quantity, venue)
             for venue, prices, quantities in sides
@@ -158,7 +172,9 @@ class ConsolidatedBook(Message, frozen=True, array_like=True, tag=True):
 
     def ask_levels(self) -> list[Level]:
         """Return the asks, best first; at one price the venues stand in their order."""
-        sides = ((v.venue, v.ask_prices, v.ask_quantities) for v in self.venues)
+        sides = (
+            (v.venue, v.ask_prices, v.ask_quantities) for v in self.venues if v.quality == COUNTED
+        )
         levels = [
             Level(price, quantity, venue)
             for venue, prices, quantities in sides

@@ -1,8 +1,9 @@
-"""The consolidated book: every venue whose own book is LIVE and fresh, and no other.
+"""The consolidated book: every venue whose own book is LIVE, fresh and verified, and no other.
 
 A venue's levels count only while its book says LIVE and its link has given proof of life (a frame
 or a pong) within `stale_after_ns`. The moment either fails the venue contributes nothing and its
-VenueQuote says why. A silent venue can therefore never stay best.
+VenueQuote says why. A silent venue can therefore never stay best. A book that nothing verifies, or
+that is no book but a price the venue names, is shown beside the others and never merged with them.
 
 Prices and quantities are brought to the finest exponents seen for the symbol, which loses nothing.
 What is merged are prices alone, by sorting them: levels are never moved, each venue's stay in its
@@ -14,7 +15,7 @@ from bisect import bisect_left, bisect_right
 from typing import Final
 
 from engine.messages.base import replaced
-from engine.messages.market import BookState, ConsolidatedBook, VenueBook, VenueQuote
+from engine.messages.market import COUNTED, BookState, ConsolidatedBook, VenueBook, VenueQuote
 
 DEPTH_MAX: Final = 20
 
@@ -115,7 +116,7 @@ class Consolidator:
         newest_event_ns = 0
         for share in shares:
             book = share.book
-            if (book.state == "LIVE" and now_ns <= until_ns[book.venue]) is not share.counts:
+            if share.may_count(now_ns, until_ns) is not share.counts:
                 share.counts = not share.counts
                 merged.bids_due = merged.asks_due = True
             if share.counts and book.ts_event_ns > newest_event_ns:
@@ -130,8 +131,7 @@ class Consolidator:
                 quotes.append(share.quote or share.show())
             else:
                 state, reason = self.state(share.book, now_ns)
-                heard_ns = share.book.mono_received_ns
-                quotes.append(VenueQuote(share.book.venue, state, reason, heard_ns, [], [], [], []))
+                quotes.append(share.show_apart(state, reason))
         return ConsolidatedBook(
             symbol,
             merged.price_exponent,
@@ -156,7 +156,8 @@ class _Share:
         self.quote: VenueQuote | None = None
 
     def may_count(self, now_ns: int, until_ns: dict[str, int]) -> bool:
-        return self.book.state == "LIVE" and now_ns <= until_ns[self.book.venue]
+        book = self.book
+        return book.state == "LIVE" and book.quality == COUNTED and now_ns <= until_ns[book.venue]
 
     # At least a venue's own best is shown, even where others are better twenty times.
     def show(self) -> VenueQuote:
@@ -172,6 +173,21 @@ class _Share:
             book.ask_quantities[:asks],
         )
         return self.quote
+
+    # What does not count: nothing of it, or its own best where it is live but not verified.
+    def show_apart(self, state: BookState, reason: str) -> VenueQuote:
+        book, best = self.scaled, 1 if state == "LIVE" else 0
+        return VenueQuote(
+            book.venue,
+            state,
+            reason,
+            book.mono_received_ns,
+            book.bid_prices[:best],
+            book.bid_quantities[:best],
+            book.ask_prices[:best],
+            book.ask_quantities[:best],
+            book.quality,
+        )
 
 
 class _Symbol:

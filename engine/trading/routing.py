@@ -85,7 +85,7 @@ def quantity_before(
     Only the published top levels are seen, so the answer may be too small, never too large. None
     when the venue's book does not count now.
     """
-    if not any(q.venue == venue and q.state == "LIVE" for q in book.venues):
+    if not any(q.venue == venue and q.counts for q in book.venues):
         return None
     total = 0
     for level in book.ask_levels() if side == "BUY" else book.bid_levels():
@@ -128,8 +128,9 @@ def plan_best(
     """
     reasons = dict(unfit)
     for quote in book.venues:
-        if quote.state != "LIVE" and quote.venue not in reasons:
-            reasons[quote.venue] = f"book {quote.state}: {quote.reason}"
+        if not quote.counts and quote.venue not in reasons:
+            why = f"{quote.state}: {quote.reason}" if quote.state != "LIVE" else quote.quality
+            reasons[quote.venue] = f"book {why}"
     fit = {venue: rule for venue, rule in instruments.items() if venue not in reasons}
     if not fit:
         raise Refused("no_venue", _explain("no venue can take this order", reasons))

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.control_views import bbo_row
 from engine.envelope import decode_body, encode_body
+from engine.messages.base import replaced
 from engine.messages.market import VenueBook
 from engine.trading.consolidated import LINK_SILENT, Consolidator
 
@@ -288,3 +290,28 @@ def test_the_merged_book_is_as_new_as_the_newest_that_counts():
     assert c.publish("BTC/USDT", 0).ts_event_ns == 7
     c.update(VenueBook("b", "BTC/USDT", "LIVE", "", 2, 3, [1], [1], [2], [1], 2, 9, 0, 0))
     assert c.publish("BTC/USDT", 0).ts_event_ns == 9
+
+
+@pytest.mark.parametrize("quality", ["unverified", "synthetic"])
+def test_a_book_that_is_not_verified_is_shown_and_never_merged(quality):
+    c = make()
+    c.update(book("a", [100, 5, 99, 5], [104, 5]))
+    c.update(replaced(book("b", [102, 7, 101, 7], [103, 9]), quality=quality))
+    got = c.publish("BTC/USDT", 0)
+    assert (bids(got), asks(got)) == ([(100, 5, "a"), (99, 5, "a")], [(104, 5, "a")])
+    shown = got.venues[1]
+    assert (shown.state, shown.quality, shown.counts) == ("LIVE", quality, False)
+    assert (shown.bid_prices, shown.ask_prices) == ([102], [103])
+    assert bbo_row(got, 0)["not_counted"] == [
+        {"venue": "b", "quality": quality, "bid": "1.02", "ask": "1.03"}
+    ]
+    assert decode_body("ConsolidatedBook", encode_body(got)) == got
+
+
+def test_a_book_that_becomes_verified_counts_from_then_on():
+    c = make()
+    c.update(replaced(book("a", [100, 5], [104, 5]), quality="unverified"))
+    assert c.publish("BTC/USDT", 0).bids == []
+    c.update(book("a", [100, 5], [104, 5], at=1))
+    assert c.stale_symbols(1) == ["BTC/USDT"]
+    assert c.publish("BTC/USDT", 1).bids == [100]

@@ -189,6 +189,14 @@ def test_a_venue_whose_book_does_not_count_is_named():
     c.update(VenueBook("b", S, "GAP", "sequence", 1, 3, [], [], [], [], 1, 0, 0, 0))
     plan = plan_best(want(quantity=D("0.1")), c.publish(S, 0), RULES, {})
     assert plan.reasons["b"] == "book GAP: sequence"
+    better = VenueBook(
+        "b", S, "LIVE", "", 1, 3, [991], [500], [995], [400], 2, 0, 0, 1, "synthetic"
+    )
+    c.update(better)
+    plan = plan_best(want(quantity=D("0.1")), c.publish(S, 1), RULES, {})
+    assert (legs(plan), plan.reasons["b"]) == ({"a": D("0.1")}, "book synthetic")
+    assert quantity_before(c.publish(S, 1), "b", "BUY", D(200)) is None
+    assert mid_price(c.publish(S, 1)) == D("99.5")
 
 
 def test_a_fill_or_kill_order_passes_over_a_venue_whose_rules_it_breaks():

@@ -11,8 +11,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from engine import cli_setup
 from engine.cli_base import Options, ask, group, options, run, show, usage
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
+from engine.cli_panic import panic
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
 from engine.views import COLORS, FORMATS, Screen
 
@@ -44,6 +46,11 @@ for name, part in {
     "config": config_app,
 }.items():
     app.add_typer(part, name=name)
+
+
+app.command("doctor")(cli_setup.doctor)
+app.command("init")(cli_setup.init)
+config_app.command("path")(cli_setup.config_path)
 
 
 @app.callback()
@@ -285,6 +292,8 @@ def risk_accept(
 
 
 # --- without a core -------------------------------------------------------------------------------
+
+app.command()(panic)
 
 
 @codec_app.command("replay")

@@ -47,6 +47,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "balance": ("account", "asset", "total", "value", "currency"),
     "limit": ("limit", "scope", "unit", "limit_value", "used", "headroom"),
+    "finding": ("check", "result", "found", "remedy"),
     "fault": ("kind", "description", "targets"),
 }
 
@@ -63,6 +64,9 @@ STYLES: Final[dict[str, str]] = {
     "UNKNOWN": "bold yellow",
     "STALE": "yellow",
     "DEGRADED": "yellow",
+    "ok": "green",
+    "warning": "yellow",
+    "failed": "red",
 }
 
 

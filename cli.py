@@ -13,6 +13,7 @@ import typer
 
 from engine import cli_setup
 from engine.cli_base import Options, ask, group, options, run, show, usage
+from engine.cli_market import arb, depth, impact
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
 from engine.cli_panic import panic
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
@@ -111,6 +112,11 @@ def book(
     """Show the consolidated book of SYMBOL, or one venue's."""
     answer = ask(context, "book", symbol=symbol, venue=venue, depth=depth)
     options(context).screen.book(answer)
+
+
+app.command()(depth)
+app.command()(impact)
+app.command()(arb)
 
 
 @position_app.command("list")

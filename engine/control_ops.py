@@ -8,6 +8,7 @@ import json
 from typing import Any, Final
 
 from engine.control_args import Args, bad, check_symbol, check_venue
+from engine.control_market import arb, depth, impact
 from engine.control_orders import (
     EDGE,
     ROUTER,
@@ -248,6 +249,9 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "venues": _plain_question("venues"),
     "bbo": _bbo,
     "book": _book,
+    "depth": depth,
+    "impact": impact,
+    "arb": arb,
     "order.place": _order_place,
     "order.list": _order_list,
     "order.show": _order_show,

@@ -160,7 +160,7 @@ def _names(config: Any) -> Iterator[Finding]:
             text = f"{host}: {error.strerror or error}"
             yield Finding(f"address of {name}", "failed", text, "check the URL and the resolver")
         else:
-            yield Finding(f"address of {name}", "ok", f"{host}: {sorted(map(str, addresses))[0]}")
+            yield Finding(f"address of {name}", "ok", f"{host}: {min(map(str, addresses))}")
 
 
 def _state_folder(folder: Path) -> Iterator[Finding]:

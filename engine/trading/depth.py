@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from engine.messages.base import Side
+from engine.messages.market import COUNTED
 from engine.trading.money import ZERO, exact, plain, plain_or_none, ratio
 
 ONE: Final = Decimal(1)
@@ -21,8 +22,9 @@ Levels = Sequence[tuple[Decimal, Decimal]]
 class VenueDepth(NamedTuple):
     """One venue's book of one symbol, best level first, and what is known of it.
 
-    `problem` says why no order could go there now (venue not ready, halted, book unverified); such a
-    book may still count. `taker_fee` is a share of the notional.
+    `problem` says why no order could go there now (venue not ready, halted); such a book may still
+    count. One that nothing proves (`quality` other than verified) does not. `taker_fee` is a share of
+    the notional.
     """
 
     venue: str
@@ -33,11 +35,17 @@ class VenueDepth(NamedTuple):
     bids: Levels
     asks: Levels
     problem: str = ""
+    quality: str = COUNTED
 
     @property
     def counts(self) -> bool:
-        """Whether its levels are true now."""
-        return self.state == "LIVE"
+        """Whether its levels are true now, and proven."""
+        return self.state == "LIVE" and self.quality == COUNTED
+
+    @property
+    def why_not(self) -> str:
+        """Why it does not count."""
+        return f"{self.state}: {self.reason}" if self.state != "LIVE" else self.quality
 
     def levels(self, side: Side) -> Levels:
         """Return what a taker of `side` meets: a buyer the asks."""
@@ -69,6 +77,7 @@ def depth_view(
                 "name": v.venue,
                 "state": v.state,
                 "reason": v.reason,
+                "quality": v.quality,
                 "counts": v.counts,
                 "age_ms": v.age_ms,
                 "taker_fee": plain(v.taker_fee),
@@ -127,7 +136,7 @@ def _edge(buy_at: VenueDepth, sell_at: VenueDepth) -> Decimal:
 def _crossing(buy_at: VenueDepth, sell_at: VenueDepth) -> dict[str, Any]:
     row = _edge_row(buy_at, sell_at)
     problems = [
-        f"{v.venue} is {v.state}: {v.reason}" if not v.counts else f"{v.venue}: {v.problem}"
+        f"{v.venue} is {v.why_not}" if not v.counts else f"{v.venue}: {v.problem}"
         for v in (buy_at, sell_at)
         if v.problem or not v.counts
     ]
@@ -252,9 +261,7 @@ def impact_view(
         "mid": plain_or_none(mid),
         "all": _walk_row("all", together, best, mid),
         "venues": alone,
-        "left_out": [
-            {"venue": v.venue, "why": v.reason or v.state} for v in venues if not v.counts
-        ],
+        "left_out": [{"venue": v.venue, "why": v.why_not} for v in venues if not v.counts],
     }
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from adapters import conformance_life as life
+from adapters import conformance_limits as limits
 from adapters import conformance_links as links
 from adapters import conformance_orders as orders
 from adapters.conformance_bench import Failed
@@ -34,20 +35,20 @@ class Exam(NamedTuple):
 
 # In the order in which they run: those that end or disturb the shared session come last.
 EXAMS: Final = (
-    Exam("C1", "symbols", links.symbols_map, None, links.symbols_refused),
+    Exam("C1", "symbols", limits.symbols_map, None, limits.symbols_refused),
     Exam("C2", "quantise", orders.quantise, None, orders.quantised_on_the_wire),
     Exam("C3", "submit", None, orders.submit, orders.submit_told_in_any_order),
     Exam("C4", "fills", None, orders.fills, orders.fills_in_parts),
     Exam("C5", "cancel", None, orders.cancel, orders.cancel_races),
     Exam("C6", "ambiguity", None, None, orders.ambiguity),
     Exam("C7", "duplicate", None, orders.duplicate, orders.duplicate_elsewhere),
-    Exam("C8", "limits", None, None, links.limits),
+    Exam("C8", "limits", None, None, limits.limits),
     Exam("C10", "book", links.book, None, links.book_under_faults),
     Exam("C12", "backlog", links.backlog, links.backlog_of_orders, None),
     Exam("C14", "isolation", links.isolation, None, None),
     Exam("C16", "record and replay", life.replayed, None, None),
     Exam("C15", "shutdown", life.shutdown, None, None),
-    Exam("C9", "key and clock", None, None, links.key_and_clock),
+    Exam("C9", "key and clock", None, None, limits.key_and_clock),
     Exam("C11", "link", links.link, None, links.link_under_faults),
     Exam("C13", "restart", None, None, life.restart),
 )

@@ -92,6 +92,7 @@ class Venue(Section):
     opening_cost: dict[Asset, Money] = Field(default_factory=dict)
     rate_limit_share: Share = 0.5
     stale_after_ms: Annotated[Whole, Field(ge=100, le=600_000)] = 2_000
+    quiet_after_s: Annotated[Whole, Field(ge=0, le=86_400)] = 60
     depth: Annotated[Whole, Field(ge=1, le=5_000)] = 200
     publish_interval_ms: Annotated[Whole, Field(ge=0, le=10_000)] = 0
     order_road: Literal["ws", "rest"] = "ws"

@@ -70,7 +70,7 @@ def restart_policy(settings: Settings) -> RestartPolicy:
 
 def folds(settings: Settings) -> Folds:
     """Return how each durable actor's state is made from its snapshot, or from nothing."""
-    limits = risk_limits(settings)
+    limits, kept = risk_limits(settings), settings.orders.closed_kept_max
 
     def exchange(data: bytes | None) -> Fold:
         return ExchangeState.empty(kept) if data is None else ExchangeState.from_bytes(data, kept)
@@ -114,7 +114,6 @@ def child_specs(
     """
     shelf = Shelf() if shelf is None else shelf
     venues = enabled_venues(settings)
-    kept = settings.orders.closed_kept_max
     accounts = {name: venue.account for name, venue in venues.items()}
     maker = settings.mode == "demo" and settings.demo.maker
     readers = (*READERS, "demo_maker") if maker else READERS

@@ -114,15 +114,8 @@ def child_specs(
     """
     shelf = Shelf() if shelf is None else shelf
     venues = enabled_venues(settings)
-    accounts = {name: venue.account for name, venue in venues.items()}
     maker = settings.mode == "demo" and settings.demo.maker
     readers = (*READERS, "demo_maker") if maker else READERS
-    router = RouterConfig(
-        settings.name,
-        accounts,
-        risk_limits(settings).price_collar_pct,
-        settings.orders.closed_kept_max,
-    )
 
     def persistence() -> PersistenceActor:
         return PersistenceActor(
@@ -137,7 +130,7 @@ def child_specs(
     specs = [
         _essential(settings, "persistence", persistence, EXIT_JOURNAL),
         _essential(settings, RISK, lambda: _risk(settings, absent), EXIT_GAVE_UP),
-        _essential(settings, ROUTER, lambda: OrderRouterActor(router), EXIT_GAVE_UP),
+        _essential(settings, ROUTER, lambda: _router(settings), EXIT_GAVE_UP),
         _essential(settings, "order_book", lambda: _order_book(settings, readers), EXIT_GAVE_UP),
     ]
     for name, venue in venues.items():
@@ -150,6 +143,12 @@ def child_specs(
 
 def _on_threads(specs: list[ChildSpec], threads: Mapping[str, str]) -> list[ChildSpec]:
     return [replace(spec, dispatcher=threads.get(spec.name, TICK)) for spec in specs]
+
+
+def _router(settings: Settings) -> OrderRouterActor:
+    accounts = {name: venue.account for name, venue in enabled_venues(settings).items()}
+    collar, kept = risk_limits(settings).price_collar_pct, settings.orders.closed_kept_max
+    return OrderRouterActor(RouterConfig(settings.name, accounts, collar, kept))
 
 
 def _order_book(settings: Settings, readers: Sequence[str]) -> OrderBookActor:

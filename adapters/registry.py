@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-from adapters import binance, okx, okx_rest
+from adapters import binance, kucoin_address, kucoin_rest, okx, okx_rest
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
@@ -67,8 +67,18 @@ class VenueConfig:
         return Credentials(self.api_key, self.api_secret, self.passphrase)
 
     def url(self, kind: str) -> str:
-        """Return the url of this kind: the configured one or the venue's own."""
-        return self.urls.get(kind) or _known(self.adapter).urls[kind]
+        """Return the url of this kind: the configured one or the venue's own; empty: REST tells it."""
+        return self.urls.get(kind) or _known(self.adapter).urls.get(kind, "")
+
+
+class Address(NamedTuple):
+    """How REST is asked where a stream is, before each connection: the call, and what reads its answer.
+
+    `read` takes the answer and an id of ours for the connection; the address it returns may be a login.
+    """
+
+    call: RestCall
+    read: Callable[[Any, str], str]
 
 
 class Adapter(NamedTuple):
@@ -83,6 +93,8 @@ class Adapter(NamedTuple):
     # Its dead man's switch, which cancels all of the account after so many seconds; 0 turns it off.
     dead_man: Callable[[int], RestCall] | None = None
     trade: Callable[[Credentials, RestCodec], TradeCodec] | None = None  # its trading WebSocket
+    # Where a stream (`public_ws`, `private_ws`) is that has no fixed address.
+    address: Callable[[str], Address] | None = None
 
 
 class Venue(NamedTuple):
@@ -176,6 +188,8 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=KucoinRest,
         send_every_s=0.1,
         enforces_expiry=True,
+        dead_man=kucoin_rest.dead_cancel_all,
+        address=lambda kind: Address(kucoin_address.ask(kind), kucoin_address.read_address),
     ),
 }
 
@@ -202,6 +216,16 @@ def dialect(config: VenueConfig) -> Venue:
         None if trade is None else trade(config.credentials, rest),
         known.send_every_s,
     )
+
+
+def address(config: VenueConfig, kind: str) -> Address | None:
+    """Return how to ask where a stream is; None where its address is fixed."""
+    known = _known(config.adapter)
+    if config.url(kind):
+        return None
+    if known.address is None:
+        raise ConfigError(f"venues.{config.name}.urls.{kind}: is missing")
+    return known.address(kind)
 
 
 def has_trade_road(config: VenueConfig) -> bool:

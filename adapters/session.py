@@ -21,8 +21,8 @@ from adapters.offset import ClockOffset
 from adapters.pending import Pending
 from adapters.private import PrivateFeed
 from adapters.rate import Priority, RateGovernor
-from adapters.registry import VenueConfig, dialect
-from adapters.stream import LinkHandler, Watch, WsLink, backoff_s
+from adapters.registry import Address, VenueConfig, address, dialect
+from adapters.stream import LinkHandler, NoAddress, Watch, WsLink, backoff_s
 from adapters.trade_codec import TradeCodec
 from adapters.trade_desk import TradeDesk
 from adapters.trade_link import TradeLink
@@ -272,8 +272,9 @@ class Session:
         times = self.config.timeouts
         # The trading link renews itself in time, between two requests.
         age_s = times.link_age_s * (1 if stand_in is None else 2)
+        asked = address(self.config, url)
         return WsLink(
-            self.config.url(url),
+            self.config.url(url) if asked is None else lambda: self.ask_address(asked),
             handler,
             clock=self.clock,
             rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets
@@ -283,6 +284,20 @@ class Session:
             send_every_s=self._venue.send_every_s,
             stand_in=stand_in,
         )
+
+    def ask_address(self, asked: Address) -> str:
+        """Ask REST where to connect to, with a client of this call's own; NoAddress says why not."""
+        rest = self.client()
+        try:
+            reply = self.desk.read(rest, asked.call)
+            return asked.read(reply, f"{self.rng.getrandbits(64):016x}")
+        except CallFailed as failed:
+            is_final = failed.verdict.kind == "AUTH"
+            raise NoAddress(f"no address: {failed}", is_final=is_final) from None
+        except ValueError:
+            raise NoAddress("no address: the answer is not what the venue documents") from None
+        finally:
+            rest.close()
 
     def _next_clock_ns(self) -> int:
         return self.clock.mono_ns() + int(self.config.timeouts.clock_every_s * NS_PER_S)

@@ -190,6 +190,7 @@ def _corrupt_level(frame: str) -> str:
     message = json.loads(frame)
     data = message.get("data", message)
     data = data[0] if isinstance(data, list) else data
+    data = data.get("changes", data)
     for name in ("b", "a", "bids", "asks"):
         if data.get(name):
             data[name][0][1] = "7777.7"

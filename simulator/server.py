@@ -14,6 +14,7 @@ from aiohttp import web
 from simulator.binance import binance_parts
 from simulator.clock import NS_PER_MS, NS_PER_S, Clock
 from simulator.flow import STEP_MS
+from simulator.kucoin import kucoin_parts
 from simulator.okx import okx_parts
 from simulator.parts import Parts
 from simulator.venue import Venue
@@ -22,7 +23,11 @@ HOST = "127.0.0.1"
 BOOK_EVERY_STEPS = 2  # 100 ms
 PING_EVERY_S, PONG_WITHIN_S = 20, 60
 BODY_BYTES_MAX = 256 * 1024
-DIALECTS: dict[str, Callable[[Venue], Parts]] = {"binance": binance_parts, "okx": okx_parts}
+DIALECTS: dict[str, Callable[[Venue], Parts]] = {
+    "binance": binance_parts,
+    "kucoin": kucoin_parts,
+    "okx": okx_parts,
+}
 
 
 @dataclass(slots=True)
@@ -52,6 +57,7 @@ class Site:
         assert self.runner is not None
         listening = bind(self.port)
         self.port = listening.getsockname()[1]
+        self.venue.address = f"{HOST}:{self.port}"
         self.listener = web.SockSite(self.runner, listening)
         await self.listener.start()
 

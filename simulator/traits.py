@@ -31,6 +31,14 @@ TRAITS: dict[str, Traits] = {
         first_uid=354_937_868,
         ws_paths=("/stream", "/ws-api/v3", "/ws-api/v3"),
     ),
+    "kucoin": Traits(
+        Fees(maker_bps=10, taker_bps=10, step=1, in_quote=True),
+        first_uid=165_111_215,
+        ws_paths=(None, None, None),  # REST tells the address, with a token
+        client_id_forever=True,
+        post_only_expires=True,
+        has_passphrase=True,
+    ),
     "okx": Traits(
         Fees(maker_bps=8, taker_bps=10, step=1),
         first_uid=44_705_892_343_619_584,

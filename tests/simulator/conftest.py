@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import ccxt
 import ccxt.pro
 import pytest
+from share import case_of, is_case_of, leave_the_others
 from waiting import wait_for
 
 from simulator.faults import IMMEDIATE
@@ -124,7 +125,38 @@ def okx(sim, package=ccxt, **more):
     return client
 
 
-CLIENTS = {"binance": binance, "okx": okx}
+def kucoin(sim, package=ccxt, **more):
+    account = sim.endpoints["accounts"]["kucoin"]
+    client = package.kucoin(
+        {
+            "apiKey": account["api_key"],
+            "secret": account["api_secret"],
+            "password": account["passphrase"],
+            "enableRateLimit": False,
+            "timeout": 3000,
+            "options": {"fetchMarkets": {"types": ["spot"]}},
+            **more,
+        }
+    )
+    client.has["fetchCurrencies"] = False
+    for name in ("public", "private", "utaPrivate"):
+        client.urls["api"][name] = sim.endpoints["venues"]["kucoin"]["rest"]
+    return client
+
+
+CLIENTS = {"binance": binance, "okx": okx, "kucoin": kucoin}
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave each venue its part of the cases (`tests/share.py`); --all-venues leaves it all."""
+    leave_the_others(config, items, _is_run)
+
+
+def _is_run(item, runs_all):
+    venue = getattr(getattr(item, "callspec", None), "params", {}).get("venue")
+    if venue not in CLIENTS or item.get_closest_marker("every_venue") or runs_all:
+        return True
+    return is_case_of(venue, case_of(item, "venue"), CLIENTS)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -158,7 +190,7 @@ def sim(quiet_sim):
     return quiet_sim
 
 
-@pytest.fixture(params=list(CLIENTS))
+@pytest.fixture(params=["binance", "okx"])
 def venue(request):
     return request.param
 

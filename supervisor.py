@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from random import SystemRandom
 from threading import Event
-from typing import Any, Final
+from typing import Final
 
 from loguru import logger
 
@@ -22,8 +22,7 @@ from actors.replicas import Shelf, bring_up_to_date
 from actors.tree import TICK, child_specs, enabled_venues, folds, restart_policy
 from adapters.configuration import read_losses
 from adapters.hosting import Surroundings, Venues
-from adapters.registry import ADAPTERS
-from engine import collector
+from engine import collector, halt_file, service
 from engine.alarms import Alarms
 from engine.clock import NS_PER_S, SystemClock
 from engine.config import config_hash, default_path, load
@@ -35,16 +34,14 @@ from engine.edge import Edge
 from engine.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_JOURNAL, EXIT_OK, ConfigError, CoreError
 from engine.faultpoints import ActorCrashes, FaultPoints
 from engine.greeting import greet, say
+from engine.halt_watch import HaltWatch
 from engine.ids import UlidIds
 from engine.journal import Identity, Journal
 from engine.journal_audit import watch_over
 from engine.logs import configure, hider, secrets_of
 from engine.messages.commands import Append, CancelOrders, Tick
-from engine.messages.engine_events import (
-    CommandRecorded,
-    EngineStarted,
-    EngineStopped,
-)
+from engine.messages.engine_events import CommandRecorded, EngineStarted, EngineStopped
+from engine.run_note import note_run
 from engine.supervision import ActorStatus, Supervisor
 from engine.threads import DaemonThreads
 
@@ -67,6 +64,7 @@ class Core:
         self.rng = SystemRandom()
         self.ids = UlidIds()
         self.threads = DaemonThreads()
+        self.service = service.Service(os.environ, self.clock)
         self.alarms = Alarms(self.ids, self.clock, self.threads.background)
         self.faults = FaultPoints.from_environment(os.environ, config.mode)
         self.ended = Event()
@@ -79,7 +77,7 @@ class Core:
         self.runtime: Supervisor | None = None
         self.edge: Edge | None = None
         self.control: ControlServer | None = None
-        self.fills = 0
+        self.halts: HaltWatch | None = None
 
     def _surroundings(self) -> Surroundings:
         threads = self.threads.start
@@ -113,6 +111,10 @@ class Core:
         started = EngineStarted(VERSION, config.mode, config.name, config_hash(config), now_ns)
         self.runtime.tell("persistence", Append([started]), sender="supervisor")
         self._tell_losses(self.runtime, now_ns)
+        self.halts = HaltWatch(config.state_dir, self.runtime, self.ids)
+        self.halts.look()  # before anybody may place an order
+        self.threads.start("halt-file", self.halts.run)
+        note_run(config.state_dir, source=config.source, mode=config.mode, pid=os.getpid())
         self.control = ControlServer(
             config.state_dir,
             self.edge,
@@ -138,7 +140,7 @@ class Core:
             run=f"demo-{journal.epoch}",
             fail_stop=self._fail_stop,
             fault_point=self.faults,
-            enforce_expiry={a for a, known in ADAPTERS.items() if known.enforces_expiry},
+            enforce_expiry=self.venues.enforce_expiry(),
             background=self.threads.background,
             shelf=shelf,
         )
@@ -179,6 +181,7 @@ class Core:
             venues={name: tuple(venue.symbols) for name, venue in venues.items()},
             accounts={name: venue.account for name, venue in venues.items()},
             time_in_force=self.config.orders.time_in_force,
+            state_dir=self.config.state_dir,
         )
         return Edge(
             runtime,
@@ -194,31 +197,32 @@ class Core:
 
     def run(self) -> None:
         """Say what there is, wait for a reason to stop, and drill once in demo mode."""
+        assert self.edge is not None
+        edge = self.edge
         greet(self.config, VERSION, list(enabled_venues(self.config)))
-        is_ready = self._until(self._is_ready, READY_WITHIN_S)
+        is_ready = self._until(
+            lambda: service.is_ready(edge, self.venues.present()), READY_WITHIN_S
+        )
+        self.service.ready()  # a venue that is down is no reason to be started anew
         collector.settle()  # once the actors have their states back: those stay
         if is_ready:
-            say("ready: every venue is reconciled and may trade")
+            say(f"ready: every venue is reconciled and may trade{self._but()}")
             self._sweep_old_quotes()
         elif not self.ended.is_set():
             say("not every venue is ready yet; `xcore status` says why")
         drill_ns = self.clock.mono_ns() + int(DRILL_AFTER_S * NS_PER_S)
         wants_drill = self.config.mode == "demo" and self.config.demo.drill
         while not self.ended.wait(SIMULATOR_LOOK_S):
+            self.service.beat(edge)
             if self.simulator is not None and self.simulator.revive():
                 say("the simulator was gone; it runs again, with the orders it had")
             if wants_drill and self.clock.mono_ns() >= drill_ns:
                 wants_drill = False
                 self._drill()
 
-    def _is_ready(self) -> bool:
-        assert self.edge is not None
-        try:
-            venues = self.edge.query("venues", {}).result(1.0)
-            money: dict[str, Any] = self.edge.query("trading_state", {}).result(1.0)
-        except (CoreError, TimeoutError):
-            return False
-        return all(venue["state"] == "READY" for venue in venues) and bool(money["opened"])
+    def _but(self) -> str:
+        missing = set(enabled_venues(self.config)) - set(self.venues.present())
+        return f", but {', '.join(sorted(missing))}, which is not there" if missing else ""
 
     def _sweep_old_quotes(self) -> None:
         """Cancel what the demo maker of a killed run left resting; it does not know them any more."""
@@ -257,6 +261,12 @@ class Core:
             self.why, self.exit_code = why, exit_code
             self.ended.set()
 
+    def ask_halt(self, signal_name: str) -> None:
+        """Halt everything, from a signal handler: by the HALT file, which closes every gate by itself."""
+        halt_file.put(self.config.state_dir, signal_name, f"signal {signal_name}")
+        if self.halts is not None:
+            self.halts.look_soon()
+
     def _escalate(self, what: str, exit_code: int) -> None:
         logger.bind(reason=what, exit_code=exit_code).critical("giving up")
         if self.runtime is not None:
@@ -274,6 +284,7 @@ class Core:
         """Take no new orders, cancel or keep what rests, and close everything, within the grace."""
         config, edge, runtime = self.config, self.edge, self.runtime
         grace_s = config.supervision.shutdown_grace_s
+        self.service.stopping()
         if edge is not None and runtime is not None and self.journal is not None:
             edge.refuse_orders("the core is stopping")
             if "demo_maker" in {status.name for status in runtime.tree()}:
@@ -285,6 +296,8 @@ class Core:
             restarts = sum(status.restarts for status in runtime.tree())
             if self.control is not None:
                 self.control.stop()
+            if self.halts is not None:
+                self.halts.stop()
             clean = runtime.stop(grace_s / 3) and self.venues.stop(STOP_WITHIN_S)
             edge.stop()
             say(
@@ -349,6 +362,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     core = Core(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda n, _: _on_signal(core, n))
+    signal.signal(signal.SIGUSR1, lambda *_: core.ask_halt("SIGUSR1"))
     try:
         collector.pause()
         core.start()

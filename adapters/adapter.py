@@ -1,9 +1,9 @@
 """The runner: one venue's codec, links and REST workers behind the message port.
 
-Threads: `ws-public`, `ws-private`, `ws-trade`, and one REST worker each for submits, cancels, reads
-and books. Orders and cancels leave over the trading link in the thread that brings them, if nothing
-needs to be waited for (adapters/trade_desk.py); the workers do the rest. Network trouble is mended
-inside; a programming error is not: the worker that made it dies, the session ends with
+Threads: `ws-public`, `ws-private`, `ws-trade`, `rest-upkeep`, and the lanes of REST for submits, cancels,
+reads and books (adapters/lanes.py). Orders and cancels leave over the trading link in the thread that
+brings them, if nothing needs to be waited for (adapters/trade_desk.py); the lanes do the rest. Network
+trouble is mended inside; a programming error is not: the lane that made it dies, the session ends with
 AdapterFailed("crashed"), what it had in flight is answered UNKNOWN and what it had not begun
 NOT_SENT, and whoever supervises calls `stop` and `start`. Every SubmitOrder is answered exactly
 once; the gate outlives sessions and is asked again by the last code before the socket.
@@ -11,14 +11,17 @@ once; the gate outlives sessions and is asked again by the last code before the 
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 from adapters.ccxt_rest import CcxtRest
 from adapters.desk import reports_of
 from adapters.gate import Gate
+from adapters.lanes import WAITING_MAX, ThreadFactory
 from adapters.pending import Pending
 from adapters.registry import VenueConfig, dialect
-from adapters.session import WAITING_MAX, Session, ThreadFactory
+from adapters.session import Session
 from engine.clock import NS_PER_S, Clock
+from engine.halt_file import stands
 from engine.messages.base import Message
 from engine.messages.port import (
     AdapterFailed,
@@ -57,10 +60,12 @@ class VenueAdapter:
         self._deliver = deliver
         self._threads = threads
         self._take = take
-        self._gate = Gate(clock)
+        self._gate = (
+            Gate(clock, partial(stands, config.halt_file)) if config.halt_file else Gate(clock)
+        )
         self._pending = Pending(clock, deliver)
         self._session: Session | None = None
-        dialect(config)  # a wrong configuration is told at once
+        self._read_only = dialect(config).read_only  # a wrong configuration is told at once
 
     @property
     def session(self) -> Session | None:
@@ -147,6 +152,9 @@ class VenueAdapter:
     def _submit(self, session: Session | None, order: SubmitOrder) -> None:
         if not self._pending.begin(order):
             return
+        if self._read_only:
+            self._pending.refuse(order, "read_only", self._read_only)
+            return
         if session is None or not session.is_ready or session.stopping.is_set():
             self._pending.refuse(order, "not_ready", "the adapter has no open session")
             return
@@ -166,7 +174,7 @@ class VenueAdapter:
             for report in reports:
                 session.deliver(report)
 
-        if not session.trade.put(job):
+        if not session.trade.put(order.symbol, job):
             self._pending.refuse(order, "queue_full", f"{WAITING_MAX} orders are waiting")
         elif session.stopping.is_set():
             self._pending.refuse(order, "not_ready", "the session has just ended")
@@ -183,7 +191,11 @@ class VenueAdapter:
             for report in reports:
                 session.deliver(report)
 
-        if session is None or session.stopping.is_set() or not session.cancels.put(job):
+        if (
+            session is None
+            or session.stopping.is_set()
+            or not session.cancels.put(cancel.symbol, job)
+        ):
             self._refuse(cancel)
 
     def _query(self, session: Session | None, query: QueryOrder) -> None:
@@ -191,7 +203,7 @@ class VenueAdapter:
             assert session is not None, "a job has a session"
             session.deliver(session.inquiry.query(rest, query))
 
-        if session is None or session.stopping.is_set() or not session.reads.put(job):
+        if session is None or session.stopping.is_set() or not session.reads.put(query.symbol, job):
             self._refuse(query)
 
     def _reconcile(self, session: Session | None, ask: Reconcile) -> None:
@@ -199,7 +211,7 @@ class VenueAdapter:
             assert session is not None, "a job has a session"
             session.deliver(session.inquiry.reconcile(rest, ask))
 
-        if session is None or session.stopping.is_set() or not session.reads.put(job):
+        if session is None or session.stopping.is_set() or not session.reads.put("", job):
             self._refuse(ask)
 
     def _refuse(self, command: Message) -> None:

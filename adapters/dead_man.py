@@ -10,7 +10,7 @@ from typing import Final
 
 from adapters.adapter import VenueAdapter
 from adapters.ccxt_rest import CcxtRest, RestFailure
-from adapters.registry import ADAPTERS, VenueConfig
+from adapters.registry import VenueConfig, known_adapter
 from engine.clock import NS_PER_S, Clock
 from engine.ids import is_ours
 from engine.messages.base import Message
@@ -28,7 +28,7 @@ class DeadMan:
     def __init__(
         self, config: VenueConfig, instance: str, clock: Clock, fires_after_s: int = FIRES_AFTER_S
     ) -> None:
-        self._switch = ADAPTERS[config.adapter].dead_man
+        self._switch = known_adapter(config.adapter).dead_man
         self._instance = instance
         self._clock = clock
         self._fires_after_s = fires_after_s
@@ -85,5 +85,5 @@ class DeadMan:
             self.is_armed = seconds > 0
             done.set()
 
-        session.reads.put(job)
+        session.cancels.put("", job)  # an account's: behind no symbol
         return done

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
-from adapters import binance, kucoin_address, kucoin_rest, okx, okx_rest
+from adapters import audit, binance, generic, kucoin_address, kucoin_rest, okx, okx_rest
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
@@ -14,6 +14,8 @@ from adapters.bybit_rest import BybitRest
 from adapters.codec import Codec, Credentials, RestCall, RestCodec, Secret
 from adapters.coinbase import CoinbaseCodec
 from adapters.coinbase_rest import CoinbaseRest
+from adapters.generic import GenericCodec
+from adapters.generic_rest import GenericRest
 from adapters.kraken import KrakenCodec
 from adapters.kraken_rest import KrakenRest
 from adapters.kucoin import KucoinCodec
@@ -57,9 +59,12 @@ class VenueConfig:
     depth: int = 20
     publish_interval_ms: int = 0
     stale_after_ms: int = 10_000
+    quiet_after_s: float = 60.0
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
+    read_only: str = ""  # why no order may leave, whatever the adapter could do; empty where it may
+    halt_file: str = ""  # while it stands no order passes the gate; empty: there is none
 
     @property
     def credentials(self) -> Credentials:
@@ -68,7 +73,7 @@ class VenueConfig:
 
     def url(self, kind: str) -> str:
         """Return the url of this kind: the configured one or the venue's own; empty: REST tells it."""
-        return self.urls.get(kind) or _known(self.adapter).urls.get(kind, "")
+        return self.urls.get(kind) or known_adapter(self.adapter).urls.get(kind, "")
 
 
 class Address(NamedTuple):
@@ -93,6 +98,9 @@ class Adapter(NamedTuple):
     # Its dead man's switch, which cancels all of the account after so many seconds; 0 turns it off.
     dead_man: Callable[[int], RestCall] | None = None
     trade: Callable[[Credentials, RestCodec], TradeCodec] | None = None  # its trading WebSocket
+    read_only: str = ""  # why no order may leave; empty where it may
+    one_lane: bool = False  # takes one signed request at a time: its nonce must rise
+    depth: audit.Depth | None = None  # how its best levels are asked for; None: no book is audited
     # Where a stream (`public_ws`, `private_ws`) is that has no fixed address.
     address: Callable[[str], Address] | None = None
 
@@ -104,6 +112,9 @@ class Venue(NamedTuple):
     rest: RestCodec
     trade: TradeCodec | None
     send_every_s: float
+    read_only: str
+    one_lane: bool
+    depth: audit.Depth | None
 
 
 # The trading link names instruments by numbers that the REST half learns with the instruments.
@@ -126,6 +137,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.25,  # five messages a second, pings and pongs included
         enforces_expiry=True,
         trade=lambda credentials, _: BinanceTrade(credentials),
+        depth=audit.BINANCE,
     ),
     "okx": Adapter(
         urls={
@@ -141,6 +153,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         enforces_expiry=True,
         dead_man=okx_rest.cancel_all_after,
         trade=_okx_trade,
+        depth=audit.OKX,
     ),
     # The four below are read and written (their recordings replay, their dialects are tested), but
     # not yet run against a simulated venue: the configuration does not accept them.
@@ -156,6 +169,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=BybitRest,
         send_every_s=0.05,
         enforces_expiry=True,
+        depth=audit.BYBIT,
     ),
     "coinbase": Adapter(
         urls={
@@ -168,6 +182,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=CoinbaseRest,
         send_every_s=0.15,
         enforces_expiry=False,
+        depth=audit.COINBASE,
     ),
     "kraken": Adapter(
         urls={
@@ -180,6 +195,8 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=KrakenRest,
         send_every_s=0.1,
         enforces_expiry=False,
+        one_lane=True,
+        depth=audit.KRAKEN,
     ),
     "kucoin": Adapter(
         urls={"rest": "https://api.kucoin.com"},  # each stream's address comes by REST
@@ -188,21 +205,27 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=KucoinRest,
         send_every_s=0.1,
         enforces_expiry=True,
+        depth=audit.KUCOIN,
         dead_man=kucoin_rest.dead_cancel_all,
         address=lambda kind: Address(kucoin_address.ask(kind), kucoin_address.read_address),
     ),
 }
 
 
+def enforces_expiry(adapter: str) -> bool:
+    """Tell whether the venue of an adapter drops a request that arrives later than it allows."""
+    return known_adapter(adapter).enforces_expiry
+
+
 def exchange_id(adapter: str) -> str:
     """Return what ccxt calls the venue of an adapter; ConfigError names the known ones."""
-    name: str = _known(adapter).rest.exchange_id  # type: ignore[attr-defined]
+    name: str = generic.ccxt_id(adapter) or known_adapter(adapter).rest.exchange_id  # type: ignore[attr-defined]
     return name
 
 
 def dialect(config: VenueConfig) -> Venue:
     """Return the dialect a configuration asks for; ConfigError names the known ones."""
-    known = _known(config.adapter)
+    known = known_adapter(config.adapter)
     if not config.symbols:
         raise ConfigError(f"venues.{config.name}.symbols: name at least one symbol")
     if config.depth < 1 or not 0 < config.rate_limit_share <= 1:
@@ -215,12 +238,15 @@ def dialect(config: VenueConfig) -> Venue:
         rest,
         None if trade is None else trade(config.credentials, rest),
         known.send_every_s,
+        config.read_only or known.read_only,
+        known.one_lane,
+        known.depth,
     )
 
 
 def address(config: VenueConfig, kind: str) -> Address | None:
     """Return how to ask where a stream is; None where its address is fixed."""
-    known = _known(config.adapter)
+    known = known_adapter(config.adapter)
     if config.url(kind):
         return None
     if known.address is None:
@@ -237,9 +263,29 @@ def has_trade_road(config: VenueConfig) -> bool:
     return config.order_road == "ws" and bool(config.api_key) and is_same_venue
 
 
-def _known(adapter: str) -> Adapter:
-    known = ADAPTERS.get(adapter)
+def known_adapter(adapter: str) -> Adapter:
+    """Return what an adapter is made of; ConfigError names the known ones."""
+    asked = generic.ccxt_id(adapter)
+    known = _generic(asked) if asked else ADAPTERS.get(adapter)
     if known is None:
         names = ", ".join(sorted(ADAPTERS))
         raise ConfigError(f"no adapter is called {adapter!r}; known: {names}")
     return known
+
+
+# Any ccxt class. Its spelling of symbols is ours; the streams and addresses are ccxt's own.
+def _generic(name: str) -> Adapter:
+    proof = generic.PROVEN.get(name)
+
+    def rest(venue: str, account: str, symbols: Mapping[str, str]) -> RestCodec:
+        return GenericRest(venue, account, symbols, name)
+
+    return Adapter(
+        urls={"rest": ""},
+        venue_symbol=str,
+        codec=GenericCodec,
+        rest=rest,
+        send_every_s=0.0,
+        enforces_expiry=proof is not None and proof.enforces_expiry,
+        read_only=generic.read_only(name),
+    )

@@ -1,6 +1,6 @@
-"""A dead man's switch: an account's open orders are canceled unless the venue is told again in time.
+"""Timers that cancel an account's open orders unless they are set again in time.
 
-The timers only; what sets them, and in which words, is the dialect's. A restart of the venue forgets them.
+A restart of the venue forgets them. What a venue says of it is its dialect's business.
 """
 
 from simulator.clock import NS_PER_S
@@ -8,19 +8,21 @@ from simulator.orders import Refused
 from simulator.venue import Venue
 
 
-class DeadMan:
+class Timers:
     """The timers of all accounts, each for some symbols or for all; looked at once a second."""
 
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
         self._due: dict[str, tuple[int, tuple[str, ...]]] = {}
 
-    def set(self, account: str, seconds: int, symbols: tuple[str, ...] = ()) -> None:
-        """Set or renew the timer of an account; 0 turns it off. No symbols: all of them."""
+    def set(self, account: str, seconds: int, symbols: tuple[str, ...] = ()) -> int:
+        """Set or renew an account's timer, 0 turns it off; return when it fires, venue's ms or 0."""
         self._due.pop(account, None)
-        if seconds:
-            due_ns = self._venue.clock.monotonic_ns() + seconds * NS_PER_S
-            self._due[account] = due_ns, symbols
+        if not seconds:
+            return 0
+        due_ns = self._venue.clock.monotonic_ns() + seconds * NS_PER_S
+        self._due[account] = due_ns, symbols
+        return self._venue.now_ms() + seconds * 1000
 
     def every_second(self) -> None:
         """Cancel for whoever has not been heard of in time."""

@@ -21,6 +21,6 @@ def kucoin_parts(venue: Venue) -> Parts:
 
     def every_second() -> None:
         sockets.every_second()
-        calls.dead_man.every_second()
+        calls.timers.every_second()
 
     return Parts(routes, [sockets.hub], every_second, lambda: None)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from simulator.dead_man import DeadMan
+from simulator.dead_man import Timers
 from simulator.instruments import Instrument, decimal_of, units_of
 from simulator.kucoin_words import (
     ENGINE_ERRORS,
@@ -40,7 +40,7 @@ class Calls:
 
     def __init__(self, venue: Venue) -> None:
         self.venue = venue
-        self.dead_man = DeadMan(venue)
+        self.timers = Timers(venue)
         self.symbols = {venue_symbol(s): i for s, i in venue.engine.instruments.items()}
 
     def authenticate(
@@ -123,7 +123,7 @@ class Calls:
         if any(name not in self.symbols for name in names):
             raise ApiError("400100", "symbols invalid")
         symbols = tuple(self.symbols[name].symbol for name in names)
-        self.dead_man.set(account.name, max(0, seconds), symbols)
+        self.timers.set(account.name, max(0, seconds), symbols)
         now_s = self.venue.now_ms() // 1000
         return {"currentTime": now_s, "triggerTime": now_s + seconds if seconds > 0 else 0}
 

@@ -3,7 +3,7 @@
 import random
 
 from simulator.okx_calls import Calls
-from simulator.okx_dead_man import CancelAllAfter
+from simulator.okx_dead_man import DeadMan
 from simulator.okx_market import Market
 from simulator.okx_rest import Limiter, Rest
 from simulator.okx_ws import Sockets
@@ -17,12 +17,12 @@ def okx_parts(venue: Venue) -> Parts:
     market = Market(venue)
     limiter = Limiter(venue)
     sockets = Sockets(venue, calls, market, limiter, random.Random(f"seq-{venue.name}"))
-    switch = CancelAllAfter(venue)
-    routes = [*sockets.routes(), *Rest(venue, calls, market, limiter, switch).routes()]
+    dead_man = DeadMan(venue)
+    routes = [*sockets.routes(), *Rest(venue, calls, market, limiter, dead_man).routes()]
 
     def every_second() -> None:
         sockets.every_second()
-        switch.dead_man.every_second()
+        dead_man.every_second()
 
     text = "The connection will soon be closed for a service upgrade."
     notice: dict[str, object] = {"event": "notice", "code": "64008", "msg": text}

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from simulator.limits import Windows
 from simulator.okx_calls import Calls
-from simulator.okx_dead_man import CancelAllAfter
+from simulator.okx_dead_man import DeadMan
 from simulator.okx_market import Market
 from simulator.okx_words import ApiError, Json, RowError, error, fault_error
 from simulator.reply import HANG_UP, Reply, serve, write
@@ -52,10 +52,10 @@ class Rest:
         calls: Calls,
         market: Market,
         limiter: Limiter,
-        switch: CancelAllAfter,
+        dead_man: DeadMan,
     ) -> None:
         self._venue = venue
-        self._switch = switch
+        self._dead_man = dead_man
         self._calls = calls
         self._market = market
         self._limiter = limiter
@@ -123,7 +123,7 @@ class Rest:
         return await self._run(on, self._symbol(first), act)
 
     def _cancel_all_after(self, request: web.Request, body: str) -> Reply:
-        return _ok([self._switch.tell(self._authenticate(request, body), body)])
+        return _ok([self._dead_man.tell(self._authenticate(request, body), body)])
 
     async def _run(self, on: str, symbol: str | None, act: Callable[[], Reply]) -> Reply:
         def execute() -> Reply:

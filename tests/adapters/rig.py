@@ -160,12 +160,12 @@ class Desk:
             "urls": sim.endpoints["venues"][venue],
             "api_secret": Secret(account["api_secret"]),
             "timeouts": Timeouts(read_s=1.5),
+            "adapter": venue,
             **more,
         }
         self.sim, self.venue, self.traits = sim, venue, TRAITS[venue]
         self.config = VenueConfig(
             name=venue,
-            adapter=venue,
             account=f"{venue}.main",
             symbols=("BTC/USDT", "ETH/USDT"),
             api_key=Secret(account["api_key"]),
@@ -231,12 +231,12 @@ class Desk:
             "time_in_force": "GTC",
             "post_only": False,
             "expires_mono_ns": CLOCK.mono_ns() + 10 * NS_PER_S,
+            "symbol": "BTC/USDT",
             **more,
         }
         return SubmitOrder(
             account=self.config.account,
             client_order_id=f"ce{os.getpid():010x}{time.monotonic_ns():020x}"[:32],
-            symbol="BTC/USDT",
             side=side,
             quantity=Decimal(quantity),
             price=None if price is None else Decimal(price),
@@ -258,7 +258,7 @@ def query(desk, client_order_id):
     return desk.wait(QueryResult, lambda m: m.client_order_id == client_order_id, mark)
 
 
-def cancel(desk, order):
+def cancel(desk, order, symbol="BTC/USDT"):
     mark = desk.mark()
-    desk.adapter.handle(CancelOrder(desk.config.account, order.client_order_id, None, "BTC/USDT"))
+    desk.adapter.handle(CancelOrder(desk.config.account, order.client_order_id, None, symbol))
     return desk.wait(CancelResult, since=mark)

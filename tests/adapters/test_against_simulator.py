@@ -247,13 +247,28 @@ def test_a_closed_gate_lets_nothing_out_and_says_so(desk):
     assert cancel(desk, other).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
+def test_no_order_passes_the_gate_while_the_halt_file_stands(make, tmp_path):
+    path = tmp_path / "HALT"
+    path.touch()
+    desk = make(halt_file=str(path)).start()
+    order = desk.new_order()
+    result = ask(desk, order)
+    assert (result.outcome, result.code, result.sent_wall_ns) == ("NOT_SENT", "halt_file", 0)
+    assert desk.sim.orders(desk.venue, order.client_order_id) == []
+    path.unlink()
+    other = desk.new_order()
+    assert ask(desk, other).outcome == "ACCEPTED"
+    assert cancel(desk, other).outcome == "ACCEPTED"
+
+
 @pytest.mark.parametrize("road", ["rest"])
 def test_closing_the_gate_stops_what_is_queued_behind_a_slow_order(desk):
     desk.sim.fault("delay", desk.venue, on="order", count=1, ms=800, when="before")
     orders = [desk.new_order() for _ in range(5)]
     for order in orders:
         desk.adapter.handle(order)
-    wait_for(lambda: desk.adapter._session.trade.jobs.qsize() == 4, "the first is being sent")
+    wait_for(lambda: len(desk.adapter._session.trade) == 4, "the first is being sent")
     desk.adapter.handle(SetGate("g1", closed=True, symbols=["BTC/USDT"]))
     results = [
         desk.wait(SubmitResult, lambda m, o=o: m.client_order_id == o.client_order_id)
@@ -262,6 +277,29 @@ def test_closing_the_gate_stops_what_is_queued_behind_a_slow_order(desk):
     assert [r.outcome for r in results[1:]] == ["NOT_SENT"] * 4
     for order in orders[1:]:
         assert desk.sim.orders(desk.venue, order.client_order_id) == []
+
+
+@pytest.mark.parametrize("road", ["rest"])
+def test_an_order_that_hangs_holds_up_its_own_symbol_and_nobody_else(make):
+    desk = make(timeouts=Timeouts(read_s=60)).start(books=False)
+    fault = {"kind": "delay", "venue": desk.venue, "on": "order", "symbol": "BTC/USDT"}
+    desk.sim.ctl("fault", {**fault, "count": 1, "params": {"ms": 60_000, "when": "before"}})
+    hanging = desk.new_order()
+    behind = desk.new_order()
+    desk.adapter.handle(hanging)
+    desk.adapter.handle(behind)
+    other = desk.new_order(symbol="ETH/USDT", price="2000")
+    assert ask(desk, other).outcome == "ACCEPTED"
+    assert cancel(desk, other, "ETH/USDT").outcome == "ACCEPTED"
+    told = desk.found(SubmitResult)
+    assert [r.client_order_id for r in told] == [other.client_order_id]
+    desk.sim.fault("venue_restart", desk.venue)  # cuts every connection
+    results = [
+        desk.wait(SubmitResult, lambda m, o=o: m.client_order_id == o.client_order_id)
+        for o in (hanging, behind)
+    ]
+    assert results[0].outcome == "UNKNOWN"
+    assert desk.reports.index(results[0]) < desk.reports.index(results[1])
 
 
 @pytest.mark.parametrize("road", ["ws", "rest"])

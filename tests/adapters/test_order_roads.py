@@ -65,12 +65,13 @@ def test_orders_and_cancels_leave_in_the_callers_thread(desk):
     workers = (session.trade, session.cancels)
     for worker in workers:
         held.clear()
-        assert worker.put(occupy)
-        assert held.wait(5), "the worker is busy"
+        assert worker.put("another", occupy)
+        assert held.wait(5), "its only lane is busy"
     try:
         order = desk.new_order(price="30100")
         assert ask(desk, order).outcome == "ACCEPTED"
         assert cancel(desk, order).outcome == "ACCEPTED"
+        assert [worker._lanes for worker in workers] == [1, 1], "no lane was needed"
     finally:
         hold.set()
     assert desk.sim.requests(desk.venue, order.client_order_id) == [
@@ -334,7 +335,7 @@ def test_an_order_that_was_answered_meanwhile_is_not_sent_anew(make):
     desk.adapter._pending.end_all("crashed", "as a crash does")
     wait_for(lambda: not session.governor._waiting[Priority.NEW], "it would be sent now")
     done = threading.Event()
-    assert session.trade.put(lambda _: done.set())
+    assert session.trade.put("BTC/USDT", lambda _: done.set())
     assert done.wait(10), "the worker has finished with it"
     assert [m.outcome for m in results(desk, order)] == ["UNKNOWN"]
     assert query(desk, order.client_order_id).found is False

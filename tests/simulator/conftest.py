@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import ccxt
 import ccxt.pro
 import pytest
-from share import case_of, is_case_of, leave_the_others
 from waiting import wait_for
 
 from simulator.faults import IMMEDIATE
@@ -144,19 +143,54 @@ def kucoin(sim, package=ccxt, **more):
     return client
 
 
-CLIENTS = {"binance": binance, "okx": okx, "kucoin": kucoin}
+def kraken(sim, package=ccxt, **more):
+    account = sim.endpoints["accounts"]["kraken"]
+    at = urlsplit(sim.endpoints["venues"]["kraken"]["rest"]).netloc
+    client = package.kraken(
+        {
+            "apiKey": account["api_key"],
+            "secret": account["api_secret"],
+            "enableRateLimit": False,
+            "timeout": 3000,
+            **more,
+        }
+    )
+    for name in ("public", "private"):
+        client.urls["api"][name] = f"http://{at}"
+    if package is ccxt.pro:
+        ws = client.urls["api"]["ws"]
+        ws["publicV2"] = f"ws://{at}/v2"
+        ws["privateV2"] = ws["private"] = f"ws://{at}/auth/v2"
+    return client
 
 
-def pytest_collection_modifyitems(config, items):
-    """Leave each venue its part of the cases (`tests/share.py`); --all-venues leaves it all."""
-    leave_the_others(config, items, _is_run)
+def coinbase(sim, package=ccxt, **more):
+    account = sim.endpoints["accounts"]["coinbase"]
+    at = urlsplit(sim.endpoints["venues"]["coinbase"]["rest"]).netloc
+    client = package.coinbase(
+        {
+            "apiKey": account["api_key"],
+            "secret": account["api_secret"],
+            "enableRateLimit": False,
+            "timeout": 3000,
+            "options": {"fetchBalance": "v3PrivateGetBrokerageAccounts"},
+            **more,
+        }
+    )
+    client.has["fetchCurrencies"] = False
+    client.urls["api"]["rest"] = f"http://{at}"
+    if package is ccxt.pro:
+        client.urls["api"]["ws"] = f"ws://{at}/ws"
+    return client
 
 
-def _is_run(item, runs_all):
-    venue = getattr(getattr(item, "callspec", None), "params", {}).get("venue")
-    if venue not in CLIENTS or item.get_closest_marker("every_venue") or runs_all:
-        return True
-    return is_case_of(venue, case_of(item, "venue"), CLIENTS)
+CLIENTS = {
+    "binance": binance,
+    "okx": okx,
+    "kraken": kraken,
+    "coinbase": coinbase,
+    "kucoin": kucoin,
+}
 
 
 @pytest.fixture(autouse=True, scope="session")

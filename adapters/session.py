@@ -12,11 +12,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from adapters.address import asker
 from adapters.book_questions import BookQuestions
 from adapters.ccxt_generic import GenericClient
 from adapters.ccxt_rest import CcxtRest
 from adapters.codec import Codec
-from adapters.desk import CallFailed, Desk
+from adapters.desk import Desk
 from adapters.feed import PublicFeed
 from adapters.gate import Gate
 from adapters.generic_rest import GenericRest
@@ -26,9 +27,9 @@ from adapters.offset import ClockOffset
 from adapters.pending import Pending
 from adapters.private import PrivateFeed
 from adapters.rate import RateGovernor
-from adapters.registry import Address, VenueConfig, address, dialect
+from adapters.registry import Venue, VenueConfig, address, dialect
 from adapters.relay import NUMBERED, PrivateRenewal, PublicRenewal
-from adapters.stream import LinkHandler, NoAddress, Watch, WsLink
+from adapters.stream import LinkHandler, Watch, WsLink
 from adapters.trade_codec import TradeCodec
 from adapters.trade_desk import TradeDesk
 from adapters.trade_link import TradeLink
@@ -64,6 +65,7 @@ class Session:
         pending: Pending,
         deliver: Callable[[Message], None],
         threads: ThreadFactory,
+        speak: Callable[[VenueConfig], Venue] = dialect,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -76,7 +78,7 @@ class Session:
         self.stopping = threading.Event()
         self.is_ready = False
         self._introduction: AdapterReady | None = None
-        venue = dialect(config)
+        venue = speak(config)
         self._venue = venue
         self.governor = RateGovernor(venue.rest.scopes, clock, config.rate_limit_share)
         self.offset = ClockOffset(clock)
@@ -173,8 +175,10 @@ class Session:
     # --- out
 
     def deliver(self, message: Message) -> None:
-        """Report, unless this session has been silenced."""
-        if self._is_heard:
+        """Report, unless this session has been silenced. That a key is refused is told once."""
+        if isinstance(message, AdapterFailed) and message.code == "auth":
+            self.on_auth(message.text)
+        elif self._is_heard:
             self._out(message)
 
     def silence(self) -> None:
@@ -186,13 +190,17 @@ class Session:
         if not self._refused_key:
             self._refused_key = text[:500]
             if self._introduction is not None:
-                self.deliver(AdapterFailed(self.config.name, "auth", self._refused_key))
+                self._tell_refused_key()
 
     def _introduce(self) -> None:
         if self._introduction is not None:
             self.deliver(self._introduction)
             if self._refused_key:
-                self.deliver(AdapterFailed(self.config.name, "auth", self._refused_key))
+                self._tell_refused_key()
+
+    def _tell_refused_key(self) -> None:
+        if self._is_heard:
+            self._out(AdapterFailed(self.config.name, "auth", self._refused_key))
 
     # --- threads
 
@@ -321,7 +329,9 @@ class Session:
         age_s = times.link_age_s * (1 if stand_in is None else 2)
         asked = address(self.config, url)
         return WsLink(
-            self.config.url(url) if asked is None else lambda: self.ask_address(asked),
+            self.config.url(url)
+            if asked is None
+            else asker(asked, self.desk, self.client, self.rng),
             handler,
             clock=self.clock,
             rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets
@@ -331,20 +341,6 @@ class Session:
             send_every_s=self._venue.send_every_s,
             stand_in=stand_in,
         )
-
-    def ask_address(self, asked: Address) -> str:
-        """Ask REST where to connect to, with a client of this call's own; NoAddress says why not."""
-        rest = self.client()
-        try:
-            reply = self.desk.read(rest, asked.call)
-            return asked.read(reply, f"{self.rng.getrandbits(64):016x}")
-        except CallFailed as failed:
-            is_final = failed.verdict.kind == "AUTH"
-            raise NoAddress(f"no address: {failed}", is_final=is_final) from None
-        except ValueError:
-            raise NoAddress("no address: the answer is not what the venue documents") from None
-        finally:
-            rest.close()
 
     def ask_clock(self) -> None:
         """Have the venue's clock estimated anew, soon."""

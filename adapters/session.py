@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from adapters.address import asker
 from adapters.book_questions import BookQuestions
 from adapters.ccxt_generic import client_of
 from adapters.ccxt_rest import CcxtRest
@@ -26,7 +27,7 @@ from adapters.offset import ClockOffset
 from adapters.pending import Pending
 from adapters.private import PrivateFeed
 from adapters.rate import RateGovernor
-from adapters.registry import Venue, VenueConfig, dialect
+from adapters.registry import Venue, VenueConfig, address, dialect
 from adapters.relay import NUMBERED, PrivateRenewal, PublicRenewal
 from adapters.stream import LinkHandler, Watch, WsLink
 from adapters.trade_codec import TradeCodec
@@ -77,6 +78,7 @@ class Session:
         self.stopping = threading.Event()
         self.is_ready = False
         self._introduction: AdapterReady | None = None
+        self._speak = speak
         venue = speak(config)
         self._venue = venue
         self.governor = RateGovernor(venue.rest.scopes, clock, config.rate_limit_share)
@@ -145,7 +147,8 @@ class Session:
 
     # A codec may remember what its connection has said.
     def _codec(self) -> Codec:
-        return dialect(self.config).codec if self._introduction is not None else self._venue.codec
+        is_first = self._introduction is None
+        return self._venue.codec if is_first else self._speak(self.config).codec
 
     def _open_trade_road(self, codec: TradeCodec, gate: Gate, pending: Pending) -> None:
         link = TradeLink(
@@ -331,8 +334,11 @@ class Session:
         times = self.config.timeouts
         # The trading link renews itself in time, between two requests.
         age_s = times.link_age_s * (1 if stand_in is None else 2)
+        asked = address(self.config, url)
         return WsLink(
-            self.config.url(url),
+            self.config.url(url)
+            if asked is None
+            else asker(asked, self.desk, self.client, self.rng),
             handler,
             clock=self.clock,
             rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets

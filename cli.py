@@ -13,9 +13,10 @@ import typer
 
 from engine import cli_setup
 from engine.cli_base import Options, ask, group, options, run, show, usage
-from engine.cli_market import arb, depth, impact
+from engine.cli_market import arb, depth, impact, route
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
 from engine.cli_panic import panic
+from engine.cli_why import why
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
 from engine.views import COLORS, FORMATS, Screen
 
@@ -117,6 +118,7 @@ def book(
 app.command()(depth)
 app.command()(impact)
 app.command()(arb)
+app.command()(route)
 
 
 @position_app.command("list")
@@ -300,6 +302,7 @@ def risk_accept(
 # --- without a core -------------------------------------------------------------------------------
 
 app.command()(panic)
+app.command()(why)
 
 
 @codec_app.command("replay")

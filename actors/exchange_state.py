@@ -235,15 +235,15 @@ class EarlyCancels:
 
 def submit_event(order: Order, result: SubmitResult) -> Event | None:
     """Return the event that a submit's outcome proves; None if nothing new, or nothing at all."""
-    order_id, at_ns = order.spec.order_id, result.ts_event_ns
+    order_id, at_ns, sent_ns = order.spec.order_id, result.ts_event_ns, result.sent_wall_ns
     if result.outcome == "ACCEPTED" and result.venue_order_id is not None:
         if order.venue_order_id is not None:
             return None
-        return OrderAcknowledged(order_id, result.venue_order_id, result.evidence, at_ns)
+        return OrderAcknowledged(order_id, result.venue_order_id, result.evidence, at_ns, sent_ns)
     if result.outcome == "NOT_SENT" and order.status == "PENDING_NEW":
         return OrderDenied(order.spec, result.code, result.text)
     if result.outcome in ("REJECTED", "NOT_SENT"):
-        return OrderRejected(order_id, result.code, result.text, result.evidence, at_ns)
+        return OrderRejected(order_id, result.code, result.text, result.evidence, at_ns, sent_ns)
     return None
 
 

@@ -15,6 +15,7 @@ from engine.messages.base import (
     TimeInForce,
 )
 from engine.messages.events import AnyEvent, OrderSpec
+from engine.messages.market import RouteBenchmark
 
 # --- from the edges to the router -----------------------------------------------------------------
 
@@ -143,12 +144,17 @@ class Proposal(Message, frozen=True, array_like=True, tag=True):
 
 
 class DryRun(Message, frozen=True, array_like=True, tag=True):
-    """Judge these orders as if they were proposed, change nothing, and tell the edge."""
+    """Judge these orders as if they were proposed, change nothing, and tell the edge.
+
+    Of a split, `reasons` says why for each venue, and `benchmark` what it is expected to cost.
+    """
 
     correlation_id: Id
     orders: list[OrderSpec]
     plan: Text
     reply_to: Name
+    reasons: dict[str, str] = {}  # noqa: RUF012  msgspec copies the empty default
+    benchmark: RouteBenchmark | None = None
 
 
 class Append(Message, frozen=True, array_like=True, tag=True):

@@ -10,6 +10,7 @@ from typing import Literal
 from engine.messages.base import (
     Code,
     Event,
+    HaltLevel,
     Id,
     Liquidity,
     Name,
@@ -28,6 +29,7 @@ from engine.messages.engine_events import (
     MessageSettled,
     VenueSwept,
 )
+from engine.messages.market import MarketSeen, RouteBenchmark
 
 
 class OrderSpec(Part, frozen=True, array_like=True):
@@ -65,6 +67,8 @@ class ParentAccepted(Event, frozen=True, array_like=True, tag=True):
     order: OrderSpec
     children: list[Id]
     plan: Text
+    seen: MarketSeen | None = None
+    benchmark: RouteBenchmark | None = None
 
     def unique_key(self) -> str:
         """One parent per order id, for ever."""
@@ -72,12 +76,17 @@ class ParentAccepted(Event, frozen=True, array_like=True, tag=True):
 
 
 class OrderApproved(Event, frozen=True, array_like=True, tag=True):
-    """The INTENT: risk approved this order and it may leave once this record is durable."""
+    """The INTENT: risk approved this order and it may leave once this record is durable.
+
+    `reduces`: it can only bring its account's position nearer zero, so a reduce-only halt lets it pass.
+    """
 
     order: OrderSpec
     approved_mono_ns: int
     expires_mono_ns: int
     verdict: Text
+    reduces: bool = False
+    seen: MarketSeen | None = None
 
     def unique_key(self) -> str:
         """One intent per client_order_id, for ever: the last bar against a doubled order."""
@@ -103,6 +112,7 @@ class OrderAcknowledged(Event, frozen=True, array_like=True, tag=True):
     venue_order_id: Name
     evidence: Text
     ts_event_ns: TsNs
+    sent_wall_ns: TsNs = 0  # when its first byte left, by our clock
 
 
 class OrderRejected(Event, frozen=True, array_like=True, tag=True):
@@ -113,6 +123,7 @@ class OrderRejected(Event, frozen=True, array_like=True, tag=True):
     text: Text
     evidence: Text
     ts_event_ns: TsNs
+    sent_wall_ns: TsNs = 0
 
 
 class OrderUnknown(Event, frozen=True, array_like=True, tag=True):
@@ -252,7 +263,10 @@ class AccountIdentified(Event, frozen=True, array_like=True, tag=True):
 
 
 class TradingHalted(Event, frozen=True, array_like=True, tag=True):
-    """No new order of this scope leaves until TradingResumed. Scope: all, venue:V, symbol:S."""
+    """No new order of this scope leaves until TradingResumed. Scope: all, venue:V, symbol:S.
+
+    At the levels reduce_only and flat, orders that provably reduce the account's position do.
+    """
 
     scope: Name
     reason: Text
@@ -260,6 +274,7 @@ class TradingHalted(Event, frozen=True, array_like=True, tag=True):
     cancel: bool
     ts_ns: TsNs
     request_id: Id = ""
+    level: HaltLevel = "no_new"
 
 
 class TradingResumed(Event, frozen=True, array_like=True, tag=True):
@@ -328,6 +343,26 @@ class BalanceDifferenceAccepted(Event, frozen=True, array_like=True, tag=True):
     ts_ns: TsNs
 
 
+class FeeDifferenceFound(Event, frozen=True, array_like=True, tag=True):
+    """A fill was charged another fee than the account's rate says; `expected` is in `fee_asset`."""
+
+    account: Name
+    venue: Name
+    symbol: Name
+    venue_order_id: Name
+    trade_id: Name
+    rate: Decimal
+    expected: Decimal
+    charged: Decimal
+    fee_asset: Name
+    reason: Text
+    ts_ns: TsNs
+
+    def unique_key(self) -> str:
+        """Once per fill."""
+        return f"fee:{self.account}|{self.symbol}|{self.venue_order_id}|{self.trade_id}"
+
+
 OrderEvent = (
     OrderApproved
     | OrderDenied
@@ -357,6 +392,7 @@ AnyEvent = (
     | BalanceDifferenceFound
     | BalanceDifferenceCleared
     | BalanceDifferenceAccepted
+    | FeeDifferenceFound
     | EngineStarted
     | EngineStopped
     | MessageParked

@@ -19,6 +19,7 @@ from engine.messages.events import (
     TradingHalted,
     TradingResumed,
 )
+from engine.messages.market import MarketSeen
 from engine.messages.port import Instrument
 from engine.trading import risk_limits as why
 from engine.trading.exposure import Exposure
@@ -42,6 +43,7 @@ class Verdict(NamedTuple):
     code: str
     text: str
     order: OrderSpec
+    reduces: bool = False
 
 
 class Halt(State):
@@ -132,19 +134,26 @@ class RiskGate:
             refusal = check(self, case)
             if refusal is not None:
                 return Verdict(False, *refusal, case.spec)
-        return Verdict(True, "", approval_text(case), case.spec)
+        return Verdict(True, "", approval_text(case), case.spec, case.reduces)
 
     def forget(self, spec: OrderSpec, code: str, text: str) -> None:
         """Take back an order that the journal did not take: it charges nothing and may come again."""
         self.apply(OrderDenied(spec, code, text))
         self.orders.remove(spec.order_id)
 
-    def event(self, verdict: Verdict, now_mono_ns: int) -> OrderApproved | OrderDenied:
-        """Return the event of a verdict; the caller applies it before it judges the next order."""
+    def event(
+        self, verdict: Verdict, now_mono_ns: int, seen: MarketSeen | None = None
+    ) -> OrderApproved | OrderDenied:
+        """Return the event of a verdict; the caller applies it before it judges the next order.
+
+        `seen` is the market as it was judged by, for the journal.
+        """
         if not verdict.approved:
             return OrderDenied(verdict.order, verdict.code, verdict.text)
         expires = now_mono_ns + self.limits.approval_ttl_ns
-        return OrderApproved(verdict.order, now_mono_ns, expires, verdict.text)
+        return OrderApproved(
+            verdict.order, now_mono_ns, expires, verdict.text, verdict.reduces, seen
+        )
 
     def position(self, asset: str, account: str | None = None) -> Decimal:
         """Return the holdings of an asset that limits count: of one account, or net over all."""

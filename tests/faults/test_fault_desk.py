@@ -37,3 +37,32 @@ def test_depth_impact_and_edges_of_a_running_core(core):
     code, edges = xcore(core, "arb")
     assert code == 0, edges
     assert {(row["buy_at"], row["sell_at"]) for row in edges} == {VENUES, VENUES[::-1]}
+
+
+def test_a_split_explains_itself_before_and_after_also_with_the_core_down(core, venues):
+    core.start()
+    assert core.ready()
+    code, plan = xcore(core, "route", "BTC/USDT", "buy", "0.5", "--dry-run")
+    assert code == 0, plan
+    assert {row["venue"] for row in plan["venues"]} == set(VENUES)
+    assert all(row["why"] for row in plan["venues"])
+    assert sum(Decimal(row["share"]) for row in plan["venues"]) == Decimal("0.5")
+    with core.client() as client:
+        placed = client.place("best", "BTC/USDT", "buy", "0.5", wait="filled")
+    code, order = xcore(core, "order", "show", placed["order_id"])
+    assert code == 0, order
+    assert order["cost"]["best_single_venue"] in VENUES
+    assert order["cost"]["vs_best_single_bps"] is not None
+    core.quiesce()
+    core.kill()
+    code, told = xcore(core, "why", placed["order_id"])
+    assert code == 0, told
+    steps = [row["step"] for row in told["steps"]]
+    wanted = ["tick", "command", "plan", "risk", "intent", "send", "report", "fill"]
+    assert [step for step in dict.fromkeys(steps) if step in wanted] == wanted
+    fills = [row for row in told["steps"] if row["step"] == "fill"]
+    assert all(row["at"] and row["venue_at"] and row["caused_by"] for row in fills)
+    assert sum(Decimal(row["text"].split()[0]) for row in fills) == Decimal("0.5")
+    code, child = xcore(core, "why", fills[0]["order_id"])
+    assert {"command", "plan", "risk", "fill"} <= {row["step"] for row in child["steps"]}
+    assert xcore(core, "why", "nobody")[0] == 3

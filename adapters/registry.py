@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Literal, NamedTuple
 
-from adapters import binance, generic, okx, okx_rest
+from adapters import audit, binance, generic, okx, okx_rest
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
@@ -59,6 +59,7 @@ class VenueConfig:
     depth: int = 20
     publish_interval_ms: int = 0
     stale_after_ms: int = 10_000
+    quiet_after_s: float = 60.0
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -89,6 +90,7 @@ class Adapter(NamedTuple):
     trade: Callable[[Credentials, RestCodec], TradeCodec] | None = None  # its trading WebSocket
     read_only: str = ""  # why no order may leave; empty where it may
     one_lane: bool = False  # takes one signed request at a time: its nonce must rise
+    depth: audit.Depth | None = None  # how its best levels are asked for; None: no book is audited
 
 
 class Venue(NamedTuple):
@@ -100,6 +102,7 @@ class Venue(NamedTuple):
     send_every_s: float
     read_only: str
     one_lane: bool
+    depth: audit.Depth | None
 
 
 # The trading link names instruments by numbers that the REST half learns with the instruments.
@@ -122,6 +125,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.25,  # five messages a second, pings and pongs included
         enforces_expiry=True,
         trade=lambda credentials, _: BinanceTrade(credentials),
+        depth=audit.BINANCE,
     ),
     "okx": Adapter(
         urls={
@@ -137,6 +141,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         enforces_expiry=True,
         dead_man=okx_rest.cancel_all_after,
         trade=_okx_trade,
+        depth=audit.OKX,
     ),
     # The four below are read and written (their recordings replay, their dialects are tested), but
     # not yet run against a simulated venue: the configuration does not accept them.
@@ -152,6 +157,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=BybitRest,
         send_every_s=0.05,
         enforces_expiry=True,
+        depth=audit.BYBIT,
     ),
     "coinbase": Adapter(
         urls={
@@ -164,6 +170,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=CoinbaseRest,
         send_every_s=0.15,
         enforces_expiry=False,
+        depth=audit.COINBASE,
     ),
     "kraken": Adapter(
         urls={
@@ -177,6 +184,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.1,
         enforces_expiry=False,
         one_lane=True,
+        depth=audit.KRAKEN,
     ),
     "kucoin": Adapter(
         urls={"rest": "https://api.kucoin.com"},  # each stream's address comes by REST
@@ -185,6 +193,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=KucoinRest,
         send_every_s=0.1,
         enforces_expiry=True,
+        depth=audit.KUCOIN,
     ),
 }
 
@@ -217,6 +226,7 @@ def dialect(config: VenueConfig) -> Venue:
         known.send_every_s,
         config.read_only or known.read_only,
         known.one_lane,
+        known.depth,
     )
 
 

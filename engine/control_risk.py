@@ -34,7 +34,7 @@ def _scope(facts: Facts, scope: str) -> str:
 
 
 async def risk_halt(peer: Peer, args: Args) -> Any:
-    """Halt a scope and return the receipt: gates, and of a sweep what each venue proves."""
+    """Halt a scope; answered when every gate is closed. `risk.receipt` tells what the sweep did."""
     scope = _scope(peer.facts, args.optional("scope", 64) or "all")
     reason = args.text("reason")
     sweep = args.flag("cancel", default=True)
@@ -42,7 +42,7 @@ async def risk_halt(peer: Peer, args: Args) -> Any:
     timeout_s = args.seconds("timeout_s", WAIT_MAX_S, WAIT_S)
     args.end()
     command_id = peer.ids.command_id()
-    swept = Sweep(peer, scope, command_id, timeout_s)
+    seen = peer.hub.head_seq
     message = Halt(command_id, scope, reason, peer.who, sweep, EDGE, level)
     reply = peer.hub.core.command(RISK, message, command_id)
     try:
@@ -50,10 +50,21 @@ async def risk_halt(peer: Peer, args: Args) -> Any:
     finally:
         reply.cancel()
     told: dict[str, Any] = {"command_id": command_id, "scope": scope, "halted": True}
-    told |= {"level": level, **as_map(receipt)}
-    if not sweep:
-        return told
-    told["venues"] = await swept.rows()
+    return told | {"level": level, "since_seq": seen, **as_map(receipt)}
+
+
+async def risk_receipt(peer: Peer, args: Args) -> Any:
+    """Wait for a halt's sweep and return what each venue proves; at the level flat, flatten then."""
+    command_id = args.identifier("command_id")
+    scope = _scope(peer.facts, args.optional("scope", 64) or "all")
+    level = args.choice("level", (*LEVELS, *LEVELS.values()), "no-new")
+    since_seq = args.whole("since_seq", 0, 2**62, peer.hub.head_seq)
+    timeout_s = args.seconds("timeout_s", WAIT_MAX_S, WAIT_S)
+    args.end()
+    if command_id is None:
+        raise bad("risk.receipt needs the command_id of the halt")
+    told: dict[str, Any] = {"command_id": command_id, "scope": scope}
+    told["venues"] = await Sweep(peer, scope, command_id, since_seq, timeout_s).rows()
     if level == "flat":
         told["flattened"] = await flatten(peer, scope, command_id, timeout_s)
     open_at = [row["venue"] for row in told["venues"] if not row["proven"] or row["unknown"]]

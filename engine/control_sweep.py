@@ -33,14 +33,16 @@ VERIFY_S: Final = 5.0  # behind the deadline of the sweep, for the venues' word
 
 
 class Sweep:
-    """Collects from its making on; `rows` waits for the end of what was open, and asks the venues."""
+    """One halt's sweep: what ended since a seq of the journal, and what the venues say is open."""
 
-    def __init__(self, peer: Peer, scope: str, request_id: str, timeout_s: float) -> None:
+    def __init__(
+        self, peer: Peer, scope: str, request_id: str, since_seq: int, timeout_s: float
+    ) -> None:
         self._peer = peer
         self._hub = peer.hub
         self._scope = scope
         self._request_id = request_id
-        self._seen = peer.hub.head_seq
+        self._seen = since_seq
         self._end_ns = peer.hub.clock.mono_ns() + int(timeout_s * 1e9)
         self._ended: dict[str, None] = {}
         self._filled: dict[str, Decimal] = {}

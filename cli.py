@@ -268,15 +268,19 @@ def risk_show(context: typer.Context) -> None:
 def risk_halt(
     context: typer.Context,
     scope: Annotated[str, typer.Option(help="all, venue:NAME or symbol:BASE/QUOTE.")] = "all",
+    level: Annotated[str, typer.Option(help="no-new, reduce-only or flat.")] = "no-new",
     reason: Annotated[str, typer.Option()] = "halted by hand",
-    no_cancel: Annotated[bool, typer.Option("--no-cancel", help="Leave open orders.")] = False,
+    keep_orders: Annotated[
+        bool, typer.Option("--keep-orders", "--no-cancel", help="Leave open orders.")
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the gates.")] = 10.0,
 ) -> None:
     """Stop new orders now and cancel the open ones. Never asks, survives restarts."""
     from engine.cli_waiting import halt  # noqa: PLC0415  asyncio is slow to load, for one command
 
     chosen = options(context)
-    arguments = {"scope": scope, "reason": reason, "cancel": not no_cancel, "timeout_s": timeout}
+    arguments = {"scope": scope, "reason": reason, "cancel": not keep_orders, "timeout_s": timeout}
+    arguments |= {"level": level}
     show(context, halt(chosen.screen, chosen.state_dir, arguments))
 
 

@@ -8,17 +8,19 @@ market data passed on as it came. The orders' half is actors/exchange_orders.py.
 from decimal import Decimal
 
 from actors.exchange_orders import QUERY_MAX_S, VenueOrders
-from actors.exchange_state import ExchangeConfig
+from actors.exchange_state import ExchangeConfig, open_view
 from engine.clock import NS_PER_S
 from engine.messages.base import Event
 from engine.messages.commands import (
     AccountSnapshot,
     AskGate,
+    AskOpen,
     CommittedNow,
     GateReport,
     Introduce,
     Quarantine,
     QueryRequest,
+    Reply,
     Tick,
 )
 from engine.messages.events import (
@@ -41,11 +43,14 @@ from engine.messages.port import (
     SetGate,
     VenueHealth,
 )
+from engine.wire import pack
 
 QUIET_NS = NS_PER_S // 2
 QUIET_LOOKS = 2  # risk opens an account, or finds a difference, on two that agree
 CURSOR_AGE_NS = 12 * 3600 * NS_PER_S
 FIRST_LOOK_S = 0.1
+ASKED_OPEN_MAX = 100
+OPEN_ASKED = "open:"
 
 __all__ = ["ExchangeActor", "ExchangeConfig"]
 
@@ -65,6 +70,7 @@ class ExchangeActor(VenueOrders):
         self.taken = 0  # the newest answer that was used
         self.wanted = 0  # the oldest answer that may call the venue READY
         self.quarantined: dict[str, int] = {}  # symbol: the reconciliation that lifts it
+        self.asked_open: dict[str, AskOpen] = {}
         self.first_look: tuple[set[tuple[str, str]], dict[str, Decimal]] | None = None
 
     def recovered(self) -> None:
@@ -165,7 +171,7 @@ class ExchangeActor(VenueOrders):
 
     def on_reconcile_result(self, message: ReconcileResult) -> None:
         """Compare the venue's own account with ours; only then may the venue trade."""
-        if not self.is_ours or self._is_overtaken(message):
+        if self._answers_edge(message) or not self.is_ours or self._is_overtaken(message):
             return
         if not message.ok:
             if self.venue_state in ("READY", "RECONCILING"):
@@ -196,6 +202,23 @@ class ExchangeActor(VenueOrders):
         waits = self.venue_state in ("RECONCILING", "DEGRADED", "DOWN")
         if waits and self.private_up and self.taken >= self.wanted:
             self._set_state("READY", "")
+
+    def on_ask_open(self, message: AskOpen) -> None:
+        """Ask the venue itself what is open there, for whoever halted."""
+        self.asked_open[message.correlation_id] = message
+        while len(self.asked_open) > ASKED_OPEN_MAX:
+            del self.asked_open[next(iter(self.asked_open))]
+        request_id = f"{OPEN_ASKED}{message.correlation_id}"
+        self.send(self.adapter, Reconcile(request_id, self.config.account, self.clock.wall_ns()))
+
+    def _answers_edge(self, message: ReconcileResult) -> bool:
+        if not message.request_id.startswith(OPEN_ASKED):
+            return False
+        asked = self.asked_open.pop(message.request_id.removeprefix(OPEN_ASKED), None)
+        if asked is not None:
+            body = pack(open_view(message, asked.scope, self.config.instance, is_ours=self.is_ours))
+            self.send(asked.reply_to, Reply(asked.correlation_id, True, "", "", body))
+        return True
 
     def on_quarantine(self, message: Quarantine) -> None:
         """A report could not be handled: ask the venue anew, and trust its symbol only then."""
@@ -312,8 +335,9 @@ class ExchangeActor(VenueOrders):
             self._set_gate(event.request_id)
 
     def _set_gate(self, request_id: str) -> None:
-        closed, symbols = self.state.gate(self.config.venue)
-        self.send(self.adapter, SetGate(request_id, closed or not self.is_ours, symbols))
+        closed, symbols, reducing, lenient = self.state.gate(self.config.venue)
+        closed = closed or not self.is_ours
+        self.send(self.adapter, SetGate(request_id, closed, symbols, reducing, lenient))
 
     def _sweep(self, halt: TradingHalted) -> None:
         for order in self.state.open_orders():

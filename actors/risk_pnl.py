@@ -279,7 +279,8 @@ class RiskPnLActor(Halts):
             "trading_state": self.trading_state(),
             "limits": self.state.show(self.clock.mono_ns(), self),
             "halts": [
-                {"scope": h.scope, "reason": h.reason, "who": h.who, "ts_ns": h.ts_ns}
+                {"scope": h.scope, "level": h.level, "reason": h.reason, "who": h.who,
+                 "ts_ns": h.ts_ns}
                 for _, h in sorted(self.state.halts.items())
             ],
             "differences": [

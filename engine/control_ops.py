@@ -24,7 +24,7 @@ from engine.control_orders import (
 )
 from engine.control_parked import parked_discard, parked_list, parked_retry
 from engine.control_peer import Operation, Peer, told
-from engine.control_risk import difference_accept, risk_halt, risk_resume
+from engine.control_risk import difference_accept, risk_halt, risk_receipt, risk_resume
 from engine.envelope import to_plain
 from engine.errors import Refused
 from engine.messages.commands import (
@@ -265,6 +265,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "balance": _plain_question("balances"),
     "risk.show": _plain_question("risk"),
     "risk.halt": risk_halt,
+    "risk.receipt": risk_receipt,
     "risk.resume": risk_resume,
     "difference.accept": difference_accept,
     "actor.tree": _plain_question("actors"),

@@ -32,6 +32,7 @@ MAY_IMPORT = {
 SHARED_BY_ACTORS = {
     "actors.exchange_orders",
     "actors.exchange_state",
+    "actors.exchange_waits",
     "actors.folds",
     "actors.planning",
     "actors.replicas",

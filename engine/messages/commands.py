@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from engine.messages.base import (
     Code,
+    HaltLevel,
     Id,
     Lane,
     Message,
@@ -76,7 +77,10 @@ class ResolveOrder(Message, frozen=True, array_like=True, tag=True):
 
 
 class Halt(Message, frozen=True, array_like=True, tag=True):
-    """Stop new orders at once; sweep cancels unless told not to. Sticky over restarts."""
+    """Stop new orders at once; sweep cancels unless told not to. Sticky over restarts.
+
+    `level`: no_new lets nothing new leave, reduce_only and flat let orders that reduce a position.
+    """
 
     lane: ClassVar[Lane] = Lane.CONTROL
 
@@ -86,6 +90,7 @@ class Halt(Message, frozen=True, array_like=True, tag=True):
     who: Text
     cancel: bool
     reply_to: Name
+    level: HaltLevel = "no_new"
 
 
 class Resume(Message, frozen=True, array_like=True, tag=True):
@@ -257,6 +262,16 @@ class AskGate(Message, frozen=True, array_like=True, tag=True):
     request_id: Id
     scope: Name
     halted: bool
+
+
+class AskOpen(Message, frozen=True, array_like=True, tag=True):
+    """An edge asks an ExchangeActor what the venue itself says is open in a halt's scope: a Reply."""
+
+    lane: ClassVar[Lane] = Lane.CONTROL
+
+    correlation_id: Id
+    scope: Name
+    reply_to: Name
 
 
 class GateReport(Message, frozen=True, array_like=True, tag=True):

@@ -25,6 +25,7 @@ from engine.messages.engine_events import (
     CommandRecorded,
     EngineStarted,
     EngineStopped,
+    FeeDifferenceFound,
     MessageParked,
     MessageSettled,
     VenueSwept,
@@ -341,26 +342,6 @@ class BalanceDifferenceAccepted(Event, frozen=True, array_like=True, tag=True):
     who: Text
     reason: Text
     ts_ns: TsNs
-
-
-class FeeDifferenceFound(Event, frozen=True, array_like=True, tag=True):
-    """A fill was charged another fee than the account's rate says; `expected` is in `fee_asset`."""
-
-    account: Name
-    venue: Name
-    symbol: Name
-    venue_order_id: Name
-    trade_id: Name
-    rate: Decimal
-    expected: Decimal
-    charged: Decimal
-    fee_asset: Name
-    reason: Text
-    ts_ns: TsNs
-
-    def unique_key(self) -> str:
-        """Once per fill."""
-        return f"fee:{self.account}|{self.symbol}|{self.venue_order_id}|{self.trade_id}"
 
 
 OrderEvent = (

@@ -255,6 +255,7 @@ def test_a_halt_says_what_it_waits_for_to_people_and_not_to_programs(server, cor
     assert err.splitlines() == [
         "okx: gate closed, waiting for 2 orders in flight",
         "okx: gate closed, waiting for 1 order in flight",
+        "every gate is closed; waiting for the cancels, and for the venues' word",
     ]
     core.in_flight, core.halting = 1, None
     assert as_json("risk", "halt")["halted"]

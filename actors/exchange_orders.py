@@ -132,7 +132,7 @@ class VenueOrders(Actor):
         if denial is not None:
             self.emit(OrderDenied(spec, *denial))
             return
-        self.tell_adapter(wire_order(approval))
+        self.tell_adapter(wire_order(spec, approval.expires_mono_ns, reduces=approval.reduces))
         self._await_answer(spec.order_id)
 
     def denial(self, approval: OrderApproved) -> tuple[str, str] | None:

@@ -18,7 +18,6 @@ from engine.messages.commands import ResolveRequest
 from engine.messages.events import (
     AccountIdentified,
     OrderAcknowledged,
-    OrderApproved,
     OrderCanceled,
     OrderCancelTaken,
     OrderDenied,
@@ -347,9 +346,8 @@ def is_question_due(order: Order, tick: str) -> bool:
     return order.status in doubtful.get(tick, ())
 
 
-def wire_order(approval: OrderApproved) -> SubmitOrder:
+def wire_order(spec: OrderSpec, expires_mono_ns: int, *, reduces: bool = False) -> SubmitOrder:
     """Return the wire order. A market order leaves as IOC at its collar, so that it is bounded."""
-    spec = approval.order
     bounded = spec.order_type == "MARKET" and spec.price is not None
     return SubmitOrder(
         spec.account or "",
@@ -361,8 +359,8 @@ def wire_order(approval: OrderApproved) -> SubmitOrder:
         spec.post_only,
         spec.quantity,
         spec.price,
-        approval.expires_mono_ns,
-        approval.reduces,
+        expires_mono_ns,
+        reduces,
     )
 
 

@@ -78,20 +78,21 @@ def killed_round(core, number, before, point, rng):
         if point is None:
             core.kill_during(lambda: burst.submit(core, 4), rng.randint(1, BURST_RECORDS))
         else:
-            if point.startswith("deliver.QueryResult"):  # there must be something to ask for
-                for venue in ("binance", "okx"):
-                    core.venues.fault("lost_reply", venue, on="order", count=2)
-            work_until_it_dies(core, burst, number)
+            work_until_it_dies(core, burst, number, asks=point.startswith("deliver.QueryResult"))
     by_itself = not core.is_alive()
     core.kill()
     return burst, by_itself
 
 
-def work_until_it_dies(core, burst, number):
-    """Submit a burst and, if the point is not met by it, more of the same."""
+def work_until_it_dies(core, burst, number, *, asks):
+    """Submit a burst, ask the venues for its orders if so told, and go on until the point is met."""
     burst.submit(core, 4)
     for part in range(PARTS_MAX):
         wait_for(lambda: not core.is_alive() or is_at_rest(core, burst), "it dies, or rests")
+        with contextlib.suppress(CoreError), core.client() as client:
+            ids = [order["order_id"] for order in client.orders(limit=4)] if asks else []
+            for order_id in ids:
+                client.request("order.reconcile", order_ids=[order_id])
         if not core.is_alive():
             return
         Burst(f"r{number}.{part}").submit(core, 4)

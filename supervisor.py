@@ -41,6 +41,7 @@ from engine.journal_audit import watch_over
 from engine.logs import configure, hider, secrets_of
 from engine.messages.commands import Append, CancelOrders, Tick
 from engine.messages.engine_events import CommandRecorded, EngineStarted, EngineStopped
+from engine.page_process import PageProcess
 from engine.run_note import note_run
 from engine.supervision import ActorStatus, Supervisor
 from engine.threads import DaemonThreads
@@ -72,6 +73,7 @@ class Core:
         self.exit_code = EXIT_OK
         self.why = ""
         self.simulator: Simulator | None = None
+        self.page = PageProcess(config, self.threads.start, self.clock.mono_ns)
         self.venues = Venues(config, enabled_venues(config), self._surroundings())
         self.journal: Journal | None = None
         self.runtime: Supervisor | None = None
@@ -96,7 +98,7 @@ class Core:
             sync=config.journal.sync,
             faults=self.faults,
         )
-        if config.mode == "demo" and any(not v.urls.given() for v in venues.values()):
+        if config.mode == "demo" and any(v.is_simulated for v in venues.values()):
             self.simulator = begin(config, venues.values(), self.clock)
         bring_up_to_date(self.journal, folds(config), 2 * config.journal.snapshot_every_records)
         self.runtime = self._build_runtime(self.journal)
@@ -143,6 +145,7 @@ class Core:
             enforce_expiry=self.venues.enforce_expiry(),
             background=self.threads.background,
             shelf=shelf,
+            absent=self.venues.absent(),
         )
         return Supervisor(
             specs,
@@ -200,9 +203,8 @@ class Core:
         assert self.edge is not None
         edge = self.edge
         greet(self.config, VERSION, list(enabled_venues(self.config)))
-        is_ready = self._until(
-            lambda: service.is_ready(edge, self.venues.present()), READY_WITHIN_S
-        )
+        self.page.start()
+        is_ready = self._until(lambda: service.is_ready(edge, self.venues.absent()), READY_WITHIN_S)
         self.service.ready()  # a venue that is down is no reason to be started anew
         collector.settle()  # once the actors have their states back: those stay
         if is_ready:
@@ -221,8 +223,8 @@ class Core:
                 self._drill()
 
     def _but(self) -> str:
-        missing = set(enabled_venues(self.config)) - set(self.venues.present())
-        return f", but {', '.join(sorted(missing))}, which is not there" if missing else ""
+        missing = self.venues.absent()
+        return f", but for {', '.join(missing)}, not there" if missing else ""
 
     def _sweep_old_quotes(self) -> None:
         """Cancel what the demo maker of a killed run left resting; it does not know them any more."""
@@ -326,6 +328,7 @@ class Core:
             pause.wait(LOOK_EVERY_S)
 
     def _release(self) -> None:
+        self.page.stop()
         self.venues.stop(STOP_WITHIN_S)
         if self.journal is not None:
             self.journal.close()

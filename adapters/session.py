@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from adapters.book_questions import BookQuestions
-from adapters.ccxt_generic import GenericClient
+from adapters.ccxt_generic import client_of
 from adapters.ccxt_rest import CcxtRest
 from adapters.codec import Codec
 from adapters.desk import Desk
@@ -26,7 +26,7 @@ from adapters.offset import ClockOffset
 from adapters.pending import Pending
 from adapters.private import PrivateFeed
 from adapters.rate import RateGovernor
-from adapters.registry import VenueConfig, dialect
+from adapters.registry import Venue, VenueConfig, dialect
 from adapters.relay import NUMBERED, PrivateRenewal, PublicRenewal
 from adapters.stream import LinkHandler, Watch, WsLink
 from adapters.trade_codec import TradeCodec
@@ -64,6 +64,7 @@ class Session:
         pending: Pending,
         deliver: Callable[[Message], None],
         threads: ThreadFactory,
+        speak: Callable[[VenueConfig], Venue] = dialect,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -76,7 +77,7 @@ class Session:
         self.stopping = threading.Event()
         self.is_ready = False
         self._introduction: AdapterReady | None = None
-        venue = dialect(config)
+        venue = speak(config)
         self._venue = venue
         self.governor = RateGovernor(venue.rest.scopes, clock, config.rate_limit_share)
         self.offset = ClockOffset(clock)
@@ -173,8 +174,10 @@ class Session:
     # --- out
 
     def deliver(self, message: Message) -> None:
-        """Report, unless this session has been silenced."""
-        if self._is_heard:
+        """Report, unless this session has been silenced. That a key is refused is told once."""
+        if isinstance(message, AdapterFailed) and message.code == "auth":
+            self.on_auth(message.text)
+        elif self._is_heard:
             self._out(message)
 
     def silence(self) -> None:
@@ -186,13 +189,17 @@ class Session:
         if not self._refused_key:
             self._refused_key = text[:500]
             if self._introduction is not None:
-                self.deliver(AdapterFailed(self.config.name, "auth", self._refused_key))
+                self._tell_refused_key()
 
     def _introduce(self) -> None:
         if self._introduction is not None:
             self.deliver(self._introduction)
             if self._refused_key:
-                self.deliver(AdapterFailed(self.config.name, "auth", self._refused_key))
+                self._tell_refused_key()
+
+    def _tell_refused_key(self) -> None:
+        if self._is_heard:
+            self._out(AdapterFailed(self.config.name, "auth", self._refused_key))
 
     # --- threads
 
@@ -244,14 +251,9 @@ class Session:
 
     def client(self) -> CcxtRest:
         """Return a REST client for one thread."""
-        times, codec = self.config.timeouts, self._venue.rest
-        if isinstance(codec, GenericRest):
-            return GenericClient(
-                codec, self.config.url("rest"), self.config.credentials,
-                offset=self.offset, clock=self.clock, timeouts_s=(times.connect_s, times.read_s),
-            )  # fmt: skip
-        return CcxtRest(
-            codec.exchange_id, self.config.url("rest"), self.config.credentials,
+        times = self.config.timeouts
+        return client_of(
+            self._venue.rest, self.config.url("rest"), self.config.credentials,
             offset=self.offset, clock=self.clock, timeouts_s=(times.connect_s, times.read_s),
             turnstile=self._turnstile,
         )  # fmt: skip

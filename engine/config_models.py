@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
+from engine.config_dashboard import DashboardSection, MetricsSection
 from engine.config_scalars import (
     AccountName,
     ActorName,
@@ -32,6 +33,7 @@ from engine.config_scalars import (
     wrong,
 )
 from engine.venue_kinds import CCXT
+from engine.venue_names import ADAPTERS
 
 MODES: Final = ("demo", "paper", "testnet", "live")
 CORE_LOSS_CANCEL_AFTER_S: Final = 10.0  # where real orders rest, unless the file says otherwise
@@ -123,6 +125,11 @@ class Venue(Section):
     def protocol(self) -> str:
         """Return whose protocol that is, whoever speaks it: a login is a login of this venue."""
         return self.ccxt_id if self.adapter == CCXT else self.adapter
+
+    @property
+    def is_simulated(self) -> bool:
+        """Tell whether demo mode plays this venue: a simulator can, and no other server is named."""
+        return self.protocol in ADAPTERS and not self.urls.given()
 
 
 class Risk(Section):
@@ -266,6 +273,8 @@ class Settings(Section):
     journal: JournalSection = JournalSection()
     storage: Storage = Storage()
     control: ControlSection = ControlSection()
+    dashboard: DashboardSection = DashboardSection()
+    metrics: MetricsSection = MetricsSection()
     demo: Demo = Demo()
     log: Log = Log()
 

@@ -57,8 +57,10 @@ RUNTIME_FILES = (
     "engine/timers.py",
     "engine/supervision.py",
     "engine/threads.py",
-    "engine/client.py",  # these two run in the user's process, not in the core
+    "engine/client.py",  # these run in the user's process, not in the core
     "engine/cli_operator.py",
+    "engine/cli_process.py",
+    "engine/cli_watch.py",
 )
 BANNED_CALLS = {
     "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter",

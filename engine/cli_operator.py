@@ -230,6 +230,9 @@ def config_check(
 ) -> None:
     """Check a configuration: every problem at once, each with its line."""
     found = _load(context, file)
+    doubts = import_module("engine.confusable").warnings(found)
+    for doubt in doubts:
+        sys.stderr.write(f"warning: {doubt}\n")
     show(
         context,
         {
@@ -240,6 +243,7 @@ def config_check(
             "name": found.name,
             "venues": list(found.venues),
             "state_dir": str(found.state_dir),
+            "warnings": doubts,
         },
     )
 

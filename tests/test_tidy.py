@@ -141,6 +141,15 @@ def test_imports_go_in_the_allowed_direction(path: Path):
     assert not wrong, f"{name} may not import {wrong}"
 
 
+def test_the_core_never_loads_the_page():
+    core = [
+        p for p in python_files() if p.parts[0] in ("supervisor.py", "cli.py", "engine", "actors")
+    ]
+    assert [
+        str(p) for p in core if any(i.split(".")[0] == "dashboard" for i in imports_of(p))
+    ] == []
+
+
 @pytest.mark.parametrize("path", python_files(), ids=str)
 def test_third_parties_are_met_in_one_place(path: Path):
     if path.parts[0] == "bench":

@@ -145,10 +145,12 @@ def _fields(record: dict[str, Any]) -> dict[str, Any]:
 
 
 @journal_app.command("show")
-def journal_show(context: typer.Context, seq: Annotated[int, typer.Argument(min=1)]) -> None:
+def journal_show(context: typer.Context, seq: Annotated[str, typer.Argument()]) -> None:
     """Show one record whole."""
-    found = ask(context, "journal.tail", count=1, after_seq=seq - 1)
-    if not found or found[0]["seq"] != seq:
+    if not seq.isdecimal() or not int(seq):
+        raise usage(f"{seq} is no seq: a whole number from 1")
+    found = ask(context, "journal.tail", count=1, after_seq=int(seq) - 1)
+    if not found or found[0]["seq"] != int(seq):
         sys.stderr.write(f"xcore: the journal has no record {seq}\n")
         raise typer.Exit(EXIT_NOT_FOUND)
     show(context, found[0])

@@ -87,6 +87,7 @@ def test_one_record_is_shown_and_one_that_is_not_there_is_exit_3(client, core, x
     code, _, err = xcore("journal", "show", "3")
     assert code == 3
     assert "no record 3" in err
+    assert xcore("journal", "show", "0")[0] == xcore("journal", "show", "first")[0] == 2
 
 
 def test_every_record_is_exported_once_and_in_order(client, core, xcore):

@@ -31,6 +31,7 @@ MAY_IMPORT = {
 # Actors meet only as messages; what they share is pure.
 SHARED_BY_ACTORS = {
     "actors.exchange_orders",
+    "actors.awaited",
     "actors.exchange_state",
     "actors.folds",
     "actors.planning",

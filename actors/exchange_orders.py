@@ -8,6 +8,7 @@ promises never to resend a submit and never to invent a fill.
 
 from typing import ClassVar, Final
 
+from actors.awaited import Awaited
 from actors.exchange_state import (
     ExchangeConfig,
     ExchangeState,
@@ -24,7 +25,7 @@ from actors.exchange_state import (
     submit_event,
     wire_order,
 )
-from actors.exchange_waits import Awaited, EarlyCancels
+from actors.exchange_waits import EarlyCancels
 from engine.actor import Actor
 from engine.clock import NS_PER_S
 from engine.messages.base import Event, Message
@@ -137,8 +138,7 @@ class VenueOrders(Actor):
 
     def denial(self, approval: OrderApproved) -> tuple[str, str] | None:
         """Return the code and the sentence of why an order may not leave now, or None."""
-        venue, symbol = approval.order.venue, approval.order.symbol
-        halt = self.state.halted(venue, symbol, reduces=approval.reduces)
+        halt = self.state.halted(approval.order, reduces=approval.reduces)
         if halt is not None:
             return "halted", f"trading is halted: {halt}"
         if self.venue_state != "READY":

@@ -10,8 +10,7 @@ from hashlib import blake2b
 from typing import Final, Literal, NamedTuple
 
 from engine.clock import NS_PER_S
-from engine.ids import is_ours as is_ours_id
-from engine.ids import is_sibling
+from engine.ids import is_ours, is_sibling
 from engine.messages import base
 from engine.messages.base import Event, Part
 from engine.messages.commands import ResolveRequest
@@ -27,19 +26,22 @@ from engine.messages.events import (
     OrderResolved,
     OrderSpec,
     OrderVenueFilled,
+    SymbolStatusChanged,
     TradingHalted,
     TradingResumed,
     VenueReconciled,
 )
 from engine.messages.port import (
+    AdapterReady,
     CancelOrder,
     FillReport,
     OrderReport,
     QueryOrder,
-    ReconcileResult,
     SubmitOrder,
     SubmitResult,
 )
+from engine.trading.halts import closes_venue, scopes_over, words
+from engine.trading.instrument import standing
 from engine.trading.order import Order
 from engine.trading.orders import OrderTable
 
@@ -78,6 +80,7 @@ class _Snapshot(Part, frozen=True, array_like=True):
     fills_since_cursor: bool
     cancels_taken: list[str] = []  # noqa: RUF012  msgspec copies the empty default
     uids: dict[str, str] = {}  # noqa: RUF012
+    statuses: dict[str, str] = {}  # noqa: RUF012
     levels: dict[str, str] = {}  # noqa: RUF012
 
 
@@ -94,6 +97,7 @@ class ExchangeState:
         self.opened: dict[str, int] = {}
         self.halts: dict[str, str] = {}
         self.uids: dict[str, str] = {}
+        self.statuses: dict[str, str] = {}  # of symbols that may not be traded, with why
         self.levels: dict[str, str] = {}  # of the halts that let reducing orders pass
         self.fills_since_cursor = False
         self.cancels_taken: deque[str] = deque(maxlen=CANCELS_KEPT_MAX)
@@ -112,7 +116,7 @@ class ExchangeState:
         state.cursors, state.opened, state.halts = held.cursors, held.opened, held.halts
         state.fills_since_cursor = held.fills_since_cursor
         state.cancels_taken.extend(held.cancels_taken)
-        state.uids, state.levels = held.uids, held.levels
+        state.uids, state.statuses, state.levels = held.uids, held.statuses, held.levels
         return state
 
     def to_bytes(self) -> bytes:
@@ -126,6 +130,7 @@ class ExchangeState:
                 self.fills_since_cursor,
                 list(self.cancels_taken),
                 dict(sorted(self.uids.items())),
+                dict(sorted(self.statuses.items())),
                 dict(sorted(self.levels.items())),
             )
         )
@@ -133,7 +138,7 @@ class ExchangeState:
     def apply(self, event: Event, seq: int = 0) -> None:
         """Fold one event. The only place where the state changes."""
         if isinstance(event, TradingHalted):
-            self.halts[event.scope] = event.reason
+            self.halts[event.scope] = words(event)
             self.levels.pop(event.scope, None)
             if event.level != "no_new":
                 self.levels[event.scope] = event.level
@@ -146,6 +151,11 @@ class ExchangeState:
             self.fills_since_cursor = False
         elif isinstance(event, AccountIdentified):
             self.uids[event.account] = event.uid
+        elif isinstance(event, SymbolStatusChanged):
+            self.statuses.pop(event.symbol, None)
+            if event.status != "TRADING":
+                why = f": {event.reason}" if event.reason else ""
+                self.statuses[event.symbol] = f"{event.status}{why}"
         elif isinstance(event, OrderCancelTaken):
             self.cancels_taken.append(event.order_id)
         else:
@@ -158,21 +168,21 @@ class ExchangeState:
         found = self.orders.select(open_only=True, parents=False)
         return [order for order in found if isinstance(order, Order)]
 
-    def halted(self, venue: str, symbol: str, *, reduces: bool) -> str | None:
-        """Return the reason of the halt that stops such an order here, or None."""
-        for scope in ("all", f"venue:{venue}", f"symbol:{symbol}"):
+    def halted(self, spec: OrderSpec, *, reduces: bool) -> str | None:
+        """Return the reason of the halt that stops an order here, or None."""
+        for scope in scopes_over(spec.venue, spec.symbol):
             if scope in self.halts and not (reduces and scope in self.levels):
                 return self.halts[scope]
         return None
 
     def gate(self, venue: str) -> GateOrder:
         """Return how far this venue's gate has to be closed."""
-        whole = {scope for scope in ("all", f"venue:{venue}") if scope in self.halts}
         symbols = sorted(s.partition(":")[2] for s in self.halts if s.startswith("symbol:"))
         lenient = [name for name in symbols if f"symbol:{name}" in self.levels]
+        strict = self.halts.keys() - self.levels.keys()
         return GateOrder(
-            bool(whole - self.levels.keys()), [s for s in symbols if s not in lenient],
-            bool(whole & self.levels.keys()), lenient,
+            closes_venue(strict, venue), [s for s in symbols if s not in lenient],
+            closes_venue(self.levels, venue), lenient,
         )  # fmt: skip
 
     def behind_gate(self, venue: str, status: str) -> int:
@@ -199,6 +209,19 @@ class ExchangeState:
     def opened_ns(self, account: str) -> int:
         """Return when the opening balances were taken: foreign fills before it are in them."""
         return self.opened.get(account, NEVER_NS)
+
+
+def status_events(state: ExchangeState, told: AdapterReady, now_wall_ns: int) -> list[Event]:
+    """Return what has changed in the symbols' statuses since they were last journaled."""
+    return [
+        SymbolStatusChanged(
+            told.venue, rule.symbol, rule.status,
+            state.statuses.get(rule.symbol, "TRADING").partition(":")[0], rule.status_reason,
+            now_wall_ns,
+        )
+        for rule in told.instruments
+        if standing(rule) != state.statuses.get(rule.symbol, "TRADING")
+    ]  # fmt: skip
 
 
 def submit_event(order: Order, result: SubmitResult) -> Event | None:
@@ -314,28 +337,11 @@ def external_spec(
     )
 
 
-def open_view(
-    result: ReconcileResult, scope: str, instance: str, *, is_ours: bool
-) -> dict[str, object]:
-    """Return what the venue itself says is open of ours and of others, in a halt's scope."""
-    symbol = scope.removeprefix("symbol:") if scope.startswith("symbol:") else ""
-    found = [o for o in result.open_orders if symbol in ("", o.symbol)]
-    ours = [o for o in found if is_ours_id(o.client_order_id, instance)]
-    return {
-        "ok": result.ok and is_ours,
-        "text": result.text if is_ours else "another account's credentials",
-        "ours": [o.client_order_id for o in ours],
-        "others": [o.venue_order_id for o in found if o not in ours],
-    }
-
-
 def owner(client_order_id: str, instance: str) -> str:
     """Return who placed an order that this journal does not know."""
     if is_sibling(client_order_id, instance):
         return f"sibling:{client_order_id[2:8]}"
-    return (
-        "this instance, not in this journal" if is_ours_id(client_order_id, instance) else "venue"
-    )
+    return "this instance, not in this journal" if is_ours(client_order_id, instance) else "venue"
 
 
 def is_question_due(order: Order, tick: str) -> bool:

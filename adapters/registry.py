@@ -3,9 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-from adapters import audit, binance, generic, okx, okx_rest
+from adapters import (
+    audit,
+    binance,
+    generic,
+    kucoin_address,
+    kucoin_rest,
+    okx,
+    okx_rest,
+    rules,
+)
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
@@ -60,6 +69,8 @@ class VenueConfig:
     publish_interval_ms: int = 0
     stale_after_ms: int = 10_000
     quiet_after_s: float = 60.0
+    rules_every_s: float = 300.0
+    maintenance: tuple[str, ...] = ()
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -72,8 +83,18 @@ class VenueConfig:
         return Credentials(self.api_key, self.api_secret, self.passphrase)
 
     def url(self, kind: str) -> str:
-        """Return the url of this kind: the configured one or the venue's own."""
-        return self.urls.get(kind) or known_adapter(self.adapter).urls[kind]
+        """Return the url of this kind: the configured one or the venue's own; empty: REST tells it."""
+        return self.urls.get(kind) or known_adapter(self.adapter).urls.get(kind, "")
+
+
+class Address(NamedTuple):
+    """How REST is asked where a stream is, before each connection: the call, and what reads its answer.
+
+    `read` takes the answer and an id of ours for the connection; the address it returns may be a login.
+    """
+
+    call: RestCall
+    read: Callable[[Any, str], str]
 
 
 class Adapter(NamedTuple):
@@ -91,6 +112,9 @@ class Adapter(NamedTuple):
     read_only: str = ""  # why no order may leave; empty where it may
     one_lane: bool = False  # takes one signed request at a time: its nonce must rise
     depth: audit.Depth | None = None  # how its best levels are asked for; None: no book is audited
+    announcement: rules.Announcement | None = None  # where it says that it does not trade at all
+    # Where a stream (`public_ws`, `private_ws`) is that has no fixed address.
+    address: Callable[[str], Address] | None = None
 
 
 class Venue(NamedTuple):
@@ -103,6 +127,7 @@ class Venue(NamedTuple):
     read_only: str
     one_lane: bool
     depth: audit.Depth | None
+    announcement: rules.Announcement | None
 
 
 # The trading link names instruments by numbers that the REST half learns with the instruments.
@@ -142,6 +167,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         dead_man=okx_rest.cancel_all_after,
         trade=_okx_trade,
         depth=audit.OKX,
+        announcement=rules.OKX,
     ),
     # The four below are read and written (their recordings replay, their dialects are tested), but
     # not yet run against a simulated venue: the configuration does not accept them.
@@ -185,6 +211,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         enforces_expiry=False,
         one_lane=True,
         depth=audit.KRAKEN,
+        announcement=rules.KRAKEN,
     ),
     "kucoin": Adapter(
         urls={"rest": "https://api.kucoin.com"},  # each stream's address comes by REST
@@ -194,6 +221,9 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.1,
         enforces_expiry=True,
         depth=audit.KUCOIN,
+        announcement=rules.KUCOIN,
+        dead_man=kucoin_rest.dead_cancel_all,
+        address=lambda kind: Address(kucoin_address.ask(kind), kucoin_address.read_address),
     ),
 }
 
@@ -227,7 +257,18 @@ def dialect(config: VenueConfig) -> Venue:
         config.read_only or known.read_only,
         known.one_lane,
         known.depth,
+        known.announcement,
     )
+
+
+def address(config: VenueConfig, kind: str) -> Address | None:
+    """Return how to ask where a stream is; None where its address is fixed."""
+    known = known_adapter(config.adapter)
+    if config.url(kind):
+        return None
+    if known.address is None:
+        raise ConfigError(f"venues.{config.name}.urls.{kind}: is missing")
+    return known.address(kind)
 
 
 def has_trade_road(config: VenueConfig) -> bool:

@@ -260,6 +260,20 @@ class AccountIdentified(Event, frozen=True, array_like=True, tag=True):
         return f"identity:{self.account}"
 
 
+class SymbolStatusChanged(Event, frozen=True, array_like=True, tag=True):
+    """What the venue lets be done in a symbol is another thing than before: from here on it decides.
+
+    `status` is that of the instrument; anything but TRADING denies new orders.
+    """
+
+    venue: Name
+    symbol: Name
+    status: Name
+    before: Name
+    reason: Text
+    ts_ns: TsNs
+
+
 # --- risk and money -------------------------------------------------------------------------------
 
 
@@ -366,6 +380,7 @@ AnyEvent = (
     | ExternalOrderSeen
     | VenueReconciled
     | AccountIdentified
+    | SymbolStatusChanged
     | TradingHalted
     | TradingResumed
     | OpeningBalance

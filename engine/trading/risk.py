@@ -23,6 +23,7 @@ from engine.messages.market import MarketSeen
 from engine.messages.port import Instrument
 from engine.trading import risk_limits as why
 from engine.trading.exposure import Exposure
+from engine.trading.halts import scopes_over
 from engine.trading.ledger import MOVES_MONEY, Ledger, LedgerState
 from engine.trading.money import ZERO, exact, plain, plain_or_none, plus, times
 from engine.trading.order import Order
@@ -143,7 +144,7 @@ class RiskGate:
         """Return the halts that bind an order, the widest first."""
         if not self.halts:
             return []
-        scopes = ("all", f"venue:{spec.venue}", f"symbol:{spec.symbol}")
+        scopes = scopes_over(spec.venue, spec.symbol)
         return [self.halts[scope] for scope in scopes if scope in self.halts]
 
     def strictest(self, scope: str, level: HaltLevel) -> HaltLevel:

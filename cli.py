@@ -17,7 +17,7 @@ from engine.cli_dashboard import dashboard
 from engine.cli_market import arb, depth, impact, route
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
 from engine.cli_panic import panic
-from engine.cli_venue import venue_retire, venue_unretire
+from engine.cli_venue import venue_retire, venue_symbols, venue_unretire
 from engine.cli_why import why
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
 from engine.views import COLORS, FORMATS, Screen
@@ -105,6 +105,7 @@ def venue_list(context: typer.Context) -> None:
 
 venue_app.command("retire")(venue_retire)
 venue_app.command("unretire")(venue_unretire)
+venue_app.command("symbols")(venue_symbols)
 
 
 @app.command()
@@ -125,10 +126,8 @@ def book(
     options(context).screen.book(answer)
 
 
-app.command()(depth)
-app.command()(impact)
-app.command()(arb)
-app.command()(route)
+for market_command in (depth, impact, arb, route):
+    app.command()(market_command)
 
 
 @position_app.command("list")
@@ -315,8 +314,8 @@ def risk_accept(
 
 # --- without a core -------------------------------------------------------------------------------
 
-app.command()(panic)
-app.command()(why)
+for offline in (panic, why):
+    app.command()(offline)
 
 
 @codec_app.command("replay")

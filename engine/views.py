@@ -48,6 +48,10 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "balance": ("account", "asset", "total", "value", "currency"),
     "limit": ("limit", "scope", "unit", "limit_value", "used", "headroom"),
+    "listed": (
+        *("symbol", "venue_symbol", "kind", "quote_class", "multiplier", "contract_size", "settle"),
+        *("named", "is_active"),
+    ),
     "finding": ("check", "result", "found", "remedy"),
     "fault": ("kind", "description", "targets"),
     "impact": (

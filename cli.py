@@ -17,7 +17,7 @@ from engine.cli_dashboard import dashboard
 from engine.cli_market import arb, depth, impact, route
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
 from engine.cli_panic import panic
-from engine.cli_venue import venue_retire, venue_symbols, venue_unretire
+from engine.cli_venue import venue_fees, venue_retire, venue_symbols, venue_unretire
 from engine.cli_why import why
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
 from engine.views import COLORS, FORMATS, Screen
@@ -106,6 +106,7 @@ def venue_list(context: typer.Context) -> None:
 venue_app.command("retire")(venue_retire)
 venue_app.command("unretire")(venue_unretire)
 venue_app.command("symbols")(venue_symbols)
+venue_app.command("fees")(venue_fees)
 
 
 @app.command()

@@ -35,6 +35,13 @@ def venue_unretire(
     show(context, ask(context, "venue.unretire", venue=venue, reason=reason))
 
 
+def venue_fees(
+    context: typer.Context, venue: Annotated[str | None, typer.Argument()] = None
+) -> None:
+    """Show maker and taker rates by account and symbol, where they come from, and what fills say."""
+    show(context, ask(context, "fees", venue=venue), "fee")
+
+
 def venue_symbols(
     context: typer.Context,
     venue: str,

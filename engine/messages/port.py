@@ -36,7 +36,8 @@ SymbolStatus = Literal["TRADING", "HALTED", "CANCEL_ONLY", "DELISTED", "CLOSED",
 class Instrument(Part, frozen=True, array_like=True):
     """The trading rules of one symbol at one venue, exact. `status` other than TRADING refuses orders.
 
-    `status_reason` says more where more is known.
+    `status_reason` says more where more is known. The fee rates are shares of the notional: the account's
+    own as the venue told them at `fee_ts_ns`, or (`fee_source` default) ours until it does.
     """
 
     venue: Name
@@ -53,6 +54,8 @@ class Instrument(Part, frozen=True, array_like=True):
     taker_fee: Decimal
     status: SymbolStatus = "TRADING"
     status_reason: Text = ""
+    fee_source: Literal["default", "venue"] = "default"
+    fee_ts_ns: TsNs = 0
 
 
 # --- actor to adapter -----------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from engine.clock import NS_PER_S, Clock
 from engine.messages.base import Message
 from engine.messages.port import (
     AdapterFailed,
+    AskVenue,
     CancelOrder,
     GateChanged,
     QueryOrder,
@@ -123,6 +124,8 @@ class VenueAdapter:
                 self._query(session, message)
             case Reconcile():
                 self._reconcile(session, message)
+            case AskVenue():
+                self._refuse(message, "the adapter shows no records of this venue")
             case Resubscribe():
                 if session is not None:
                     session.republish()
@@ -202,8 +205,11 @@ class VenueAdapter:
         if session is None or session.stopping.is_set() or not session.reads.put(job):
             self._refuse(ask)
 
-    def _refuse(self, command: Message) -> None:
-        text = "the adapter has no open session or too much to do"
+    def _refuse(
+        self,
+        command: Message,
+        text: str = "the adapter has no open session or too much to do",
+    ) -> None:
         answer = refusal(command, self._config.name, text, self._clock)
         assert answer is not None, "every question has an answer"
         self._deliver(answer)

@@ -20,8 +20,10 @@ $(STAMP): requirements.lock pyproject.toml
 run: setup
 	$(BIN)/python supervisor.py $(ARGS)
 
+# Four workers on two cores: the longest tests mostly wait for real processes. A file stays with one
+# worker, and the files are taken in the order that tests/conftest.py puts them in.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Every branch of the trading code is taken by its own tests, or this fails.
 coverage: setup

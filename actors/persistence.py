@@ -206,7 +206,7 @@ class PersistenceActor(Actor):
         return (*found, EDGE)
 
     def _refuse(self, origin: str, event: Event, result: AppendResult | None) -> None:
-        if not isinstance(event, OrderApproved):
+        if not isinstance(event, OrderApproved | ParentAccepted):
             return
         code, text = "journal_full", "the journal could not record the order"
         if result is not None:

@@ -31,6 +31,7 @@ from engine.messages.events import (
     OrderApproved,
     OrderDenied,
     OrderSpec,
+    ParentAccepted,
     TradingHalted,
     TradingResumed,
 )
@@ -167,10 +168,12 @@ class RiskPnLActor(Halts):
         self.send(message.reply_to, Reply(message.correlation_id, True, "", "", pack(body)))
 
     def on_append_refused(self, message: AppendRefused) -> None:
-        """The journal did not take an approval: it never leaves and charges nothing."""
+        """The journal did not take these orders: they never leave, charge nothing, never were."""
         for event in message.events:
             if isinstance(event, OrderApproved):
-                self.apply(OrderDenied(event.order, message.code, message.text))
+                self.state.forget(event.order, message.code, message.text)
+            elif isinstance(event, ParentAccepted):
+                self.state.orders.remove(event.order.order_id)
 
     # --- money against the venue ------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
 """The runner: one venue's codec, links and REST workers behind the message port.
 
-Threads: `ws-public`, `ws-private`, `ws-trade`, and one REST worker each for submits, cancels, reads
-and books. Orders and cancels leave over the trading link in the thread that brings them, if nothing
-needs to be waited for (adapters/trade_desk.py); the workers do the rest. Network trouble is mended
-inside; a programming error is not: the worker that made it dies, the session ends with
+Threads: `ws-public`, `ws-private`, `ws-trade`, `rest-upkeep`, and the lanes of REST for submits, cancels,
+reads and books (adapters/lanes.py). Orders and cancels leave over the trading link in the thread that
+brings them, if nothing needs to be waited for (adapters/trade_desk.py); the lanes do the rest. Network
+trouble is mended inside; a programming error is not: the lane that made it dies, the session ends with
 AdapterFailed("crashed"), what it had in flight is answered UNKNOWN and what it had not begun
 NOT_SENT, and whoever supervises calls `stop` and `start`. Every SubmitOrder is answered exactly
 once; the gate outlives sessions and is asked again by the last code before the socket.
@@ -15,9 +15,10 @@ from collections.abc import Callable
 from adapters.ccxt_rest import CcxtRest
 from adapters.desk import reports_of
 from adapters.gate import Gate
+from adapters.lanes import WAITING_MAX, ThreadFactory
 from adapters.pending import Pending
 from adapters.registry import VenueConfig, dialect
-from adapters.session import WAITING_MAX, Session, ThreadFactory
+from adapters.session import Session
 from engine.clock import NS_PER_S, Clock
 from engine.messages.base import Message
 from engine.messages.port import (
@@ -169,7 +170,7 @@ class VenueAdapter:
             for report in reports:
                 session.deliver(report)
 
-        if not session.trade.put(job):
+        if not session.trade.put(order.symbol, job):
             self._pending.refuse(order, "queue_full", f"{WAITING_MAX} orders are waiting")
         elif session.stopping.is_set():
             self._pending.refuse(order, "not_ready", "the session has just ended")
@@ -186,7 +187,11 @@ class VenueAdapter:
             for report in reports:
                 session.deliver(report)
 
-        if session is None or session.stopping.is_set() or not session.cancels.put(job):
+        if (
+            session is None
+            or session.stopping.is_set()
+            or not session.cancels.put(cancel.symbol, job)
+        ):
             self._refuse(cancel)
 
     def _query(self, session: Session | None, query: QueryOrder) -> None:
@@ -194,7 +199,7 @@ class VenueAdapter:
             assert session is not None, "a job has a session"
             session.deliver(session.inquiry.query(rest, query))
 
-        if session is None or session.stopping.is_set() or not session.reads.put(job):
+        if session is None or session.stopping.is_set() or not session.reads.put(query.symbol, job):
             self._refuse(query)
 
     def _reconcile(self, session: Session | None, ask: Reconcile) -> None:
@@ -202,7 +207,7 @@ class VenueAdapter:
             assert session is not None, "a job has a session"
             session.deliver(session.inquiry.reconcile(rest, ask))
 
-        if session is None or session.stopping.is_set() or not session.reads.put(job):
+        if session is None or session.stopping.is_set() or not session.reads.put("", job):
             self._refuse(ask)
 
     def _refuse(

@@ -8,7 +8,7 @@ never as an exception class alone, and never with the request's URL, which carri
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from adapters.codec import Credentials, RestCall
 from adapters.gate import GateShut, Sending, pool_classes
 from adapters.offset import ClockOffset
 from adapters.outcome import Action, Evidence
+from adapters.turnstile import Turnstile
 from engine.clock import NS_PER_S, Clock
 from engine.errors import Refused
 
@@ -110,8 +111,9 @@ class _Transport(HTTPAdapter):
 
 class _Tap:
     # What the last request and answer were; reset before each call.
-    def __init__(self, offset: ClockOffset) -> None:
+    def __init__(self, offset: ClockOffset, turnstile: Turnstile | None) -> None:
         self.offset = offset
+        self.turnstile = turnstile
         self.attempted = False
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
@@ -132,7 +134,9 @@ def _tapped(base: Any) -> Any:
         tap: _Tap
 
         def nonce(self) -> int:
-            return self.tap.offset.now_ms()
+            now_ms = self.tap.offset.now_ms()
+            turnstile = self.tap.turnstile
+            return now_ms if turnstile is None else turnstile.nonce(now_ms)
 
         def sign(self, *args: Any, **kwargs: Any) -> Any:
             signed = super().sign(*args, **kwargs)
@@ -174,11 +178,12 @@ class CcxtRest:
         clock: Clock,
         timeouts_s: tuple[float, float] = (2.0, 5.0),
         expires_ms: int = 5000,
+        turnstile: Turnstile | None = None,
     ) -> None:
         self._clock = clock
         self._expires_ms = expires_ms
         self._used_ns = clock.mono_ns()
-        self._tap = _Tap(offset)
+        self._tap = _Tap(offset, turnstile)
         self.sending = Sending(clock)
         self._ccxt = _tapped(ccxt.exchange_class(exchange_id))(
             {
@@ -207,8 +212,21 @@ class CcxtRest:
     ) -> Any:
         """Make the call and return the answer with numbers as texts.
 
-        Raises RestFailure with the evidence, or GateShut when the gate let nothing out.
+        Raises RestFailure with the evidence, or GateShut when the gate let nothing out. Waits for its
+        turn first where the venue takes one signed request at a time.
         """
+        turnstile = self._tap.turnstile
+        is_signed = "private" in call.method.lower()
+        has_turn = nullcontext() if turnstile is None or not is_signed else turnstile.turn(action)
+        with has_turn:
+            return self._call(call, action, gate)
+
+    def _call(
+        self,
+        call: RestCall,
+        action: Action,
+        gate: Callable[[], AbstractContextManager[None]] | None,
+    ) -> Any:
         self._drop_idle_connections()
         self._tap.reset(self._expires_ms if call.expires else None)
         self.sending.reset(gate)

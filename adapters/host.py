@@ -25,9 +25,9 @@ from adapters.ccxt_classes import exchange_class
 from adapters.configuration import Configuration, decode_configuration
 from adapters.core_loss import sweep
 from adapters.dead_man import DeadMan
+from adapters.lanes import ThreadFactory
 from adapters.outbox import Outbox
 from adapters.registry import exchange_id
-from adapters.session import ThreadFactory
 from engine import collector
 from engine.clock import NS_PER_S, Clock, SystemClock
 from engine.envelope import decode_body

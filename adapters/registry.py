@@ -83,6 +83,7 @@ class Adapter(NamedTuple):
     # Its dead man's switch, which cancels all of the account after so many seconds; 0 turns it off.
     dead_man: Callable[[int], RestCall] | None = None
     trade: Callable[[Credentials, RestCodec], TradeCodec] | None = None  # its trading WebSocket
+    one_lane: bool = False  # takes one signed request at a time: its nonce must rise
 
 
 class Venue(NamedTuple):
@@ -92,6 +93,7 @@ class Venue(NamedTuple):
     rest: RestCodec
     trade: TradeCodec | None
     send_every_s: float
+    one_lane: bool
 
 
 # The trading link names instruments by numbers that the REST half learns with the instruments.
@@ -168,6 +170,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=KrakenRest,
         send_every_s=0.1,
         enforces_expiry=False,
+        one_lane=True,
     ),
     "kucoin": Adapter(
         urls={"rest": "https://api.kucoin.com"},  # each stream's address comes by REST
@@ -201,6 +204,7 @@ def dialect(config: VenueConfig) -> Venue:
         rest,
         None if trade is None else trade(config.credentials, rest),
         known.send_every_s,
+        known.one_lane,
     )
 
 

@@ -1,69 +1,49 @@
 """One life of an adapter: its threads, from start to stop or crash.
 
-The book worker opens the session (clock, instruments), then the links follow; afterwards it keeps
-the clock and fetches snapshots. Network trouble is mended here, a worker's own bug
-is not: it ends the session. Nothing of a session survives it, and once silenced nothing it still
-does is heard.
+The upkeep thread opens the session (clock, instruments), then the links follow. REST is asked in lanes
+(adapters/lanes.py): orders, cancels and queries by symbol, so that none waits for another symbol's.
+Network trouble is mended here, a worker's own bug is not: it ends the session. Nothing of a session
+survives it, and once silenced nothing it still does is heard.
 """
 
-import queue
 import random
 import threading
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, Final
 
 from adapters.ccxt_rest import CcxtRest
 from adapters.desk import CallFailed, Desk
 from adapters.feed import PublicFeed
 from adapters.gate import Gate
 from adapters.inquiry import Inquiry
+from adapters.lanes import Job, Joinable, Lanes, ThreadFactory
 from adapters.offset import ClockOffset
 from adapters.pending import Pending
 from adapters.private import PrivateFeed
 from adapters.rate import Priority, RateGovernor
 from adapters.registry import VenueConfig, dialect
-from adapters.stream import LinkHandler, Watch, WsLink, backoff_s
+from adapters.stream import LinkHandler, Watch, WsLink
 from adapters.trade_codec import TradeCodec
 from adapters.trade_desk import TradeDesk
 from adapters.trade_link import TradeLink
-from engine.clock import NS_PER_S, Clock
+from adapters.turnstile import Turnstile
+from adapters.upkeep import Upkeep
+from engine.clock import Clock
 from engine.messages.base import Message
-from engine.messages.port import AdapterFailed, AdapterReady, LinkChanged, VenueHealth
+from engine.messages.port import (
+    AdapterFailed,
+    AdapterReady,
+    Instrument,
+    LinkChanged,
+    VenueHealth,
+)
 
-WAITING_MAX: Final = 1000
 POLL_S: Final = 0.1
+# So many requests of one sort may hang before another symbol's waits for one of them.
+ORDER_LANES: Final = 16
+READ_LANES: Final = 4
 HEALTH_EVERY_S: Final = 1.0
-
-
-class Joinable(Protocol):
-    """What a thread factory returns: a started thread."""
-
-    def join(self, timeout: float | None = None) -> None:
-        """Wait for its end."""
-        ...
-
-    def is_alive(self) -> bool:
-        """Tell whether it still runs."""
-        ...
-
-
-ThreadFactory = Callable[[str, Callable[[], None]], Joinable]
-Job = Callable[[CcxtRest], None]
-
-
-class Worker:
-    """One REST thread's bounded queue of jobs."""
-
-    def __init__(self) -> None:
-        self.jobs: queue.Queue[Job] = queue.Queue(WAITING_MAX)
-
-    def put(self, job: Job) -> bool:
-        """Queue a job; False when there are too many."""
-        try:
-            self.jobs.put_nowait(job)
-        except queue.Full:
-            return False
-        return True
 
 
 class Session:
@@ -88,7 +68,6 @@ class Session:
         self._threads = threads
         self._is_heard = True
         self._refused_key = ""
-        self._clock_due_ns = 0
         self.stopping = threading.Event()
         self.is_ready = False
         self._introduction: AdapterReady | None = None
@@ -101,6 +80,10 @@ class Session:
             clock=clock, rng=rng, stopping=self.stopping, on_auth=self.on_auth,
             on_clock=self.ask_clock,
         )  # fmt: skip
+        self.upkeep = Upkeep(
+            config, self.desk, clock=clock, rng=rng, stopping=self.stopping, deliver=self.deliver,
+            on_opened=self.opened,
+        )  # fmt: skip
         self.inquiry = Inquiry(self.desk, config.symbols, clock)
         self.public = PublicFeed(
             config, venue.codec, clock=clock, rng=rng, deliver=self.deliver,
@@ -110,8 +93,12 @@ class Session:
             config, venue.codec, clock=clock, offset=self.offset, deliver=self.deliver,
             ask_clock=self.ask_clock,
         )  # fmt: skip
-        self.trade, self.cancels = Worker(), Worker()
-        self.reads, self.books = Worker(), Worker()
+        self._turnstile = Turnstile() if venue.one_lane else None
+        order_lanes = 1 if venue.one_lane else ORDER_LANES
+        self.trade = self._lanes("rest-trade", order_lanes)
+        self.cancels = self._lanes("rest-cancel", order_lanes)
+        self.reads = self._lanes("rest-read", 1 if venue.one_lane else READ_LANES)
+        self.books = self._lanes("rest-book", READ_LANES)
         self.running: list[Joinable] = []
         self.trade_link: TradeLink | None = None
         self.trade_desk: TradeDesk | None = None
@@ -126,15 +113,21 @@ class Session:
         desk = TradeDesk(
             self.desk, link, governor=self.governor, gate=gate, pending=pending,
             answer_s=self.config.timeouts.read_s, deliver=self.deliver,
-            put_submit=lambda job: self._put(self.trade, job),
-            put_cancel=lambda job: self._put(self.cancels, job),
-            nobody_waits=self.trade.jobs.empty,
+            put_submit=partial(self._put, self.trade), put_cancel=partial(self._put, self.cancels),
+            nobody_waits=self.trade.is_idle,
         )  # fmt: skip
         self.desk.ask_first = desk.read
         self.trade_link, self.trade_desk = link, desk
 
-    def _put(self, worker: Worker, job: Job) -> bool:
-        return not self.stopping.is_set() and worker.put(job)
+    def _put(self, lanes: Lanes, symbol: str, job: Job) -> bool:
+        return not self.stopping.is_set() and lanes.put(symbol, job)
+
+    def _lanes(self, name: str, lanes_max: int) -> Lanes:
+        lanes = Lanes(lanes_max, lambda number: self._open_lane(lanes, f"{name}-{number}"))
+        return lanes
+
+    def _open_lane(self, lanes: Lanes, name: str) -> None:
+        self.spawn(name, lambda: self.work(partial(self.work_through, lanes)))
 
     # --- out
 
@@ -163,12 +156,11 @@ class Session:
     # --- threads
 
     def start(self) -> None:
-        """Start the REST workers, of which the first opens the session, and the gauges."""
+        """Start the thread that opens the session, the first lane of each sort, and the gauges."""
         self.spawn("health", self.tell_health)
-        self.spawn("rest-book", lambda: self.work(self.books, first=self.open))
-        self.spawn("rest-read", lambda: self.work(self.reads))
-        self.spawn("rest-trade", lambda: self.work(self.trade))
-        self.spawn("rest-cancel", lambda: self.work(self.cancels))
+        self.spawn("rest-upkeep", lambda: self.work(self.upkeep.run))
+        for lanes in (self.trade, self.cancels, self.reads, self.books):
+            lanes.start()
 
     def spawn(self, name: str, run: Callable[[], None]) -> None:
         """Start a thread whose own bug ends the session."""
@@ -192,22 +184,22 @@ class Session:
         text = f"{name}: {type(error).__name__} at {where.rsplit('/', 1)[-1]}"
         self.deliver(AdapterFailed(self.config.name, "crashed", text[:500]))
 
-    def work(self, worker: Worker, first: Callable[[CcxtRest], None] | None = None) -> None:
-        """Do jobs until the session ends; the worker with `first` opens it and keeps the clock."""
+    def work(self, run: Callable[[CcxtRest], None]) -> None:
+        """Run with a REST client of its own, which is closed at the end."""
         rest = self.client()
         try:
-            if first is not None:
-                first(rest)
-            while not self.stopping.is_set():
-                if first is not None:
-                    self.keep_clock(rest)
-                try:
-                    job = worker.jobs.get(timeout=POLL_S)
-                except queue.Empty:
-                    continue
-                job(rest)
+            run(rest)
         finally:
             rest.close()
+
+    def work_through(self, lanes: Lanes, rest: CcxtRest) -> None:
+        """Do the jobs of these lanes until the session ends."""
+        while not self.stopping.is_set():
+            taken = lanes.take(POLL_S)
+            if taken is not None:
+                key, job = taken
+                job(rest)
+                lanes.done(key)
 
     def client(self) -> CcxtRest:
         """Return a REST client for one thread."""
@@ -215,34 +207,21 @@ class Session:
         return CcxtRest(
             self._venue.rest.exchange_id, self.config.url("rest"), self.config.credentials,
             offset=self.offset, clock=self.clock, timeouts_s=(times.connect_s, times.read_s),
+            turnstile=self._turnstile,
         )  # fmt: skip
 
-    # --- the book worker: opening, clock, snapshots
+    # --- opening
 
-    def open(self, rest: CcxtRest) -> None:
-        """Learn the instruments and the clock, then open the links; tries until it succeeds."""
-        name, attempt, told = self.config.name, 0, False
-        while not self.stopping.is_set():
-            try:
-                self.desk.sync_clock(rest)
-                instruments = self.desk.load_instruments(rest, self.config.symbols)
-                uid = self.desk.account_uid(rest) if self.config.api_key else None
-                break
-            except (CallFailed, ValueError) as failed:
-                if not told:
-                    told = True
-                    now_ns = self.clock.mono_ns()
-                    self.deliver(LinkChanged(name, "rest", False, str(failed)[:300], now_ns))
-                self.stopping.wait(backoff_s(attempt, self.rng))
-                attempt += 1
-        if self.stopping.is_set():
-            return
-        self._clock_due_ns = self._next_clock_ns()
+    def opened(self, instruments: list[Instrument], account_uid: str | None) -> None:
+        """Introduce the session and open its links; called once, by the upkeep thread."""
+        name = self.config.name
         self.public.set_instruments(instruments)
         self.is_ready = True
         self.deliver(LinkChanged(name, "rest", True, "instruments loaded", self.clock.mono_ns()))
         account = self.config.account
-        self._introduction = AdapterReady(name, self.session_id, instruments, [account], uid)
+        self._introduction = AdapterReady(
+            name, self.session_id, instruments, [account], account_uid
+        )
         self._introduce()
         self.open_links()
 
@@ -284,21 +263,9 @@ class Session:
             stand_in=stand_in,
         )
 
-    def _next_clock_ns(self) -> int:
-        return self.clock.mono_ns() + int(self.config.timeouts.clock_every_s * NS_PER_S)
-
     def ask_clock(self) -> None:
         """Have the venue's clock estimated anew, soon."""
-        self._clock_due_ns = 0
-
-    def keep_clock(self, rest: CcxtRest) -> None:
-        """Estimate the venue's clock anew when it is time."""
-        if self.is_ready and self.clock.mono_ns() >= self._clock_due_ns:
-            self._clock_due_ns = self._next_clock_ns()
-            try:
-                self.desk.sync_clock(rest)
-            except (CallFailed, ValueError):
-                self._clock_due_ns = self.clock.mono_ns() + 5 * NS_PER_S
+        self.upkeep.ask_clock()
 
     def ask_snapshot(self, symbol: str) -> None:
         """Queue the fetch of a book snapshot."""
@@ -312,7 +279,7 @@ class Session:
             except (CallFailed, ValueError):
                 self.public.on_no_snapshot(symbol)
 
-        if not self.books.put(fetch):
+        if not self.books.put(symbol, fetch):
             self.public.on_no_snapshot(symbol)
 
     def republish(self) -> None:
@@ -327,7 +294,7 @@ class Session:
                 self.trade_link.republish()
 
         if self.is_ready:
-            self.books.put(tell)
+            self.books.put("", tell)
 
     def tell_health(self) -> None:
         """Tell the gauges once a second, from a thread of its own: the others may all be waiting."""

@@ -18,6 +18,7 @@ from adapters.ccxt_rest import CcxtRest
 from adapters.codec import Ack, RestCall
 from adapters.desk import ATTEMPTS_MAX, OUTCOMES, CallFailed, Desk
 from adapters.gate import Gate, GateBusy, GateShut
+from adapters.lanes import Job
 from adapters.outcome import Evidence, Verdict, classify
 from adapters.pending import Pending
 from adapters.rate import Priority, RateGovernor
@@ -30,7 +31,6 @@ from engine.messages.port import CancelOrder, OrderReport, SubmitOrder
 READ_S: Final = 1.0
 # Verdicts that are the last word on a cancel; after any other one it is tried over REST.
 CANCEL_FINAL: Final = frozenset({"ACCEPTED", "REJECTED", "NOT_FOUND", "AUTH"})
-Job = Callable[[CcxtRest], None]
 
 
 class Tries(NamedTuple):
@@ -53,9 +53,9 @@ class TradeDesk:
         pending: Pending,
         answer_s: float,
         deliver: Callable[[Message], None],
-        put_submit: Callable[[Job], bool],
-        put_cancel: Callable[[Job], bool],
-        nobody_waits: Callable[[], bool],
+        put_submit: Callable[[str, Job], bool],
+        put_cancel: Callable[[str, Job], bool],
+        nobody_waits: Callable[[str], bool],
     ) -> None:
         self._desk = desk
         self._link = link
@@ -72,7 +72,7 @@ class TradeDesk:
 
     def submit(self, order: SubmitOrder) -> bool:
         """Send now, in this thread, without waiting; False: the worker's turn, nothing was sent."""
-        if not self._link.is_up or not self._nobody_waits():
+        if not self._link.is_up or not self._nobody_waits(order.symbol):
             return False
         return self._send(order, Tries(), wait=False)
 
@@ -121,7 +121,9 @@ class TradeDesk:
             return
         verdict = self._desk.judge(proof)
         again = self._again(order, tries, verdict)
-        if again is None or not self._put_submit(self._resend(order, again, verdict, sent_wall_ns)):
+        if again is None or not self._put_submit(
+            order.symbol, self._resend(order, again, verdict, sent_wall_ns)
+        ):
             self._answer(order, verdict, sent_wall_ns)
 
     def _proof(self, order: SubmitOrder, end: Answer | Lost) -> Ack | Verdict:
@@ -198,7 +200,9 @@ class TradeDesk:
                 return
         verdict = self._desk.judge(_classify(evidence_of("cancel", end)))
         is_final = verdict.kind in CANCEL_FINAL
-        if is_final or not self._put_cancel(lambda rest: self.cancel_by_rest(rest, cancel)):
+        if is_final or not self._put_cancel(
+            cancel.symbol, lambda rest: self.cancel_by_rest(rest, cancel)
+        ):
             self._deliver(self._desk.not_canceled(cancel, verdict))
 
     def _cancel_reports(self, cancel: CancelOrder, answer: Answer) -> list[OrderReport] | None:

@@ -19,19 +19,10 @@ from pydantic_core import ErrorDetails, to_json
 from engine.config_models import MODES, Config, Credentials, Settings, Urls
 from engine.config_yaml import Key, Source, read_source
 from engine.errors import ConfigError
+from engine.venue_names import is_real
 
 STATE_DIR_VARIABLE: Final = "XCORE_STATE_DIR"
 GATED_MODES: Final = ("paper", "testnet", "live")
-
-# Demo mode may be pointed at anybody's simulator, but never at the venues themselves.
-REAL_DOMAINS: Final = (
-    "binance.com",
-    "binance.us",
-    "binance.vision",
-    "okx.com",
-    "okx.cab",
-    "okex.com",
-)
 
 
 def load(
@@ -118,7 +109,7 @@ def _check_demo(settings: Settings, source: Source) -> None:
         )
         for name, venue in settings.venues.items()
         for key, url in venue.urls.given().items()
-        if _is_real(host := str(urlsplit(url).hostname))
+        if is_real(host := str(urlsplit(url).hostname))
     ]
     if settings.demo.simulator == "external":
         problems += [
@@ -128,10 +119,6 @@ def _check_demo(settings: Settings, source: Source) -> None:
         ]
     if problems:
         raise ConfigError("\n".join(problems))
-
-
-def _is_real(host: str) -> bool:
-    return any(host == d or host.endswith("." + d) for d in REAL_DOMAINS)
 
 
 def _state_dir(settings: Settings, flag: Path | None, environ: Mapping[str, str]) -> Path:

@@ -31,8 +31,8 @@ from engine.config_scalars import (
     choice,
     wrong,
 )
+from engine.venue_names import ADAPTERS
 
-ADAPTERS: Final = ("binance", "okx")
 MODES: Final = ("demo", "paper", "testnet", "live")
 CORE_LOSS_CANCEL_AFTER_S: Final = 10.0  # where real orders rest, unless the file says otherwise
 

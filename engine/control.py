@@ -37,8 +37,9 @@ __all__ = [
 ]
 
 START_DEADLINE_S: Final = 5.0
-STOP_TRIES: Final = 50
-STOP_PAUSE_S: Final = 0.01
+STOP_WITHIN_S: Final = 0.5
+STOPPING: Final = "the core is stopping"
+ACCEPT_PAUSE_S: Final = 1.0
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -68,6 +69,7 @@ class ControlServer:
         self._limits = limits
         self._threads = threads
         self._connections: dict[Connection, None] = {}
+        self._serving: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread: Joinable | None = None
@@ -107,7 +109,7 @@ class ControlServer:
         executor = ThreadPoolExecutor(2, thread_name_prefix="control-disk")
         try:
             self._hub = Hub(self._core, self._limits, self._clock, executor)
-            server = await asyncio.start_server(self._accept, sock=listener, backlog=128)
+            accepting = self._loop.create_task(self._accept(self._loop, listener))
         except BaseException as error:
             ready.set_exception(error)
             raise
@@ -115,22 +117,35 @@ class ControlServer:
         try:
             await self._stop.wait()
         finally:
-            server.close()
+            accepting.cancel()
+            await asyncio.wait({accepting})
+            listener.close()
             self._hub.close()
-            closing = [c.close("the core is stopping") for c in self._connections]
+            closing = [c.close(STOPPING) for c in self._connections]
             await asyncio.gather(*closing, return_exceptions=True)
-            await self._all_gone()
+            if self._serving:
+                await asyncio.wait(self._serving, timeout=STOP_WITHIN_S)
             executor.shutdown(wait=False, cancel_futures=True)
 
-    async def _all_gone(self) -> None:
-        for _ in range(STOP_TRIES):
-            if not self._connections:
-                return
-            await asyncio.sleep(STOP_PAUSE_S)
+    # Each accepted socket has a task from the moment it is accepted: asyncio's own server forgets one
+    # that it accepts while it is closing, and its peer would wait for ever.
+    async def _accept(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
+        while True:
+            try:
+                accepted, _ = await loop.sock_accept(listener)
+            except OSError as error:  # out of file descriptors: others will end
+                logger.bind(error=str(error)).warning("control connection not accepted")
+                await asyncio.sleep(ACCEPT_PAUSE_S)
+                continue
+            task = loop.create_task(self._serve_one(accepted))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_one(self, accepted: socket.socket) -> None:
         assert self._hub is not None
-        uid = peer_uid(writer.get_extra_info("socket"))
+        assert self._stop is not None
+        reader, writer = await asyncio.open_unix_connection(sock=accepted)
+        uid = peer_uid(accepted)
         if uid not in (os.getuid(), 0):
             logger.bind(uid=uid).warning("control connection of another user refused")
             writer.close()
@@ -139,6 +154,9 @@ class ControlServer:
             self._make_room()
         peer = Peer(self._hub, self._core.facts(), self._ids, f"uid:{uid}")
         connection = Connection(reader, writer, peer)
+        if self._stop.is_set():
+            await connection.close(STOPPING)
+            return
         if len(self._connections) >= self._limits.connections_max:
             await connection.close(f"all {self._limits.connections_max} connections are busy")
             return

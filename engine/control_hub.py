@@ -14,7 +14,10 @@ from typing import Final, TypeVar
 
 from engine.clock import Clock
 from engine.control_port import CorePort, Limits
+from engine.errors import Refused
 from engine.messages.base import Event, Message
+from engine.messages.commands import AppendRefused
+from engine.messages.events import OrderSpec
 from engine.messages.market import ConsolidatedBook
 
 BATCH_MAX: Final = 500
@@ -32,8 +35,10 @@ class Hub:
         self._executor = executor
         self._ring: deque[tuple[int, Event]] = deque(maxlen=limits.ring_max)
         self._arrived: deque[tuple[int, Event]] = deque()
+        self._not_taken: deque[AppendRefused] = deque()
         self._woken = False
         self._changed = asyncio.Event()
+        self._refused: dict[str, Refused] = {}
         self._loop = asyncio.get_running_loop()
         self._unwatch: Callable[[], None] = core.watch(self._on_message)
         self.head_seq = core.head_seq()  # after watch, so that nothing falls between the two
@@ -45,6 +50,10 @@ class Hub:
     def next_change(self) -> asyncio.Event:
         """Return what the next committed event sets; taken before looking, it misses nothing."""
         return self._changed
+
+    def refused(self, command_id: str) -> Refused | None:
+        """Return why the journal did not take what this command asked for, once."""
+        return self._refused.pop(command_id, None)
 
     async def changed(self, timeout_s: float) -> None:
         """Return at the next committed event, or after `timeout_s`."""
@@ -79,6 +88,8 @@ class Hub:
             return
         if isinstance(message, Event):
             self._arrived.append((seq, message))
+        elif isinstance(message, AppendRefused):
+            self._not_taken.append(message)
         if not self._woken:
             self._woken = True
             self._wake()
@@ -91,6 +102,8 @@ class Hub:
 
     def _take(self) -> None:
         self._woken = False
+        while self._not_taken:
+            self._note_refused(self._not_taken.popleft())
         while self._arrived:
             seq, event = self._arrived.popleft()
             if seq <= self.head_seq:
@@ -101,3 +114,12 @@ class Hub:
             self.head_seq = seq
         self._changed.set()
         self._changed = asyncio.Event()
+
+    # Nobody may wait for some of them: the oldest give way.
+    def _note_refused(self, message: AppendRefused) -> None:
+        for event in message.events:
+            spec = getattr(event, "order", None)
+            if isinstance(spec, OrderSpec):
+                self._refused[spec.command_id] = Refused(message.code, message.text)
+        while len(self._refused) > self.limits.ring_max:
+            del self._refused[next(iter(self._refused))]

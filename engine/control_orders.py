@@ -114,6 +114,7 @@ async def place(hub: Hub, placing: Placing) -> dict[str, Any]:
     command_id = message.command_id
     deadline = _now(hub) + max(placing.timeout_s, 0.05)
     seen = hub.head_seq
+    hub.refused(command_id)  # of an earlier try
     reply = hub.core.command(ROUTER, message, command_id)
     try:
         if message.dry_run:
@@ -124,6 +125,9 @@ async def place(hub: Hub, placing: Placing) -> dict[str, Any]:
         while True:
             view = await look(hub, {"command_id": command_id}) or view
             _check_reply(reply, view)
+            refused = hub.refused(command_id) if view is None else None
+            if refused is not None:
+                raise refused
             now = _now(hub)
             left_s = deadline - now
             if view is not None and _reached(view, placing.wait):

@@ -137,9 +137,7 @@ class Edge:
         elif isinstance(message, VenueHealth):
             shown.health[message.venue] = message
         elif isinstance(message, AppendRefused):
-            for event in message.events:
-                command_id = str(getattr(getattr(event, "order", None), "command_id", ""))
-                self._resolve(Reply(command_id, False, message.code, message.text, b""))
+            self._tell_watchers(0, message)
 
     def _tell_watchers(self, seq: int, message: Message) -> None:
         for watcher in tuple(self._watchers.values()):

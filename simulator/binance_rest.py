@@ -1,7 +1,5 @@
 """Binance's REST face: /api/v3 with its headers, weights, limits and signatures."""
 
-import asyncio
-import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -13,7 +11,7 @@ from simulator.binance_market import Market
 from simulator.binance_words import RATE_LIMITS, ApiError, Json, error, fault_error
 from simulator.clock import NS_PER_S
 from simulator.limits import Windows
-from simulator.reply import HANG_UP, Reply, serve
+from simulator.reply import HANG_UP, Reply, serve, write
 from simulator.venue import Venue
 
 # (method, path): (call, weight, what faults know it as)
@@ -170,29 +168,3 @@ def _unsigned(text: str) -> str:
     # query + body as received, cut at the last signature
     at = text.rfind("&signature=")
     return text[:at] if at >= 0 else text
-
-
-async def write(request: web.Request, reply: Reply) -> web.StreamResponse:
-    """Put a reply on the wire; a hang-up cuts the connection, a cut reply stops half way."""
-    if reply is HANG_UP:
-        _abort(request)
-        return web.Response(status=500)
-    text = json.dumps(reply.payload, separators=(",", ":")) if reply.raw is None else reply.raw
-    data = text.encode()
-    if not reply.is_cut:
-        return web.Response(
-            status=reply.status, body=data, headers=reply.headers, content_type=reply.content_type
-        )
-    response = web.StreamResponse(status=reply.status, headers=reply.headers)
-    response.content_type = reply.content_type
-    response.content_length = len(data)
-    await response.prepare(request)
-    await response.write(data[: len(data) // 2])
-    await asyncio.sleep(0.02)  # let the half arrive before the cut
-    _abort(request)
-    return response
-
-
-def _abort(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()

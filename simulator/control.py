@@ -98,7 +98,7 @@ class Control:
                 pass
 
     def _peers(self, site: Site, rule: Rule) -> list[Any]:
-        found = [peer for hub in site.hubs for peer in hub.matching(rule.on)]
+        found = [peer for hub in site.parts.hubs for peer in hub.matching(rule.on)]
         return found if rule.count == 1 else found[: rule.count]
 
     def _later(self, site: Site, work: Any) -> None:

@@ -95,6 +95,12 @@ class Ledger:
         if fee:
             self._add(FEE_ACCOUNT, asset, fee)
 
+    def take_fee(self, asset: str, units: int) -> None:
+        """Keep a fee that was paid out of a reservation."""
+        assert units >= 0
+        if units:
+            self._add(FEE_ACCOUNT, asset, units)
+
     def assert_conserved(self) -> None:
         """The sum of all accounts is what came in, for every asset."""
         totals: dict[str, int] = {}

@@ -3,17 +3,19 @@
 Theory of operation. `place` reserves the money an order could need, matches it against the other
 side level by level and order by order, then rests, or expires, what is left. Every fill moves
 money out of the payer's reservation and credits the receiver less the fee (taken in the asset
-received). Nothing here blocks, reads a clock it was not given, or fails halfway: a request is
-refused before the first change. What happened is collected in `events`; the caller drains it.
+received, or where the venue has it so in the quote: then a buyer reserves and pays it on top).
+Nothing here blocks, reads a clock it was not given, or fails halfway: a request is refused before
+the first change. What happened is collected in `events`; the caller drains it.
 
 Known weakness: a market order's reservation is the exact cost of walking the book, which is right
 only because matching is atomic.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from simulator.book import Book
 from simulator.clock import Clock
+from simulator.fees import Fees
 from simulator.instruments import Instrument
 from simulator.ledger import Ledger
 from simulator.orders import (
@@ -33,16 +35,6 @@ from simulator.orders import (
 )
 
 OPEN_ORDERS_MAX = 200  # per account and symbol, the venues' own order of magnitude
-BPS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Fees:
-    """Fee rates in basis points; `step` is the unit count fees are cut to."""
-
-    maker_bps: int
-    taker_bps: int
-    step: int
 
 
 class Engine:
@@ -264,38 +256,49 @@ class Engine:
     def _fill(self, order: Order, trade_id: int, price: int, lots: int, *, is_maker: bool) -> None:
         instrument = self.instruments[order.symbol]
         quote, base = price * lots * instrument.notional_unit, lots * instrument.lot_units
-        if order.side is Side.BUY:
-            pays, paid, gets, got = instrument.quote, quote, instrument.base, base
-            limit = price if order.price is None else order.price
-            released = (limit - price) * lots * instrument.notional_unit
+        pays, paid, gets, got = instrument.quote, quote, instrument.base, base
+        if order.side is Side.SELL:
+            pays, paid, gets, got = gets, got, pays, paid
+        is_client = not self.ledger.is_internal(order.account)
+        on_top = self.fees.is_on_top(order.side)
+        fee_asset, charged = (pays, paid) if on_top else (gets, got)
+        fee = self.fees.of(charged, is_maker=is_maker) if is_client else 0
+        if is_client:
+            self._pay_reserved(order, pays, paid + (fee if on_top else 0), lots)
         else:
-            pays, paid, gets, got = instrument.base, base, instrument.quote, quote
-            released = 0
-        bps = self.fees.maker_bps if is_maker else self.fees.taker_bps
-        fee = 0 if self.ledger.is_internal(order.account) else got * bps // BPS
-        fee -= fee % self.fees.step
-        if not self.ledger.is_internal(order.account):
-            assert order.reserved >= paid + released, f"order {order.order_id} underreserved"
-            order.reserved -= paid + released
-        self.ledger.pay_locked(order.account, pays, paid)
-        self.ledger.unlock(order.account, pays, released)
-        self.ledger.receive(order.account, gets, got, fee)
+            self.ledger.pay_locked(order.account, pays, paid)
+        self.ledger.receive(order.account, gets, got, 0 if on_top else fee)
+        if on_top:
+            self.ledger.take_fee(pays, fee)
         order.filled += lots
         order.quote_filled += quote
         order.updated_ns = self._clock.wall_ns()
-        order.fees[gets] = order.fees.get(gets, 0) + fee
+        order.fees[fee_asset] = order.fees.get(fee_asset, 0) + fee
         done = order.quote_quantity is None and order.leaves == 0
         order.status = Status.FILLED if done else Status.PARTIALLY_FILLED
-        if self.ledger.is_internal(order.account):
+        if not is_client:
             return
         fill = Fill(
             trade_id, order.order_id, order.account, order.client_order_id, order.symbol,
-            order.side, price, lots, quote, fee, gets, is_maker, order.updated_ns,
+            order.side, price, lots, quote, fee, fee_asset, is_maker, order.updated_ns,
         )  # fmt: skip
         self.add_fill(fill)
         if done:
             self._forget_open(order)
         self._report("TRADE", order, fill)
+
+    # A limit order goes on holding what its rest needs; what it reserved beyond is free again. A market
+    # order's is given back at its end. Before `filled` counts the lots.
+    def _pay_reserved(self, order: Order, asset: str, paid: int, lots: int) -> None:
+        rest = order.reserved - paid
+        if order.price is not None:
+            instrument = self.instruments[order.symbol]
+            rest = self.fees.needed(order, instrument, order.leaves - lots, order.price)
+        released = order.reserved - paid - rest
+        assert rest >= 0 <= released, f"order {order.order_id} underreserved"
+        order.reserved = rest
+        self.ledger.pay_locked(order.account, asset, paid)
+        self.ledger.unlock(order.account, asset, released)
 
     def _settle_rest(self, order: Order) -> None:
         if not order.is_open:
@@ -362,20 +365,20 @@ class Engine:
     def _reservation(self, order: Order) -> int:
         instrument = self.instruments[order.symbol]
         if order.quote_quantity is not None and order.side is Side.BUY:
-            return order.quote_quantity
+            return self.fees.with_room(order.quote_quantity)
         if order.quote_quantity is not None:
             return self.ledger.free(order.account, instrument.base)
         if order.side is Side.SELL:
             return order.quantity * instrument.lot_units
         if order.price is not None:
-            return order.price * order.quantity * instrument.notional_unit
+            return self.fees.needed(order, instrument, order.quantity, order.price)
         asks = self.books[order.symbol].sides[Side.SELL]
-        return asks.walk(order, lambda _: True, self._is_self_trade)[1] * instrument.notional_unit
+        ticks = asks.walk(order, lambda _: True, self._is_self_trade)[1]
+        return self.fees.with_room(ticks * instrument.notional_unit)
 
     def _reserve_anew(self, order: Order, quantity: int, price: int) -> None:
         instrument = self.instruments[order.symbol]
-        rate = price * instrument.notional_unit if order.side is Side.BUY else instrument.lot_units
-        needed = (quantity - order.filled) * rate
+        needed = self.fees.needed(order, instrument, quantity - order.filled, price)
         asset = self._pay_asset(order)
         if needed > order.reserved:
             self.ledger.lock(order.account, asset, needed - order.reserved)

@@ -1,27 +1,14 @@
 """OKX's parts put together for the server."""
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from aiohttp import web
 
 from simulator.okx_calls import Calls
 from simulator.okx_dead_man import DeadMan
 from simulator.okx_market import Market
 from simulator.okx_rest import Limiter, Rest
 from simulator.okx_ws import Sockets
-from simulator.peers import Hub
+from simulator.parts import Parts
 from simulator.venue import Venue
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the server needs of a dialect."""
-
-    routes: list[web.RouteDef]
-    hub: Hub
-    every_second: Callable[[], None]
 
 
 def okx_parts(venue: Venue) -> Parts:
@@ -37,4 +24,6 @@ def okx_parts(venue: Venue) -> Parts:
         sockets.every_second()
         dead_man.every_second()
 
-    return Parts(routes, sockets.hub, every_second)
+    text = "The connection will soon be closed for a service upgrade."
+    notice: dict[str, object] = {"event": "notice", "code": "64008", "msg": text}
+    return Parts(routes, [sockets.hub], every_second, lambda: notice)

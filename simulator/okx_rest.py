@@ -11,13 +11,12 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from simulator.binance_rest import write
 from simulator.limits import Windows
 from simulator.okx_calls import Calls
 from simulator.okx_dead_man import DeadMan
 from simulator.okx_market import Market
 from simulator.okx_words import ApiError, Json, RowError, error, fault_error
-from simulator.reply import HANG_UP, Reply, serve
+from simulator.reply import HANG_UP, Reply, serve, write
 from simulator.venue import Account, Venue
 
 # POST path: (action, is a batch, what faults know it as)

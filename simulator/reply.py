@@ -5,9 +5,12 @@ so a fault means the same everywhere. The result is a `Reply` to be written out,
 """
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from aiohttp import web
 
 from simulator.faults import Rule, delay_s
 from simulator.venue import Venue
@@ -105,3 +108,29 @@ async def _after(venue: Venue, on: str, symbol: str | None, reply: Reply, errors
 def _take_when(venue: Venue, kind: str, on: str, symbol: str | None, when: str) -> Rule | None:
     # The rule's own word decides which of its two places it strikes at; "after" unless said.
     return venue.faults.take(kind, on, symbol, lambda r: r.params.get("when", "after") == when)
+
+
+async def write(request: web.Request, reply: Reply) -> web.StreamResponse:
+    """Put a reply on the wire; a hang-up cuts the connection, a cut reply stops half way."""
+    if reply is HANG_UP:
+        _abort(request)
+        return web.Response(status=500)
+    text = json.dumps(reply.payload, separators=(",", ":")) if reply.raw is None else reply.raw
+    data = text.encode()
+    if not reply.is_cut:
+        return web.Response(
+            status=reply.status, body=data, headers=reply.headers, content_type=reply.content_type
+        )
+    response = web.StreamResponse(status=reply.status, headers=reply.headers)
+    response.content_type = reply.content_type
+    response.content_length = len(data)
+    await response.prepare(request)
+    await response.write(data[: len(data) // 2])
+    await asyncio.sleep(0.02)  # let the half arrive before the cut
+    _abort(request)
+    return response
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()

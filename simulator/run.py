@@ -18,14 +18,12 @@ from simulator.clock import SystemClock
 from simulator.control import Control
 from simulator.flow import SharedMid
 from simulator.server import HOST, Site, bind, make_site, run_beat
+from simulator.traits import TRAITS
 from simulator.venue import Venue, start_prices
 
-VENUES = ("binance", "okx")
+VENUES = tuple(TRAITS)
+DEFAULT_VENUES = ("binance", "okx")
 EXIT_TAKEN, EXIT_USAGE = 75, 2
-WS_PATHS = {
-    "binance": ("/stream", "/ws-api/v3", "/ws-api/v3"),
-    "okx": ("/ws/v5/public", "/ws/v5/private", "/ws/v5/private"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +118,15 @@ def _announce(options: Options, sites: dict[str, Site], control_port: int, now_n
     venues: dict[str, Any] = {}
     accounts: dict[str, Any] = {}
     for name, site in sites.items():
-        public, private, trade = WS_PATHS[name]
-        ws = f"ws://{HOST}:{site.port}"
+        traits = TRAITS[name]
+        links = zip(("public_ws", "private_ws", "trade_ws"), traits.ws_paths, strict=True)
         venues[name] = {
             "rest": f"http://{HOST}:{site.port}",
-            "public_ws": ws + public,
-            "private_ws": ws + private,
-            "trade_ws": ws + trade,
+            **{link: f"ws://{HOST}:{site.port}{path}" for link, path in links if path is not None},
         }
         account = next(iter(site.venue.accounts.values()))
         accounts[name] = {"api_key": account.api_key, "api_secret": account.api_secret}
-        if name == "okx":
+        if traits.has_passphrase:
             accounts[name]["passphrase"] = account.passphrase
     content = {
         "pid": os.getpid(),
@@ -182,9 +178,9 @@ def _parse(argv: list[str] | None) -> Options:
     parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
     parser.add_argument("--state-dir", required=True, type=Path)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--venues", default=",".join(VENUES))
-    parser.add_argument("--port-binance", type=int, default=0)
-    parser.add_argument("--port-okx", type=int, default=0)
+    parser.add_argument("--venues", default=",".join(DEFAULT_VENUES))
+    for name in VENUES:
+        parser.add_argument(f"--port-{name}", type=int, default=0)
     parser.add_argument("--ctl-port", type=int, default=0)
     parser.add_argument("--flow", choices=("on", "off"), default="on")
     parser.add_argument("--parent-pid", type=int, default=None)
@@ -193,7 +189,7 @@ def _parse(argv: list[str] | None) -> Options:
     unknown = [name for name in venues if name not in VENUES]
     if unknown or len(set(venues)) != len(venues):
         parser.error(f"--venues takes {', '.join(VENUES)}, not {args.venues}")
-    ports = {"binance": args.port_binance, "okx": args.port_okx, "ctl": args.ctl_port}
+    ports = {name: getattr(args, f"port_{name}") for name in VENUES} | {"ctl": args.ctl_port}
     if not all(0 <= port < 65536 for port in ports.values()):
         parser.error("a port is between 0 and 65535")
     return Options(

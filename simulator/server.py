@@ -11,20 +11,18 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from simulator.binance_calls import Calls
-from simulator.binance_market import Market
-from simulator.binance_rest import Limiter, Rest
-from simulator.binance_ws import Streams, WsApi
+from simulator.binance import binance_parts
 from simulator.clock import NS_PER_MS, NS_PER_S, Clock
 from simulator.flow import STEP_MS
 from simulator.okx import okx_parts
-from simulator.peers import Hub
+from simulator.parts import Parts
 from simulator.venue import Venue
 
 HOST = "127.0.0.1"
 BOOK_EVERY_STEPS = 2  # 100 ms
 PING_EVERY_S, PONG_WITHIN_S = 20, 60
 BODY_BYTES_MAX = 256 * 1024
+DIALECTS: dict[str, Callable[[Venue], Parts]] = {"binance": binance_parts, "okx": okx_parts}
 
 
 @dataclass(slots=True)
@@ -32,11 +30,7 @@ class Site:
     """One venue on one port."""
 
     venue: Venue
-    routes: list[web.RouteDef]
-    hubs: list[Hub]
-    every_second: Callable[[], None]
-    has_protocol_pings: bool
-    shutdown_notice: Callable[[], dict[str, object]]
+    parts: Parts
     port: int = 0
     runner: web.AppRunner | None = None
     listener: web.SockSite | None = None
@@ -46,7 +40,7 @@ class Site:
     async def start(self) -> None:
         """Listen; a wanted port that is taken is replaced by a free one."""
         app = web.Application(client_max_size=BODY_BYTES_MAX)
-        app.add_routes(self.routes)
+        app.add_routes(self.parts.routes)
         self.runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=0.5
         )
@@ -63,7 +57,7 @@ class Site:
 
     def cut_all(self) -> None:
         """Cut every connection at once, as a dying server does."""
-        for hub in self.hubs:
+        for hub in self.parts.hubs:
             for peer in list(hub.peers):
                 peer.abort()
         assert self.runner is not None
@@ -78,9 +72,10 @@ class Site:
         if seconds > 0:
             await self.listener.stop()
         if is_cutting:
-            for hub in self.hubs:
+            notice = self.parts.shutdown_notice()
+            for hub in self.parts.hubs if notice is not None else ():
                 for peer in hub.peers:
-                    peer.send_json(self.shutdown_notice())
+                    peer.send_json(notice)
             await asyncio.sleep(0.02)  # let the notice leave
             self.cut_all()
         if seconds > 0:
@@ -103,14 +98,14 @@ class Site:
         if step % BOOK_EVERY_STEPS == 0:
             self.venue.flush_books()
         if step % (1000 // STEP_MS) == 0:
-            self.every_second()
+            self.parts.every_second()
             self.venue.keep_snapshots()
-            if self.has_protocol_pings:
+            if self.parts.has_protocol_pings:
                 self._ping(step // (1000 // STEP_MS))
 
     def _ping(self, second: int) -> None:
         now_ns = self.venue.clock.monotonic_ns()
-        for hub in self.hubs:
+        for hub in self.parts.hubs:
             for peer in list(hub.peers):
                 if now_ns - peer.last_seen_ns > PONG_WITHIN_S * NS_PER_S and not peer.is_silent:
                     peer.close_soon()
@@ -120,23 +115,7 @@ class Site:
 
 def make_site(venue: Venue, port: int) -> Site:
     """Give a venue its dialect."""
-    if venue.name == "okx":
-        okx = okx_parts(venue)
-        return Site(
-            venue, okx.routes, [okx.hub], okx.every_second, has_protocol_pings=False, port=port,
-            shutdown_notice=lambda: {"event": "notice", "code": "64008", "msg": "The connection "
-                                     "will soon be closed for a service upgrade."},
-        )  # fmt: skip
-    calls = Calls(venue)
-    market = Market(venue, calls)
-    limiter = Limiter(venue)
-    streams = Streams(venue, market, calls)
-    ws_api = WsApi(venue, calls, market, limiter)
-    routes = [*ws_api.routes(), *streams.routes(), *Rest(venue, calls, market, limiter).routes()]
-    return Site(
-        venue, routes, [streams.hub, ws_api.hub], streams.every_second, has_protocol_pings=True,
-        shutdown_notice=lambda: {"e": "serverShutdown", "E": venue.now_ms()}, port=port,
-    )  # fmt: skip
+    return Site(venue, DIALECTS[venue.name](venue), port)
 
 
 def bind(port: int) -> socket.socket:

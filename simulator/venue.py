@@ -16,7 +16,7 @@ from simulator.clock import NS_PER_MS, Clock
 from simulator.faults import Faults
 from simulator.flow import FLOW_ACCOUNT, Flow, SharedMid
 from simulator.instruments import INSTRUMENTS, UNIT, plain
-from simulator.matching import Engine, Fees
+from simulator.matching import Engine
 from simulator.orders import (
     BalanceChanged,
     Event,
@@ -28,17 +28,13 @@ from simulator.orders import (
 )
 from simulator.store import Line, Store, event_lines, fill_of, order_of, units
 from simulator.tape import Tape
+from simulator.traits import TRAITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from simulator.book import BookDelta, BookView
 
-FEES = {
-    "binance": Fees(maker_bps=10, taker_bps=10, step=10**4),
-    "okx": Fees(maker_bps=8, taker_bps=10, step=1),
-}
-FIRST_UID = {"binance": 354_937_868, "okx": 44_705_892_343_619_584}
 FUNDS = {"BTC": 10, "ETH": 100, "USDT": 1_000_000}
 # Ids go on well past the last one used, because the flow's own ids are not in the log.
 ID_GAP = 10_000_000
@@ -58,7 +54,7 @@ class Account:
 
 def demo_accounts(venue: str) -> list[Account]:
     """Return the fixed logins of a simulated venue: the user's, one to trade against, a second key."""
-    first_uid = FIRST_UID[venue]
+    first_uid = TRAITS[venue].first_uid
     return [
         Account(name, f"{key}-key-{venue}", f"{key}-secret-{venue}", f"{key}-pass-{venue}", uid)
         for name, key, uid in (
@@ -82,12 +78,13 @@ class Venue:
         self._mark_path = folder / f"{name}.mark.json"
         mark = _read_mark(self._mark_path)
         first_id = max(self._last_id() + ID_GAP, mark.get("next_id", 0) + ID_GAP)
+        traits = TRAITS[name]
         self.engine = Engine(
             INSTRUMENTS[name],
-            FEES[name],
+            traits.fees,
             clock,
-            client_id_forever=name == "okx",
-            post_only_expires=name == "okx",
+            client_id_forever=traits.client_id_forever,
+            post_only_expires=traits.post_only_expires,
             first_id=first_id,
             # Milliseconds grow faster than any book here changes, so ids rise over restarts.
             first_update_id=clock.wall_ns() // NS_PER_MS,

@@ -14,6 +14,16 @@ settings.load_profile("house")
 
 def pytest_addoption(parser):
     parser.addoption("--seed", type=int, default=None, help="the seed of the tests that draw")
+    parser.addoption("--all-venues", action="store_true", help="every case of every venue")
+
+
+# What takes longest begins first, so that no worker is left alone with it at the end.
+LONGEST_FIRST = ("faults", "conformance", "dst", "adapters", "journal", "bench", "simulator")
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.parent.name, len(places)))
 
 
 @pytest.fixture

@@ -217,6 +217,15 @@ class OrderTable:
         self._settle(order)
         return True
 
+    def remove(self, order_id: str) -> None:
+        """Forget an order or parent that the journal did not take: it never was, and may come again."""
+        order = self._orders.pop(order_id, None)
+        parent = self._parents.get("" if order is None else order.spec.parent_id or "")
+        if parent is not None:
+            del parent.children[order_id]
+        self._parents.pop(order_id, None)
+        self._closed.pop(order_id, None)
+
     def get(self, order_id: str) -> AnyOrder | None:
         """Return the order or parent of that id, or None."""
         return self._orders.get(order_id) or self._parents.get(order_id)

@@ -134,6 +134,11 @@ class RiskGate:
                 return Verdict(False, *refusal, case.spec)
         return Verdict(True, "", approval_text(case), case.spec)
 
+    def forget(self, spec: OrderSpec, code: str, text: str) -> None:
+        """Take back an order that the journal did not take: it charges nothing and may come again."""
+        self.apply(OrderDenied(spec, code, text))
+        self.orders.remove(spec.order_id)
+
     def event(self, verdict: Verdict, now_mono_ns: int) -> OrderApproved | OrderDenied:
         """Return the event of a verdict; the caller applies it before it judges the next order."""
         if not verdict.approved:

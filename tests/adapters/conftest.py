@@ -1,7 +1,29 @@
-"""Fixtures: one simulator process a module, adapters that are always stopped."""
+"""Fixtures: one simulator process a module, adapters that are always stopped, and who runs what."""
 
 import pytest
 from rig import Desk, Sim
+from traits import TRAITS, is_case_of
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave each venue its part of the cases (`traits.py`); --all-venues leaves it all."""
+    kept, left = [], []
+    for item in items:
+        (kept if _is_run(item, config.getoption("--all-venues")) else left).append(item)
+    if left:
+        items[:] = kept
+        config.hook.pytest_deselected(items=left)
+
+
+def _is_run(item, runs_all):
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    if "make" not in params or "make" not in item.fixturenames:
+        return True
+    venue, others = params["make"], {k: v for k, v in params.items() if k != "make"}
+    is_about_the_road = item.get_closest_marker("trade_road") or others.get("road") == "ws"
+    if is_about_the_road and not TRAITS[venue].has_trade_road:
+        return False
+    return runs_all or is_case_of(venue, f"{item.originalname} {sorted(others.items())}")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +45,7 @@ def isolation():
     return "thread"
 
 
-@pytest.fixture(params=["binance", "okx"])
+@pytest.fixture(params=list(TRAITS))
 def make(request, sim, isolation, road):
     """Return a maker of adapters for one venue; all are stopped and all faults cleared at the end."""
     made = []

@@ -14,6 +14,7 @@ import urllib.request
 from decimal import Decimal
 from pathlib import Path
 
+from traits import TRAITS
 from waiting import wait_for
 
 from adapters.adapter import VenueAdapter
@@ -46,7 +47,7 @@ class Sim:
     def __init__(self, folder):
         self.folder = Path(folder)
         command = [sys.executable, "-m", "simulator", "--state-dir", str(folder)]
-        command += ["--parent-pid", str(os.getpid())]
+        command += ["--parent-pid", str(os.getpid()), "--venues", ",".join(TRAITS)]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         path = self.folder / "sim" / "endpoints.json"
 
@@ -161,7 +162,7 @@ class Desk:
             "timeouts": Timeouts(read_s=1.5),
             **more,
         }
-        self.sim, self.venue = sim, venue
+        self.sim, self.venue, self.traits = sim, venue, TRAITS[venue]
         self.config = VenueConfig(
             name=venue,
             adapter=venue,
@@ -197,12 +198,16 @@ class Desk:
         self.adapter.start()
         self.wait(AdapterReady, since=mark)
         self.wait(LinkChanged, lambda m: m.link == "private" and m.up, since=mark)
-        if self.config.order_road == "ws" and self.config.api_key:
+        if self.has_trade_road:
             self.wait(LinkChanged, lambda m: m.link == "trade" and m.up, since=mark)
         if books:
             for symbol in self.config.symbols:
                 self.live(symbol, since=mark)
         return self
+
+    @property
+    def has_trade_road(self):
+        return self.traits.has_trade_road and self.config.order_road == "ws"
 
     def mark(self):
         return len(self.reports)
@@ -226,12 +231,12 @@ class Desk:
             "time_in_force": "GTC",
             "post_only": False,
             "expires_mono_ns": CLOCK.mono_ns() + 10 * NS_PER_S,
+            "symbol": "BTC/USDT",
             **more,
         }
         return SubmitOrder(
             account=self.config.account,
             client_order_id=f"ce{os.getpid():010x}{time.monotonic_ns():020x}"[:32],
-            symbol="BTC/USDT",
             side=side,
             quantity=Decimal(quantity),
             price=None if price is None else Decimal(price),
@@ -253,7 +258,7 @@ def query(desk, client_order_id):
     return desk.wait(QueryResult, lambda m: m.client_order_id == client_order_id, mark)
 
 
-def cancel(desk, order):
+def cancel(desk, order, symbol="BTC/USDT"):
     mark = desk.mark()
-    desk.adapter.handle(CancelOrder(desk.config.account, order.client_order_id, None, "BTC/USDT"))
+    desk.adapter.handle(CancelOrder(desk.config.account, order.client_order_id, None, symbol))
     return desk.wait(CancelResult, since=mark)

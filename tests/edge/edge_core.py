@@ -12,7 +12,15 @@ import msgpack
 from engine.control import Facts
 from engine.errors import Refused
 from engine.ids import client_order_id
-from engine.messages.commands import CancelOrders, Halt, PlaceOrder, Reply, ResolveOrder, Resume
+from engine.messages.commands import (
+    AppendRefused,
+    CancelOrders,
+    Halt,
+    PlaceOrder,
+    Reply,
+    ResolveOrder,
+    Resume,
+)
 from engine.messages.engine_events import (
     MessageParked,
     MessageSettled,
@@ -248,6 +256,11 @@ class SmallCore:
             *(message.symbol, message.side, message.order_type, message.time_in_force),
             *(message.post_only, message.quantity, price, "COMMAND", message.who, 0),
         )
+        if self.behaviour == "journal_full":
+            refused = AppendRefused([OrderApproved(spec, 0, 0, "ok")], "journal_full", "no space")
+            for watcher in list(self.watchers):
+                watcher(0, refused)
+            return
         self.orders[order_id] = view = {
             "order_id": order_id,
             "command_id": message.command_id,

@@ -3,6 +3,7 @@ import socket
 import stat
 import struct
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import msgpack
@@ -90,6 +91,18 @@ def test_stopping_removes_the_socket_and_says_goodbye(server, tmp_path):
         Client(tmp_path).status()
 
 
+def test_a_connection_that_comes_while_it_stops_is_not_left_open(start_server, tmp_path):
+    for round_number in range(30):
+        state_dir = tmp_path / str(round_number)
+        server = start_server(state_dir)
+        peers = [connect(state_dir, 30.0) for _ in range(20)]
+        server.stop()
+        for peer in peers:
+            with peer, suppress(ConnectionResetError):
+                while peer.recv(4096):  # a goodbye at most, and then the end: not a wait for ever
+                    pass
+
+
 def test_who_asks_is_the_peers_uid(client, core):
     client.place(*LIMIT)
     assert core.told[0][1].who == f"uid:{os.getuid()}"
@@ -126,6 +139,15 @@ def test_a_bad_end_has_its_exit_code_and_the_order(client, core, behaviour, exit
     assert failed.value.exit_code == exit_code
     assert failed.value.result["status"] == status
     assert failed.value.result["schema"] == 1
+
+
+def test_an_order_that_the_journal_did_not_take_is_told_at_once_and_may_come_again(client, core):
+    core.behaviour = "journal_full"
+    with pytest.raises(RequestRefused, match="no space") as failed:
+        client.place(*LIMIT, command_id="once", timeout_s=60)
+    assert (failed.value.code, failed.value.exit_code) == ("journal_full", 6)
+    core.behaviour = "acknowledge"
+    assert client.place(*LIMIT, command_id="once")["status"] == "NEW"
 
 
 @pytest.mark.parametrize("behaviour", ["unknown", "hang", "silent"])

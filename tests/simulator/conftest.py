@@ -34,6 +34,7 @@ class Sim:
     def start(self):
         path = self.folder / "sim" / "endpoints.json"
         command = [sys.executable, "-m", "simulator", "--state-dir", str(self.folder)]
+        command += ["--venues", ",".join(CLIENTS)]
         self.process = subprocess.Popen([*command, *self.options], stderr=subprocess.PIPE)
 
         def is_up():
@@ -151,13 +152,13 @@ def busy_sim(tmp_path_factory):
 def sim(quiet_sim):
     """The quiet simulator, swept clean of faults and orders."""
     quiet_sim.ctl("fault", method="DELETE")
-    for venue in ("binance", "okx"):
+    for venue in CLIENTS:
         for account in ("main", "other"):
             quiet_sim.ctl("cancel_all", {"venue": venue, "account": account})
     return quiet_sim
 
 
-@pytest.fixture(params=["binance", "okx"])
+@pytest.fixture(params=list(CLIENTS))
 def venue(request):
     return request.param
 

@@ -7,17 +7,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.clock import VirtualClock
+from simulator.fees import Fees
 from simulator.instruments import INSTRUMENTS, UNIT, fixed8, plain
-from simulator.matching import Engine, Fees
+from simulator.matching import Engine
 from simulator.orders import NewOrder, OrderType, Refused, Side, Status, Stp, TimeInForce
 
 BTC = "BTC/USDT"
 BUY, SELL = Side.BUY, Side.SELL
 
 
-def make_engine(**more):
+FEES = Fees(10, 10, 10**4)
+IN_QUOTE = Fees(7, 13, 1, in_quote=True)
+
+
+def make_engine(fees=FEES, **more):
     more.setdefault("client_id_forever", False)
-    engine = Engine(INSTRUMENTS["binance"], Fees(10, 10, 10**4), VirtualClock(), **more)
+    engine = Engine(INSTRUMENTS["binance"], fees, VirtualClock(), **more)
     for account in ("a", "b", "c"):
         for asset, amount in (("BTC", 10), ("ETH", 100), ("USDT", 1_000_000)):
             engine.ledger.fund(account, asset, amount * UNIT)
@@ -48,6 +53,28 @@ def test_buyer_is_charged_the_makers_price_and_gets_the_rest_back():
     assert plain(engine.ledger.free("b", "BTC")) == "10.000999"
     assert plain(engine.ledger.free("a", "USDT")) == "1000049.95"
     assert plain(engine.ledger.free("fee", "USDT")) == "0.05"
+
+
+def test_a_fee_in_the_quote_is_paid_on_top_by_the_buyer_and_reserved_before():
+    engine = make_engine(IN_QUOTE)
+    resting = engine.place("b", order(BUY, 100, 5_000_000, "1"))
+    assert plain(resting.reserved) == "50.065"  # with the dearer of the two rates
+    engine.place("a", order(SELL, 40, 5_000_000, "2"))
+    assert plain(engine.ledger.locked("b", "USDT")) == "30.039"
+    assert plain(engine.ledger.free("b", "USDT")) == "999949.947"  # 20 and 0.014 are gone
+    assert plain(engine.ledger.free("b", "BTC")) == "10.0004"
+    assert plain(engine.ledger.free("a", "USDT")) == "1000019.974"
+    assert [(f.fee_asset, plain(f.fee)) for f in engine.fills] == [
+        ("USDT", "0.014"), ("USDT", "0.026"),
+    ]  # fmt: skip
+    engine.amend(resting, 70, 5_000_000)
+    assert plain(resting.reserved) == "15.0195"
+    engine.place("c", order(SELL, 30, 5_000_000, "3"))
+    assert engine.ledger.locked("b", "USDT") == 0
+    bought = engine.place("c", order(BUY, 10, None, "4"))
+    assert bought.status is Status.EXPIRED
+    assert engine.ledger.locked("c", "USDT") == 0
+    engine.assert_sound()
 
 
 def test_fill_or_kill_fills_whole_or_changes_nothing():
@@ -174,9 +201,9 @@ actions = st.tuples(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(actions, min_size=5, max_size=60))
-def test_random_traffic_keeps_money_priority_and_an_uncrossed_book(steps):
-    engine = make_engine()
+@given(st.lists(actions, min_size=5, max_size=60), st.sampled_from([FEES, IN_QUOTE]))
+def test_random_traffic_keeps_money_priority_and_an_uncrossed_book(steps, fees):
+    engine = make_engine(fees)
     for number, (kind, account, side, lots, ticks, stp) in enumerate(steps):
         price = None if kind == "market" else ticks * 1000
         mine = engine.open_orders(account)

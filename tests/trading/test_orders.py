@@ -86,6 +86,19 @@ def test_canceling_a_parent_is_remembered_without_touching_its_children():
     assert {o.status for o in table.children("p")} == {"PENDING_NEW"}
 
 
+def test_what_the_journal_did_not_take_leaves_its_family():
+    table = family(*BOTH)
+    table.remove("a")
+    assert [order.order_id for order in table.children("p")] == ["b"]
+    table.remove("p")
+    table.remove("b")
+    table.remove("never was")
+    assert len(table) == 0
+    for event in (parent_accepted(), *BOTH):
+        assert table.apply(event), "the same may come again"
+    assert [order.order_id for order in table.children("p")] == ["a", "b"]
+
+
 def test_events_without_an_order_here_change_nothing():
     table = OrderTable()
     before = table.to_bytes()

@@ -206,6 +206,17 @@ def test_exposure_is_freed_by_proof_and_by_nothing_else(event, freed):
     assert (judge(made, f.spec("b", quantity=D(20))).code == "") is freed
 
 
+def test_an_order_that_the_journal_did_not_take_never_was():
+    made = gate()
+    before = made.exposure.notional | {}, made.exposure.open_orders
+    let(made, f.spec("a"))
+    made.forget(f.spec("a"), "journal_full", "no space")
+    assert made.orders.get("a") is None
+    assert made.exposure.open_orders == before[1]
+    assert not any(made.exposure.notional.values())
+    assert judge(made, f.spec("a")).approved, "the same order may come again"
+
+
 def test_the_rate_is_a_sliding_window():
     made = gate(max_open_notional=D(10**6), max_position={"BTC": D(1000)})
     for at in range(4):

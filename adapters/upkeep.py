@@ -1,0 +1,86 @@
+"""What is asked of a venue again and again while a session lasts: its rules first of all, then its clock.
+
+The work of one thread with its own REST client, so that neither an order nor a snapshot that hangs delays
+it. Opening tries until it succeeds; whatever fails later is tried again soon.
+"""
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from adapters.ccxt_rest import CcxtRest
+from adapters.desk import CallFailed, Desk
+from adapters.registry import VenueConfig
+from adapters.stream import backoff_s
+from engine.clock import NS_PER_S, Clock
+from engine.messages.base import Message
+from engine.messages.port import Instrument, LinkChanged
+
+LOOK_S: Final = 0.1
+CLOCK_AGAIN_S: Final = 5
+
+
+class Upkeep:
+    """Opens one session and keeps it in order. `run` blocks until `stopping` is set."""
+
+    def __init__(
+        self,
+        config: VenueConfig,
+        desk: Desk,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        stopping: threading.Event,
+        deliver: Callable[[Message], None],
+        on_opened: Callable[[list[Instrument], str | None], None],
+    ) -> None:
+        self._config = config
+        self._desk = desk
+        self._clock = clock
+        self._rng = rng
+        self._stopping = stopping
+        self._deliver = deliver
+        self._on_opened = on_opened
+        self._clock_due_ns = 0
+
+    def run(self, rest: CcxtRest) -> None:
+        """Open the session, then keep the clock."""
+        self._open(rest)
+        while not self._stopping.wait(LOOK_S):
+            self._keep_clock(rest)
+
+    def ask_clock(self) -> None:
+        """Have the venue's clock estimated anew, soon. From any thread."""
+        self._clock_due_ns = 0
+
+    # Learn the clock, the instruments and whose account it is.
+    def _open(self, rest: CcxtRest) -> None:
+        name, attempt, told = self._config.name, 0, False
+        while not self._stopping.is_set():
+            try:
+                self._desk.sync_clock(rest)
+                instruments = self._desk.load_instruments(rest, self._config.symbols)
+                uid = self._desk.account_uid(rest) if self._config.api_key else None
+                break
+            except (CallFailed, ValueError) as failed:
+                if not told:
+                    told = True
+                    now_ns = self._clock.mono_ns()
+                    self._deliver(LinkChanged(name, "rest", False, str(failed)[:300], now_ns))
+                self._stopping.wait(backoff_s(attempt, self._rng))
+                attempt += 1
+        if not self._stopping.is_set():
+            self._clock_due_ns = self._next_clock_ns()
+            self._on_opened(instruments, uid)
+
+    def _next_clock_ns(self) -> int:
+        return self._clock.mono_ns() + int(self._config.timeouts.clock_every_s * NS_PER_S)
+
+    def _keep_clock(self, rest: CcxtRest) -> None:
+        if self._clock.mono_ns() >= self._clock_due_ns:
+            self._clock_due_ns = self._next_clock_ns()
+            try:
+                self._desk.sync_clock(rest)
+            except (CallFailed, ValueError):
+                self._clock_due_ns = self._clock.mono_ns() + CLOCK_AGAIN_S * NS_PER_S

@@ -1,0 +1,21 @@
+"""The adapters that a configuration may name, each with the domains of the venue behind it. A line each.
+
+The engine knows no venue; this is the one place where it knows their names, so that a configuration is
+checked before anything of an adapter is loaded, and so that demo mode never talks to a real venue. A
+test holds this table to the adapters' own (`adapters/registry.py`).
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
+    "binance": ("binance.com", "binance.us", "binance.vision"),
+    "okx": ("okx.com", "okx.cab", "okex.com"),
+}
+ADAPTERS: Final = tuple(DOMAINS)
+
+
+def is_real(host: str) -> bool:
+    """Tell whether a host belongs to one of the venues themselves."""
+    domains = [domain for known in DOMAINS.values() for domain in known]
+    return any(host == domain or host.endswith("." + domain) for domain in domains)

@@ -1,0 +1,42 @@
+"""What is particular to each simulated venue before it has a wire protocol: fees, ids, rules, paths.
+
+One row a venue. Its instruments are in `instruments.py`; its dialect is put together in `server.py`.
+"""
+
+from dataclasses import dataclass
+
+from simulator.fees import Fees
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """One venue's own ways.
+
+    `ws_paths`: of public, private and trade streams; None where there is none, or REST tells its address.
+    `client_id_forever`: an id is never free again; else when its order has ended.
+    `post_only_expires`: a post-only order that would take is accepted and canceled; else refused.
+    """
+
+    fees: Fees
+    first_uid: int
+    ws_paths: tuple[str | None, str | None, str | None]
+    client_id_forever: bool = False
+    post_only_expires: bool = False
+    has_passphrase: bool = False
+
+
+TRAITS: dict[str, Traits] = {
+    "binance": Traits(
+        Fees(maker_bps=10, taker_bps=10, step=10**4),
+        first_uid=354_937_868,
+        ws_paths=("/stream", "/ws-api/v3", "/ws-api/v3"),
+    ),
+    "okx": Traits(
+        Fees(maker_bps=8, taker_bps=10, step=1),
+        first_uid=44_705_892_343_619_584,
+        ws_paths=("/ws/v5/public", "/ws/v5/private", "/ws/v5/private"),
+        client_id_forever=True,
+        post_only_expires=True,
+        has_passphrase=True,
+    ),
+}

@@ -88,6 +88,32 @@ def venue_list(context: typer.Context) -> None:
     show(context, ask(context, "venues"), "venue")
 
 
+Limit = Annotated[int, typer.Option(help="So many rows at most.")]
+
+
+def _records(context: typer.Context, kind: str, venue: str, limit: int) -> None:
+    answer = ask(context, "venue.records", venue=venue, kind=kind, limit=limit)
+    show(context, answer, kind)
+
+
+@venue_app.command("portfolio")
+def venue_portfolio(context: typer.Context, venue: str, limit: Limit = 50) -> None:
+    """Show the contracts that are open at VENUE, oldest first, with what each would bring now."""
+    _records(context, "portfolio", venue, limit)
+
+
+@venue_app.command("statement")
+def venue_statement(context: typer.Context, venue: str, limit: Limit = 50) -> None:
+    """Show VENUE's own statement of the account, newest first."""
+    _records(context, "statement", venue, limit)
+
+
+@venue_app.command("profit-table")
+def venue_profit_table(context: typer.Context, venue: str, limit: Limit = 50) -> None:
+    """Show the contracts that were closed at VENUE, with what they cost and brought."""
+    _records(context, "profit_table", venue, limit)
+
+
 @app.command()
 def bbo(context: typer.Context, symbol: Annotated[str | None, typer.Argument()] = None) -> None:
     """Show the best bid and offer over all venues."""

@@ -23,6 +23,7 @@ from actors.tree import TICK, child_specs, enabled_venues, folds, restart_policy
 from adapters.configuration import read_losses
 from adapters.hosting import Surroundings, Venues
 from adapters.registry import ADAPTERS
+from adapters.runners import NAMELESS
 from engine import collector
 from engine.alarms import Alarms
 from engine.clock import NS_PER_S, SystemClock
@@ -141,6 +142,7 @@ class Core:
             enforce_expiry={a for a, known in ADAPTERS.items() if known.enforces_expiry},
             background=self.threads.background,
             shelf=shelf,
+            nameless=NAMELESS,
         )
         return Supervisor(
             specs,

@@ -18,7 +18,9 @@ from engine.messages.commands import (
     GateReport,
     Introduce,
     Quarantine,
+    Query,
     QueryRequest,
+    Reply,
     Tick,
 )
 from engine.messages.events import (
@@ -32,6 +34,7 @@ from engine.messages.market import LinkAlive, TradePrint, VenueBook, VenueState
 from engine.messages.port import (
     AdapterFailed,
     AdapterReady,
+    AskVenue,
     BalanceUpdate,
     GateChanged,
     LinkChanged,
@@ -40,6 +43,7 @@ from engine.messages.port import (
     Resubscribe,
     SetGate,
     VenueHealth,
+    VenueTold,
 )
 
 QUIET_NS = NS_PER_S // 2
@@ -260,6 +264,20 @@ class ExchangeActor(VenueOrders):
                 message.asked_wall_ns,
                 message.asked_mono_ns,
             ),
+        )
+
+    # --- the venue's own records ------------------------------------------------------------------
+
+    def on_query(self, query: Query) -> None:
+        """Pass a person's question on to the venue: topic `venue_records`, argument `kind`."""
+        arguments = dict(query.arguments)
+        ask = AskVenue(query.reply_to, query.correlation_id, arguments.pop("kind", ""), arguments)
+        self.send(self.adapter, ask)
+
+    def on_venue_told(self, told: VenueTold) -> None:
+        """Pass the venue's answer on to whoever asked."""
+        self.send(
+            told.reply_to, Reply(told.correlation_id, told.ok, told.code, told.text, told.body)
         )
 
     def on_balance_update(self, message: BalanceUpdate) -> None:

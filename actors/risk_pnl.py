@@ -139,11 +139,11 @@ class RiskPnLActor(Halts):
         return None if book is None else quantity_before(book, venue, side, price)
 
     def price(self, asset: str) -> Decimal | None:
-        """Return one unit of an asset in the report currency, from the consolidated mid."""
+        """Return one unit of an asset in the report currency: the market's price, else the declared one."""
         if asset == self.limits.report_currency:
             return Decimal(1)
         found = self.mid(f"{asset}/{self.limits.report_currency}")
-        return found[0] if found is not None else None
+        return found[0] if found is not None else self.limits.declared_rates.get(asset)
 
     # --- the gate ---------------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ def risk_limits(settings: Settings) -> RiskLimits:
         max_orders_per_second=risk.max_orders_per_second,
         report_currency=risk.report_currency,
         count_opening=False,
+        declared_rates=dict(risk.declared_rates),
     )
 
 
@@ -96,6 +97,7 @@ def child_specs(
     enforce_expiry: Collection[str],
     background: Callable[[Callable[[], object]], object],
     shelf: Shelf | None = None,
+    nameless: Collection[str] = (),
 ) -> list[ChildSpec]:
     """Return all actors in start order: the journal first, the venues' links last.
 
@@ -109,7 +111,9 @@ def child_specs(
         enforce_expiry: the adapters whose venue drops a request that arrives too late.
         background: runs what may block (closing a session) off the actors' threads.
         shelf: where restarting actors find states to copy; JournalRecovery has the same.
+        nameless: the adapters whose venue keeps no name of ours with an order.
     """
+    nameless = frozenset(nameless)
     shelf = Shelf() if shelf is None else shelf
     venues = enabled_venues(settings)
     kept = settings.orders.closed_kept_max
@@ -140,8 +144,14 @@ def child_specs(
         _essential(settings, "order_book", order_book, EXIT_GAVE_UP),
     ]
     for name in venues:
-        expiry = venues[name].adapter in enforce_expiry
-        specs += _venue(settings, name, adapters[name], background, enforces_expiry=expiry)
+        specs += _venue(
+            settings,
+            name,
+            adapters[name],
+            background,
+            enforces_expiry=venues[name].adapter in enforce_expiry,
+            keeps_names=venues[name].adapter not in nameless,
+        )
     if maker:
         specs.append(_maker(settings, run))
     return _on_threads(specs, {"persistence": DISK} | settings.supervision.threads)
@@ -185,6 +195,7 @@ def _venue(
     background: Callable[[Callable[[], object]], object],
     *,
     enforces_expiry: bool,
+    keeps_names: bool,
 ) -> list[ChildSpec]:
     """Return a venue's two actors: a crash of the first leaves the second's session alone."""
     config = ExchangeConfig(
@@ -194,6 +205,7 @@ def _venue(
         ack_timeout_s=settings.orders.ack_timeout_s,
         settle_window_s=settings.orders.settle_window_s,
         enforces_expiry=enforces_expiry,
+        keeps_names=keeps_names,
         reconcile_every_s=settings.orders.reconcile_every_s,
         closed_kept_max=settings.orders.closed_kept_max,
     )

@@ -95,8 +95,9 @@ def instrument_of(
 ) -> Instrument:
     """Return the trading rules of a symbol. One order is one contract; the venue names each price."""
     base, _, quote = kind.symbol.partition("/")
-    step = ONE.scaleb(-DECIMALS.get(currency, DECIMALS_DEFAULT))
-    trading = kind.is_contract and offered and underlying.is_open and quote == currency
+    step = ONE.scaleb(-DECIMALS.get(quote, DECIMALS_DEFAULT))
+    fits = not currency or quote == currency
+    trading = kind.is_contract and offered and underlying.is_open and fits
     return Instrument(
         venue=venue,
         symbol=kind.symbol,

@@ -20,6 +20,7 @@ from adapters.deriv_answers import (
 )
 from adapters.deriv_contracts import NS_PER_S, Kinds, Reports, candidates
 from adapters.deriv_link import DerivLink, NoAnswer, NotLeft
+from adapters.deriv_pushes import bought
 from adapters.deriv_rates import Rates
 from adapters.deriv_state import Flights, OpenContracts
 from adapters.deriv_words import STATEMENT_LIMIT, Json, Words, error_of
@@ -153,7 +154,7 @@ class DerivInquiry:
         if side != "SELL":
             for contract in self._portfolio():
                 if contract.buy_time_s >= since_s:
-                    found.setdefault(contract.buy_transaction, _bought(contract))
+                    found.setdefault(contract.buy_transaction, bought(contract))
         return [deal for deal in found.values() if self._kinds.of(deal) == symbol]
 
     # --- the account
@@ -314,20 +315,6 @@ class DerivInquiry:
         if error.code == "RateLimit":
             self._rates.on_limited()
         raise ReadFailed(f"{method}: {error.code}: {error.message}")
-
-
-def _bought(contract: Contract) -> Deal:
-    return Deal(
-        contract.buy_transaction,
-        contract.contract_id,
-        "BUY",
-        contract.stake,
-        contract.buy_time_s,
-        contract.underlying,
-        contract.kind,
-        contract.multiplier,
-        "",
-    )
 
 
 def _text(value: object) -> str | None:

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from adapters.codec import Secret
 from adapters.configuration import Configuration, encode_configuration
-from adapters.registry import VenueConfig, dialect
+from adapters.registry import VenueConfig
+from adapters.runners import check, make_runner
 from engine.clock import NS_PER_S, Clock
 from engine.config_models import Config, Venue
 from engine.faultpoints import VARIABLE
@@ -63,7 +64,7 @@ class Venues:
 
     def factory(self, name: str) -> Callable[[], Any]:
         """Return what makes the port of each session. Raises ConfigError for a wrong venue."""
-        dialect(self._venue_config(name))  # a wrong configuration is told at once
+        check(self._venue_config(name))  # a wrong configuration is told at once
 
         def make() -> Any:
             assert self.runtime is not None, "adapters are made by actors"
@@ -73,11 +74,8 @@ class Venues:
             host = self._hosts.get(name)
             if host is not None:
                 return host.port(encode_configuration(self._configuration(settings)), reports)
-            # Only here does the core load what an adapter needs.
-            from adapters.adapter import VenueAdapter  # noqa: PLC0415
-
             rng = Random(self._at.rng.getrandbits(64))  # noqa: S311  jitter of reconnects
-            return VenueAdapter(
+            return make_runner(
                 settings, clock=self._at.clock, rng=rng, deliver=reports, threads=self._at.threads
             )
 
@@ -104,7 +102,7 @@ class Venues:
         venue = self._venues[name]
         urls, keys = venue.urls.given(), venue.credentials.given()
         if self.simulated and not urls:
-            urls = dict(self.simulated["venues"][venue.adapter])
+            urls = _of_dialect(self.simulated["venues"][venue.adapter], venue.dialect)
             keys = keys or dict(self.simulated["accounts"][venue.adapter])
         return VenueConfig(
             name=name,
@@ -120,6 +118,8 @@ class Venues:
             stale_after_ms=venue.stale_after_ms,
             rate_limit_share=venue.rate_limit_share,
             order_road=venue.order_road,
+            dialect=venue.dialect,
+            account_uid=venue.account_uid,
         )
 
     def _configuration(self, settings: VenueConfig) -> Configuration:
@@ -149,3 +149,14 @@ class Venues:
 
         command = [sys.executable, "-m", "adapters.host", name, self._venues[name].adapter]
         return HostSettings(name, command, environment, self._config.supervision.venue_silent_s)
+
+
+# A simulated venue with two APIs names the addresses of the other one as `NAME@DIALECT`.
+def _of_dialect(urls: Mapping[str, str], dialect: str) -> dict[str, str]:
+    own = {key: url for key, url in urls.items() if "@" not in key}
+    other = {
+        key.partition("@")[0]: url
+        for key, url in urls.items()
+        if dialect and key.endswith(f"@{dialect}")
+    }
+    return own | other

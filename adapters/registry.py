@@ -60,6 +60,8 @@ class VenueConfig:
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
+    dialect: str = ""  # which of its APIs, at a venue that has two; empty: the newer one
+    account_uid: str = ""  # the venue's own id of the account, where the login opens several
 
     @property
     def credentials(self) -> Credentials:

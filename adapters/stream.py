@@ -93,7 +93,7 @@ class WsLink:
 
     def __init__(
         self,
-        url: str,
+        url: str | Callable[[], str],
         handler: LinkHandler,
         *,
         clock: Clock,
@@ -158,14 +158,22 @@ class WsLink:
         except _LinkLost as lost:
             return str(lost)
         except (websocket.WebSocketException, OSError) as error:
+            if not isinstance(self._url, str) and self._is_secret(error):
+                return type(error).__name__
             return f"{type(error).__name__}: {str(error)[:150]}"
         finally:
             if link is not None:
                 link.shutdown()  # type: ignore[no-untyped-call]
         return "stopped"
 
+    # An address that is made for one connection may be a secret, and an error may quote it.
+    @staticmethod
+    def _is_secret(error: Exception) -> bool:
+        return "otp=" in str(error) or "token=" in str(error)
+
     def _connect(self) -> websocket.WebSocket:
-        host = urlsplit(self._url).hostname or ""
+        url = self._url if isinstance(self._url, str) else self._url()
+        host = urlsplit(url).hostname or ""
         is_loopback = host in ("127.0.0.1", "localhost", "::1")
         link = websocket.WebSocket(
             skip_utf8_validation=True,
@@ -175,7 +183,7 @@ class WsLink:
         link.settimeout(self._watch.connect_s)
         no_proxy = [host] if is_loopback else None
         try:
-            link.connect(self._url, http_no_proxy=no_proxy)  # type: ignore[no-untyped-call]
+            link.connect(url, http_no_proxy=no_proxy)  # type: ignore[no-untyped-call]
         except ValueError as error:
             raise _LinkLost(f"no WebSocket answer: {str(error)[:150]}") from error
         link.frame_buffer = _BoundedFrames(link._recv, skip_utf8_validation=True)  # noqa: SLF001

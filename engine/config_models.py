@@ -96,6 +96,8 @@ class Venue(Section):
     order_road: Literal["ws", "rest"] = "ws"
     isolation: Literal["process", "thread"] = "process"
     dedicated_account: Switch = False
+    dialect: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,16}$")] = ""
+    account_uid: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
 
     @model_validator(mode="after")
     def _each_symbol_once(self) -> Self:
@@ -116,6 +118,7 @@ class Risk(Section):
     )
     price_collar_pct: Annotated[Money, Field(le=50)] = Decimal(2)
     report_currency: Asset = "USDT"
+    declared_rates: dict[Asset, Money] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_order_fits_the_whole(self) -> Self:

@@ -27,6 +27,7 @@ from engine.control_orders import (
 )
 from engine.control_parked import parked_discard, parked_list, parked_retry
 from engine.control_port import Facts
+from engine.control_records import venue_records
 from engine.envelope import to_plain
 from engine.errors import Refused
 from engine.ids import Ids
@@ -359,6 +360,7 @@ def _sentence(text: str) -> str:
 OPERATIONS: Final[dict[str, Operation]] = {
     "status": _plain_question("status"),
     "venues": _plain_question("venues"),
+    "venue.records": lambda peer, args: venue_records(peer.hub, peer.facts, args),
     "bbo": _bbo,
     "book": _book,
     "order.place": _order_place,

@@ -11,6 +11,7 @@ from typing import Final
 DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "binance": ("binance.com", "binance.us", "binance.vision"),
     "okx": ("okx.com", "okx.cab", "okex.com"),
+    "deriv": ("deriv.com", "derivws.com", "binaryws.com"),
 }
 ADAPTERS: Final = tuple(DOMAINS)
 

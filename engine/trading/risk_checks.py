@@ -151,7 +151,9 @@ def _check_collar(gate: "RiskGate", case: Case) -> Refusal | None:
     price = case.spec.price
     assert price is not None
     if case.instrument.pricing == "quoted":
-        return None  # the venue names the price: what may be paid is the order's own, and is counted
+        return (
+            None  # the venue names the price: what may be paid is the order's own, and is counted
+        )
     if case.mid is None:
         return None if case.reduces else (case.mid_problem, f"no usable mid of {case.spec.symbol}")
     sign = 1 if case.spec.side == "BUY" else -1

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from simulator.binance import binance_parts
 from simulator.clock import NS_PER_MS, NS_PER_S, Clock
+from simulator.deriv import deriv_parts
 from simulator.flow import STEP_MS
 from simulator.okx import okx_parts
 from simulator.parts import Parts
@@ -22,7 +23,11 @@ HOST = "127.0.0.1"
 BOOK_EVERY_STEPS = 2  # 100 ms
 PING_EVERY_S, PONG_WITHIN_S = 20, 60
 BODY_BYTES_MAX = 256 * 1024
-DIALECTS: dict[str, Callable[[Venue], Parts]] = {"binance": binance_parts, "okx": okx_parts}
+DIALECTS: dict[str, Callable[[Venue], Parts]] = {
+    "binance": binance_parts,
+    "okx": okx_parts,
+    "deriv": deriv_parts,
+}
 
 
 @dataclass(slots=True)

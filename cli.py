@@ -11,8 +11,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from engine import cli_setup
 from engine.cli_base import Options, ask, group, options, run, show, usage
+from engine.cli_market import arb, depth, impact
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
+from engine.cli_panic import panic
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
 from engine.views import COLORS, FORMATS, Screen
 
@@ -44,6 +47,11 @@ for name, part in {
     "config": config_app,
 }.items():
     app.add_typer(part, name=name)
+
+
+app.command("doctor")(cli_setup.doctor)
+app.command("init")(cli_setup.init)
+config_app.command("path")(cli_setup.config_path)
 
 
 @app.callback()
@@ -130,6 +138,11 @@ def book(
     """Show the consolidated book of SYMBOL, or one venue's."""
     answer = ask(context, "book", symbol=symbol, venue=venue, depth=depth)
     options(context).screen.book(answer)
+
+
+app.command()(depth)
+app.command()(impact)
+app.command()(arb)
 
 
 @position_app.command("list")
@@ -311,6 +324,8 @@ def risk_accept(
 
 
 # --- without a core -------------------------------------------------------------------------------
+
+app.command()(panic)
 
 
 @codec_app.command("replay")

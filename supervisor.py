@@ -22,9 +22,8 @@ from actors.replicas import Shelf, bring_up_to_date
 from actors.tree import TICK, child_specs, enabled_venues, folds, restart_policy
 from adapters.configuration import read_losses
 from adapters.hosting import Surroundings, Venues
-from adapters.registry import ADAPTERS
 from adapters.runners import NAMELESS
-from engine import collector
+from engine import collector, halt_file
 from engine.alarms import Alarms
 from engine.clock import NS_PER_S, SystemClock
 from engine.config import config_hash, default_path, load
@@ -36,16 +35,14 @@ from engine.edge import Edge
 from engine.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_JOURNAL, EXIT_OK, ConfigError, CoreError
 from engine.faultpoints import ActorCrashes, FaultPoints
 from engine.greeting import greet, say
+from engine.halt_watch import HaltWatch
 from engine.ids import UlidIds
 from engine.journal import Identity, Journal
 from engine.journal_audit import watch_over
 from engine.logs import configure, hider, secrets_of
 from engine.messages.commands import Append, CancelOrders, Tick
-from engine.messages.engine_events import (
-    CommandRecorded,
-    EngineStarted,
-    EngineStopped,
-)
+from engine.messages.engine_events import CommandRecorded, EngineStarted, EngineStopped
+from engine.run_note import note_run
 from engine.supervision import ActorStatus, Supervisor
 from engine.threads import DaemonThreads
 
@@ -80,7 +77,7 @@ class Core:
         self.runtime: Supervisor | None = None
         self.edge: Edge | None = None
         self.control: ControlServer | None = None
-        self.fills = 0
+        self.halts: HaltWatch | None = None
 
     def _surroundings(self) -> Surroundings:
         threads = self.threads.start
@@ -114,6 +111,10 @@ class Core:
         started = EngineStarted(VERSION, config.mode, config.name, config_hash(config), now_ns)
         self.runtime.tell("persistence", Append([started]), sender="supervisor")
         self._tell_losses(self.runtime, now_ns)
+        self.halts = HaltWatch(config.state_dir, self.runtime, self.ids)
+        self.halts.look()  # before anybody may place an order
+        self.threads.start("halt-file", self.halts.run)
+        note_run(config.state_dir, source=config.source, mode=config.mode, pid=os.getpid())
         self.control = ControlServer(
             config.state_dir,
             self.edge,
@@ -139,7 +140,7 @@ class Core:
             run=f"demo-{journal.epoch}",
             fail_stop=self._fail_stop,
             fault_point=self.faults,
-            enforce_expiry={a for a, known in ADAPTERS.items() if known.enforces_expiry},
+            enforce_expiry=self.venues.enforce_expiry(),
             background=self.threads.background,
             shelf=shelf,
             nameless=NAMELESS,
@@ -181,6 +182,7 @@ class Core:
             venues={name: tuple(venue.symbols) for name, venue in venues.items()},
             accounts={name: venue.account for name, venue in venues.items()},
             time_in_force=self.config.orders.time_in_force,
+            state_dir=self.config.state_dir,
         )
         return Edge(
             runtime,
@@ -200,7 +202,7 @@ class Core:
         is_ready = self._until(self._is_ready, READY_WITHIN_S)
         collector.settle()  # once the actors have their states back: those stay
         if is_ready:
-            say("ready: every venue is reconciled and may trade")
+            say(f"ready: every venue is reconciled and may trade{self._but()}")
             self._sweep_old_quotes()
         elif not self.ended.is_set():
             say("not every venue is ready yet; `xcore status` says why")
@@ -220,7 +222,14 @@ class Core:
             money: dict[str, Any] = self.edge.query("trading_state", {}).result(1.0)
         except (CoreError, TimeoutError):
             return False
-        return all(venue["state"] == "READY" for venue in venues) and bool(money["opened"])
+        present = set(self.venues.present())
+        states = [venue["state"] for venue in venues if venue["name"] in present]
+        is_whole = len(states) == len(venues)  # who is not there has no money to open
+        return all(state == "READY" for state in states) and (bool(money["opened"]) or not is_whole)
+
+    def _but(self) -> str:
+        missing = set(enabled_venues(self.config)) - set(self.venues.present())
+        return f", but {', '.join(sorted(missing))}, which is not there" if missing else ""
 
     def _sweep_old_quotes(self) -> None:
         """Cancel what the demo maker of a killed run left resting; it does not know them any more."""
@@ -259,6 +268,12 @@ class Core:
             self.why, self.exit_code = why, exit_code
             self.ended.set()
 
+    def ask_halt(self, signal_name: str) -> None:
+        """Halt everything, from a signal handler: by the HALT file, which closes every gate by itself."""
+        halt_file.put(self.config.state_dir, signal_name, f"signal {signal_name}")
+        if self.halts is not None:
+            self.halts.look_soon()
+
     def _escalate(self, what: str, exit_code: int) -> None:
         logger.bind(reason=what, exit_code=exit_code).critical("giving up")
         if self.runtime is not None:
@@ -287,6 +302,8 @@ class Core:
             restarts = sum(status.restarts for status in runtime.tree())
             if self.control is not None:
                 self.control.stop()
+            if self.halts is not None:
+                self.halts.stop()
             clean = runtime.stop(grace_s / 3) and self.venues.stop(STOP_WITHIN_S)
             edge.stop()
             say(
@@ -351,6 +368,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     core = Core(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda n, _: _on_signal(core, n))
+    signal.signal(signal.SIGUSR1, lambda *_: core.ask_halt("SIGUSR1"))
     try:
         collector.pause()
         core.start()

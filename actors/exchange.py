@@ -129,7 +129,10 @@ class ExchangeActor(VenueOrders):
     def on_adapter_failed(self, message: AdapterFailed) -> None:
         """The adapter stopped by itself."""
         final = message.code not in ("crashed", "unreachable")
-        self._set_state("DISABLED" if final else "DOWN", f"{message.code}: {message.text}")
+        state = "RETIRED" if message.code == "retired" else "DISABLED" if final else "DOWN"
+        self._set_state(
+            state, message.text if state == "RETIRED" else f"{message.code}: {message.text}"
+        )
 
     def on_link_changed(self, message: LinkChanged) -> None:
         """A link went up or down. After a private reconnect nothing is known until reconciled."""

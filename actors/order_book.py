@@ -4,7 +4,7 @@ It holds nothing durable: after a restart every adapter is asked to publish its 
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from msgspec.structs import replace
 
@@ -79,15 +79,25 @@ class OrderBookActor(Actor):
             self.send(reader, book)
 
     def on_query(self, query: Query) -> None:
-        """Answer an edge: topic `venue_book` (arguments symbol, venue)."""
-        arguments = query.arguments
-        book = self.books.venue_book(arguments.get("symbol", ""), arguments.get("venue", ""))
-        if book is None:
-            text = f"no book of {arguments.get('symbol')} at {arguments.get('venue')}"
+        """Answer an edge: topics `venue_book` (symbol, venue) and `depth` (symbol: every venue's)."""
+        symbol = query.arguments.get("symbol", "")
+        depth = int(query.arguments.get("depth", "10"))
+        if query.topic == "depth":
+            views = [self._view(symbol, venue, depth) for venue in self.venues]
+            body = pack([view for view in views if view is not None])
+            self.send(query.reply_to, Reply(query.correlation_id, True, "", "", body))
+            return
+        view = self._view(symbol, query.arguments.get("venue", ""), depth)
+        if view is None:
+            text = f"no book of {symbol} at {query.arguments.get('venue')}"
             self.send(query.reply_to, Reply(query.correlation_id, False, "NOT_FOUND", text, b""))
             return
-        state, reason = self.books.state(book, self.clock.mono_ns())
-        shown = replace(book, state=state, reason=reason)
-        depth = int(arguments.get("depth", "10"))
-        view = venue_book_view(shown, depth, self.clock.mono_ns())
         self.send(query.reply_to, Reply(query.correlation_id, True, "", "", pack(view)))
+
+    def _view(self, symbol: str, venue: str, depth: int) -> dict[str, Any] | None:
+        book = self.books.venue_book(symbol, venue)
+        if book is None:
+            return None
+        now_ns = self.clock.mono_ns()
+        state, reason = self.books.state(book, now_ns)
+        return venue_book_view(replace(book, state=state, reason=reason), depth, now_ns)

@@ -119,6 +119,11 @@ class Planner:
         if venue not in self.config.accounts:
             names = ", ".join(sorted(self.config.accounts))
             raise Refused("NOT_FOUND", f"no venue {venue!r}; there are {names} and {BEST}")
+        state = self.venues.get(venue)
+        if state is not None and state.state == "RETIRED":
+            raise Refused("venue_retired", f"{venue} is RETIRED: {state.reason}")
+        if state is not None and state.state == "DISABLED":
+            raise Refused("venue_not_ready", f"{venue} is DISABLED: {state.reason}")
         if venue not in self.instruments:
             raise Refused("venue_not_ready", f"{venue} has not loaded its instruments yet")
         rule = self.instruments[venue].get(symbol)

@@ -29,6 +29,7 @@ from engine.trading.risk_limits import RiskLimits
 
 TICK: Final = "tick"
 DISK: Final = "disk"
+CCXT_RECONCILE_S: Final = 10.0
 MAKER_SIZES: Final = {"BTC/USDT": Decimal("0.002"), "ETH/USDT": Decimal("0.05")}
 GATES_MARGIN_S: Final = 3.0  # beyond the time in which every submit is answered or UNKNOWN
 READERS: Final = ("order_router", "risk_pnl", "edge")
@@ -149,8 +150,8 @@ def child_specs(
             name,
             adapters[name],
             background,
-            enforces_expiry=venues[name].adapter in enforce_expiry,
-            keeps_names=venues[name].adapter not in nameless,
+            enforces_expiry=venues[name].dialect in enforce_expiry,
+            keeps_names=venues[name].dialect not in nameless,
         )
     if maker:
         specs.append(_maker(settings, run))
@@ -206,7 +207,7 @@ def _venue(
         settle_window_s=settings.orders.settle_window_s,
         enforces_expiry=enforces_expiry,
         keeps_names=keeps_names,
-        reconcile_every_s=settings.orders.reconcile_every_s,
+        reconcile_every_s=_reconcile_every_s(settings, name),
         closed_kept_max=settings.orders.closed_kept_max,
     )
     stuck_after_s = settings.supervision.stuck_after_s
@@ -217,6 +218,12 @@ def _venue(
         ),
         ChildSpec(f"adapter.{name}", lambda: AdapterActor(adapter, background, handed), TICK),
     ]
+
+
+# ccxt does not say when a private stream has begun, so what it may have missed is looked for sooner.
+def _reconcile_every_s(settings: Settings, name: str) -> float:
+    every_s = settings.orders.reconcile_every_s
+    return min(every_s, CCXT_RECONCILE_S) if settings.venues[name].ccxt_id else every_s
 
 
 def _maker(settings: Settings, run: str) -> ChildSpec:

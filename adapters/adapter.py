@@ -11,6 +11,7 @@ once; the gate outlives sessions and is asked again by the last code before the 
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 from adapters.ccxt_rest import CcxtRest
 from adapters.desk import reports_of
@@ -20,6 +21,7 @@ from adapters.pending import Pending
 from adapters.registry import VenueConfig, dialect
 from adapters.session import Session
 from engine.clock import NS_PER_S, Clock
+from engine.halt_file import stands
 from engine.messages.base import Message
 from engine.messages.port import (
     AdapterFailed,
@@ -59,10 +61,12 @@ class VenueAdapter:
         self._deliver = deliver
         self._threads = threads
         self._take = take
-        self._gate = Gate(clock)
+        self._gate = (
+            Gate(clock, partial(stands, config.halt_file)) if config.halt_file else Gate(clock)
+        )
         self._pending = Pending(clock, deliver)
         self._session: Session | None = None
-        dialect(config)  # a wrong configuration is told at once
+        self._read_only = dialect(config).read_only  # a wrong configuration is told at once
 
     @property
     def session(self) -> Session | None:
@@ -150,6 +154,9 @@ class VenueAdapter:
 
     def _submit(self, session: Session | None, order: SubmitOrder) -> None:
         if not self._pending.begin(order):
+            return
+        if self._read_only:
+            self._pending.refuse(order, "read_only", self._read_only)
             return
         if session is None or not session.is_ready or session.stopping.is_set():
             self._pending.refuse(order, "not_ready", "the adapter has no open session")

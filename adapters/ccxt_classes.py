@@ -37,4 +37,14 @@ def exchange_class(exchange_id: str) -> Any:
     return getattr(_load(exchange_id), exchange_id)
 
 
+def streams_class(exchange_id: str) -> Any:
+    """Return ccxt.pro's class of a venue, or the one without streams where there is no such.
+
+    Imports all of ccxt: the streams' classes name each other by the package.
+    """
+    pro = importlib.import_module("ccxt.pro")
+    found = getattr(pro, exchange_id, None)
+    return found or getattr(importlib.import_module("ccxt.async_support"), exchange_id)
+
+
 BaseError: Final[Any] = _load("base.errors").BaseError

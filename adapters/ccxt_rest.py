@@ -196,7 +196,7 @@ class CcxtRest:
             }
         )
         self._ccxt.tap = self._tap
-        _point_at(self._ccxt, exchange_id, url)
+        self.aim(exchange_id, url)
         session = self._ccxt.session
         session.max_redirects = 0  # a redirected order would be sent twice
         session.trust_env = not _is_loopback(url)
@@ -231,13 +231,21 @@ class CcxtRest:
         self._tap.reset(self._expires_ms if call.expires else None)
         self.sending.reset(gate)
         try:
-            return getattr(self._ccxt, call.method)(dict(call.params))
+            return self.invoke(call)
         except GateShut:
             raise
         except (ccxt.BaseError, requests.RequestException, Refused, OSError) as error:
             raise RestFailure(self.evidence(action, error)) from None
         finally:
             self._used_ns = self._clock.mono_ns()
+
+    def aim(self, exchange_id: str, url: str) -> None:
+        """Point ccxt at the venue's address."""
+        _point_at(self._ccxt, exchange_id, url)
+
+    def invoke(self, call: RestCall) -> Any:
+        """Make the call itself."""
+        return getattr(self._ccxt, call.method)(dict(call.params))
 
     def evidence(self, action: Action, error: Exception | None = None) -> Evidence:
         """Return what is known of the last call; `error` None tells of an odd success."""

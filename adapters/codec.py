@@ -170,6 +170,7 @@ class RestCall(NamedTuple):
     expires: bool = False
     symbol: str = ""
     venue_order_id: str = ""
+    is_unified: bool = False  # one of ccxt's unified methods, called with `params` as its arguments
 
 
 class Ack(NamedTuple):
@@ -264,7 +265,11 @@ class RestCodec(Protocol):
     """The REST half of a dialect: describes calls, reads answers (BadReply if they are odd)."""
 
     exchange_id: str
-    scopes: Mapping[str, tuple[int, float]]
+
+    @property
+    def scopes(self) -> Mapping[str, tuple[int, float]]:
+        """What the venue counts: name -> so many in so many seconds."""
+        ...
 
     def used(self, headers: Mapping[str, str]) -> dict[str, int]:
         """Return what the venue says is spent, per scope."""

@@ -9,8 +9,8 @@ from threading import Event, Lock
 from typing import Final
 
 from adapters.ccxt_rest import CcxtRest, RestFailure
-from adapters.registry import ADAPTERS, VenueConfig
-from adapters.runners import Runner
+from adapters.registry import VenueConfig, known_adapter
+from adapters.runners import OWN, Runner
 from engine.clock import NS_PER_S, Clock
 from engine.ids import is_ours
 from engine.messages.base import Message
@@ -28,8 +28,8 @@ class DeadMan:
     def __init__(
         self, config: VenueConfig, instance: str, clock: Clock, fires_after_s: int = FIRES_AFTER_S
     ) -> None:
-        known = ADAPTERS.get(config.adapter)
-        self._switch = None if known is None else known.dead_man
+        is_own = config.adapter in OWN
+        self._switch = None if is_own else known_adapter(config.adapter).dead_man
         self._instance = instance
         self._clock = clock
         self._fires_after_s = fires_after_s

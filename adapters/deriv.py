@@ -7,6 +7,7 @@ code before the socket, network trouble is mended inside, and a worker's own bug
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 from adapters.deriv_account import dialect_of
 from adapters.deriv_contracts import Kinds
@@ -19,6 +20,7 @@ from adapters.registry import VenueConfig
 from adapters.workers import WAITING_MAX, JobQueue
 from engine.clock import NS_PER_S, Clock
 from engine.errors import ConfigError
+from engine.halt_file import stands
 from engine.messages.base import Message
 from engine.messages.port import (
     AdapterFailed,
@@ -61,7 +63,9 @@ class DerivAdapter:
         self._rng = rng
         self._deliver = deliver
         self._threads = threads
-        self._gate = Gate(clock)
+        self._gate = (
+            Gate(clock, partial(stands, config.halt_file)) if config.halt_file else Gate(clock)
+        )
         self._pending = Pending(clock, deliver)
         self._session: DerivSession | None = None
         self._buys: JobQueue | None = None
@@ -145,6 +149,9 @@ class DerivAdapter:
 
     def _submit(self, session: DerivSession | None, order: SubmitOrder) -> None:
         if not self._pending.begin(order):
+            return
+        if self._config.read_only:
+            self._pending.refuse(order, "read_only", self._config.read_only)
             return
         if session is None or not session.is_ready or session.stopping.is_set():
             self._pending.refuse(order, "not_ready", "the adapter has no open session")

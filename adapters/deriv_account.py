@@ -24,12 +24,12 @@ URLS: Final = {
 
 def dialect_of(config: VenueConfig) -> Dialect:
     """Return the configured dialect; ConfigError names the known ones."""
-    wanted = config.dialect or DIALECTS[0]
+    wanted = config.api or DIALECTS[0]
     for known in DIALECTS:
         if wanted == known:
             return known
     names = ", ".join(DIALECTS)
-    raise ConfigError(f"venues.{config.name}.dialect: {wanted!r} is none of {names}")
+    raise ConfigError(f"venues.{config.name}.api: {wanted!r} is none of {names}")
 
 
 class Accounts:

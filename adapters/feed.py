@@ -14,7 +14,7 @@ from typing import Final
 from adapters.codec import Acked, BooksLost, Codec, Denied, Problem, Reconnect
 from adapters.offset import ClockOffset
 from adapters.registry import VenueConfig
-from adapters.stream import WsLink, backoff_s
+from adapters.stream import Link, backoff_s
 from engine.clock import NS_PER_MS, NS_PER_S, Clock
 from engine.messages.base import Message
 from engine.messages.market import BookDelta, BookQuality, LinkAlive, TradePrint, VenueBook
@@ -79,7 +79,7 @@ class PublicFeed:
         self._alive_ns = 0
         self._opened_ns = 0
         self._down_told = False
-        self.link: WsLink | None = None
+        self.link: Link | None = None
         self.is_up = False
         self.frames = 0
         self.problems: Counter[str] = Counter()

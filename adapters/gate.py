@@ -29,11 +29,19 @@ class GateBusy(Exception):
     """Somebody is passing the gate or setting it; nothing was sent."""
 
 
-class Gate:
-    """Open at birth; closed for everything or for some symbols. It survives adapter restarts."""
+def _no_fence() -> bool:
+    return False
 
-    def __init__(self, clock: Clock) -> None:
+
+class Gate:
+    """Open at birth; closed for everything or for some symbols. It survives adapter restarts.
+
+    While `fenced` says so nothing passes either: the HALT file, which needs no core to close the gate.
+    """
+
+    def __init__(self, clock: Clock, fenced: Callable[[], bool] = _no_fence) -> None:
         self._clock = clock
+        self._fenced = fenced
         self._lock = threading.Lock()
         self._all_closed = False
         self._shut = False
@@ -52,7 +60,7 @@ class Gate:
 
     def successor(self) -> "Gate":
         """Return the gate of the next session, as far closed as this one, and shut this one."""
-        after = Gate(self._clock)
+        after = Gate(self._clock, self._fenced)
         with self._lock:
             self._shut = True
             after._all_closed, after._closed = self._all_closed, set(self._closed)
@@ -68,6 +76,8 @@ class Gate:
                 raise GateShut("session_ended", "the session that had this order has ended")
             if self._all_closed or symbol in self._closed:
                 raise GateShut("gate_closed", f"the gate is closed for {symbol}")
+            if self._fenced():
+                raise GateShut("halt_file", "the HALT file stands in the state folder")
             if self._clock.mono_ns() >= expires_mono_ns:
                 raise GateShut("expired", "the order waited longer than its approval lasts")
             yield

@@ -24,7 +24,7 @@ from engine.messages.port import (
 )
 
 if TYPE_CHECKING:
-    from adapters.stream import WsLink
+    from adapters.stream import Link
 
 
 class PrivateFeed:
@@ -49,7 +49,7 @@ class PrivateFeed:
         self._opened_ns = 0
         self._acks = 0
         self._down_told = False
-        self.link: WsLink | None = None
+        self.link: Link | None = None
         self.is_up = False
         self.problems: Counter[str] = Counter()
         self.last_problem = ""

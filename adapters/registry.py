@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Literal, NamedTuple
 
-from adapters import binance, okx, okx_rest
+from adapters import binance, generic, okx, okx_rest
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
@@ -14,6 +14,8 @@ from adapters.bybit_rest import BybitRest
 from adapters.codec import Codec, Credentials, RestCall, RestCodec, Secret
 from adapters.coinbase import CoinbaseCodec
 from adapters.coinbase_rest import CoinbaseRest
+from adapters.generic import GenericCodec
+from adapters.generic_rest import GenericRest
 from adapters.kraken import KrakenCodec
 from adapters.kraken_rest import KrakenRest
 from adapters.kucoin import KucoinCodec
@@ -60,7 +62,9 @@ class VenueConfig:
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
-    dialect: str = ""  # which of its APIs, at a venue that has two; empty: the newer one
+    read_only: str = ""  # why no order may leave, whatever the adapter could do; empty where it may
+    halt_file: str = ""  # while it stands no order passes the gate; empty: there is none
+    api: str = ""  # which of its APIs, at a venue that has two; empty: the newer one
     account_uid: str = ""  # the venue's own id of the account, where the login opens several
 
     @property
@@ -70,7 +74,7 @@ class VenueConfig:
 
     def url(self, kind: str) -> str:
         """Return the url of this kind: the configured one or the venue's own."""
-        return self.urls.get(kind) or _known(self.adapter).urls[kind]
+        return self.urls.get(kind) or known_adapter(self.adapter).urls[kind]
 
 
 class Adapter(NamedTuple):
@@ -85,6 +89,7 @@ class Adapter(NamedTuple):
     # Its dead man's switch, which cancels all of the account after so many seconds; 0 turns it off.
     dead_man: Callable[[int], RestCall] | None = None
     trade: Callable[[Credentials, RestCodec], TradeCodec] | None = None  # its trading WebSocket
+    read_only: str = ""  # why no order may leave; empty where it may
     one_lane: bool = False  # takes one signed request at a time: its nonce must rise
 
 
@@ -95,6 +100,7 @@ class Venue(NamedTuple):
     rest: RestCodec
     trade: TradeCodec | None
     send_every_s: float
+    read_only: str
     one_lane: bool
 
 
@@ -185,15 +191,20 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
 }
 
 
+def enforces_expiry(adapter: str) -> bool:
+    """Tell whether the venue of an adapter drops a request that arrives later than it allows."""
+    return known_adapter(adapter).enforces_expiry
+
+
 def exchange_id(adapter: str) -> str:
     """Return what ccxt calls the venue of an adapter; ConfigError names the known ones."""
-    name: str = _known(adapter).rest.exchange_id  # type: ignore[attr-defined]
+    name: str = generic.ccxt_id(adapter) or known_adapter(adapter).rest.exchange_id  # type: ignore[attr-defined]
     return name
 
 
 def dialect(config: VenueConfig) -> Venue:
     """Return the dialect a configuration asks for; ConfigError names the known ones."""
-    known = _known(config.adapter)
+    known = known_adapter(config.adapter)
     if not config.symbols:
         raise ConfigError(f"venues.{config.name}.symbols: name at least one symbol")
     if config.depth < 1 or not 0 < config.rate_limit_share <= 1:
@@ -206,6 +217,7 @@ def dialect(config: VenueConfig) -> Venue:
         rest,
         None if trade is None else trade(config.credentials, rest),
         known.send_every_s,
+        config.read_only or known.read_only,
         known.one_lane,
     )
 
@@ -219,9 +231,29 @@ def has_trade_road(config: VenueConfig) -> bool:
     return config.order_road == "ws" and bool(config.api_key) and is_same_venue
 
 
-def _known(adapter: str) -> Adapter:
-    known = ADAPTERS.get(adapter)
+def known_adapter(adapter: str) -> Adapter:
+    """Return what an adapter is made of; ConfigError names the known ones."""
+    asked = generic.ccxt_id(adapter)
+    known = _generic(asked) if asked else ADAPTERS.get(adapter)
     if known is None:
         names = ", ".join(sorted(ADAPTERS))
         raise ConfigError(f"no adapter is called {adapter!r}; known: {names}")
     return known
+
+
+# Any ccxt class. Its spelling of symbols is ours; the streams and addresses are ccxt's own.
+def _generic(name: str) -> Adapter:
+    proof = generic.PROVEN.get(name)
+
+    def rest(venue: str, account: str, symbols: Mapping[str, str]) -> RestCodec:
+        return GenericRest(venue, account, symbols, name)
+
+    return Adapter(
+        urls={"rest": ""},
+        venue_symbol=str,
+        codec=GenericCodec,
+        rest=rest,
+        send_every_s=0.0,
+        enforces_expiry=proof is not None and proof.enforces_expiry,
+        read_only=generic.read_only(name),
+    )

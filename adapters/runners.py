@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final, NamedTuple, Protocol
 
+from adapters import registry
 from adapters.ccxt_classes import exchange_class
 from adapters.lanes import ThreadFactory
 from adapters.registry import VenueConfig, dialect, exchange_id
@@ -103,9 +104,14 @@ def check(config: VenueConfig) -> None:
         own.check(config)
         return
     dialect(config)
-    for key, value in (("dialect", config.dialect), ("account_uid", config.account_uid)):
+    for key, value in (("api", config.api), ("account_uid", config.account_uid)):
         if value:
             raise ConfigError(f"venues.{config.name}.{key}: {config.adapter} has no use for it")
+
+
+def enforces_expiry(adapter: str) -> bool:
+    """Tell whether the venue drops a request that arrives later than it allows."""
+    return adapter not in OWN and registry.enforces_expiry(adapter)
 
 
 def rests_orders(adapter: str) -> bool:

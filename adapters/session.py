@@ -12,10 +12,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from adapters.ccxt_generic import GenericClient
 from adapters.ccxt_rest import CcxtRest
 from adapters.desk import CallFailed, Desk
 from adapters.feed import PublicFeed
 from adapters.gate import Gate
+from adapters.generic_rest import GenericRest
 from adapters.inquiry import Inquiry
 from adapters.lanes import Job, Joinable, Lanes, ThreadFactory
 from adapters.offset import ClockOffset
@@ -203,9 +205,14 @@ class Session:
 
     def client(self) -> CcxtRest:
         """Return a REST client for one thread."""
-        times = self.config.timeouts
+        times, codec = self.config.timeouts, self._venue.rest
+        if isinstance(codec, GenericRest):
+            return GenericClient(
+                codec, self.config.url("rest"), self.config.credentials,
+                offset=self.offset, clock=self.clock, timeouts_s=(times.connect_s, times.read_s),
+            )  # fmt: skip
         return CcxtRest(
-            self._venue.rest.exchange_id, self.config.url("rest"), self.config.credentials,
+            codec.exchange_id, self.config.url("rest"), self.config.credentials,
             offset=self.offset, clock=self.clock, timeouts_s=(times.connect_s, times.read_s),
             turnstile=self._turnstile,
         )  # fmt: skip
@@ -227,6 +234,9 @@ class Session:
 
     def open_links(self) -> None:
         """Start both WebSocket links; without a key only the public one."""
+        if isinstance(self._venue.rest, GenericRest):
+            self._open_streams(self._venue.rest)
+            return
         times = self.config.timeouts
         idle_s = max(times.idle_s, self.config.stale_after_ms / 1000)
         self.public.link = self.link("public_ws", self.public, idle_s)
@@ -239,6 +249,19 @@ class Session:
                 "trade_ws", self.trade_link, 0.0, self.trade_link.stand_in
             )
             self.spawn("ws-trade", self.trade_link.link.run)
+
+    # Of any ccxt venue: both sides on one event loop.
+    def _open_streams(self, codec: GenericRest) -> None:
+        from adapters.ccxt_streams import CcxtStreams  # noqa: PLC0415  only where it is used
+
+        streams = CcxtStreams(
+            self.config, codec, clock=self.clock, offset=self.offset, stopping=self.stopping,
+            rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets
+        )  # fmt: skip
+        self.public.link = streams.add(self.public, is_private=False)
+        if self.config.api_key:
+            self.private.link = streams.add(self.private, is_private=True)
+        self.spawn("ccxt-pro", streams.run)
 
     def link(
         self,

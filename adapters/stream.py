@@ -40,6 +40,24 @@ class Watch(NamedTuple):
     age_s: float
 
 
+class Link(Protocol):
+    """What a feed may ask of whatever keeps its connection up."""
+
+    connections: int
+
+    def send(self, texts: list[str]) -> None:
+        """Queue frames."""
+        ...
+
+    def reconnect(self, reason: str) -> None:
+        """End this connection and make a new one."""
+        ...
+
+    def give_up(self) -> None:
+        """End for good: trying again does not help."""
+        ...
+
+
 class LinkHandler(Protocol):
     """What a link tells; all calls come from the link's thread."""
 

@@ -60,6 +60,7 @@ TOPIC_ARGUMENTS: Final = {
     "orders": "state, venue, symbol, limit",
     "order": "order_id or command_id",
     "balances": "venue",
+    "depth": "symbol, depth",
     "venue_book": "symbol, venue, depth",
 }
 

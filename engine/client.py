@@ -31,8 +31,8 @@ RECONNECT_MAX_S: Final = 5.0
 DURABLE: Final = ("order", "fill", "halt")
 QUESTIONS: Final = (
     *("status", "venues", "bbo", "book", "order.list", "order.show", "position.list", "pnl"),
-    *("balance", "risk.show", "actor.tree", "journal.tail", "journal.verify", "fault.list"),
-    *("subscribe", "unsubscribe", "cancel_on_disconnect"),
+    *("depth", "impact", "arb", "balance", "risk.show", "actor.tree", "journal.tail"),
+    *("journal.verify", "fault.list", "subscribe", "unsubscribe", "cancel_on_disconnect"),
 )
 
 Order = dict[str, Any]

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from engine.config_scalars import (
     AccountName,
     ActorName,
+    AdapterName,
     Asset,
     InstanceName,
     Money,
@@ -28,10 +29,9 @@ from engine.config_scalars import (
     Url,
     VenueName,
     Whole,
-    choice,
     wrong,
 )
-from engine.venue_names import ADAPTERS
+from engine.venue_kinds import CCXT
 
 MODES: Final = ("demo", "paper", "testnet", "live")
 CORE_LOSS_CANCEL_AFTER_S: Final = 10.0  # where real orders rest, unless the file says otherwise
@@ -82,7 +82,8 @@ class Credentials(Section):
 class Venue(Section):
     """One venue and the one account this instance trades there."""
 
-    adapter: Annotated[str, choice(*ADAPTERS)]
+    adapter: AdapterName
+    ccxt_id: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,32}$")] = ""
     enabled: Switch = True
     symbols: Annotated[list[Symbol], Field(min_length=1, max_length=200)]
     account: AccountName
@@ -96,7 +97,8 @@ class Venue(Section):
     order_road: Literal["ws", "rest"] = "ws"
     isolation: Literal["process", "thread"] = "process"
     dedicated_account: Switch = False
-    dialect: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,16}$")] = ""
+    trade_unverified: Switch = False
+    api: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,16}$")] = ""
     account_uid: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
 
     @model_validator(mode="after")
@@ -104,6 +106,24 @@ class Venue(Section):
         if len(set(self.symbols)) != len(self.symbols):
             raise wrong("symbols", "names a symbol twice")
         return self
+
+    @model_validator(mode="after")
+    def _ccxt_with_its_class(self) -> Self:
+        if self.adapter == CCXT and not self.ccxt_id:
+            raise wrong("ccxt_id", "is missing: which of ccxt's exchanges, as in `ccxt_id: bitget`")
+        if self.adapter != CCXT and self.ccxt_id:
+            raise wrong("ccxt_id", "belongs to `adapter: ccxt` only")
+        return self
+
+    @property
+    def dialect(self) -> str:
+        """Return what is spoken, ccxt's class named with it: `okx`, `ccxt:okx`."""
+        return f"{CCXT}:{self.ccxt_id}" if self.adapter == CCXT else self.adapter
+
+    @property
+    def protocol(self) -> str:
+        """Return whose protocol that is, whoever speaks it: a login is a login of this venue."""
+        return self.ccxt_id if self.adapter == CCXT else self.adapter
 
 
 class Risk(Section):
@@ -271,7 +291,7 @@ class Settings(Section):
         owners: dict[tuple[str, str | None, str | None], str] = {}
         for name, venue in ((n, v) for n, v in self.venues.items() if v.enabled):
             key = venue.credentials.given().get("api_key")
-            other = owners.setdefault((venue.adapter, venue.urls.rest, key), name)
+            other = owners.setdefault((venue.protocol, venue.urls.rest, key), name)
             if other != name:
                 what = "no key of their own" if key is None else "the same key"
                 raise wrong("venues", f"{other} and {name} have {what}: each needs its own login")

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from engine.ids import ASSET_PATTERN, SYMBOL_PATTERN
+from engine.venue_kinds import adapters, is_adapter
 
 RESERVED_NAMES: Final = ("all", "best")
 
@@ -77,19 +78,6 @@ def _url(value: str) -> str:
     return value
 
 
-def choice(*names: str) -> AfterValidator:
-    """Return a validator that takes one of these names and says so."""
-
-    def check(value: str) -> str:
-        if value not in names:
-            raise PydanticCustomError(
-                "choice", "should be one of {expected}", {"expected": ", ".join(names)}
-            )
-        return value
-
-    return AfterValidator(check)
-
-
 def _not_reserved(value: str) -> str:
     if value in RESERVED_NAMES:
         raise PydanticCustomError("name", "is a word of the command line, not a venue's name")
@@ -114,6 +102,16 @@ ACTORS: Final = (
 )
 ActorName = Annotated[str, Field(pattern=ACTORS)]
 ThreadName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,14}$")]
+
+
+def _adapter(value: str) -> str:
+    if not is_adapter(value):
+        expected = ", ".join((*adapters(), "module:NAME"))
+        raise PydanticCustomError("choice", "should be one of {expected}", {"expected": expected})
+    return value
+
+
+AdapterName = Annotated[str, AfterValidator(_adapter)]
 
 
 def wrong(key: str, text: str) -> PydanticCustomError:

@@ -19,7 +19,7 @@ from loguru import logger
 from engine.clock import Clock
 from engine.control_connection import Connection
 from engine.control_hub import Hub
-from engine.control_ops import Peer
+from engine.control_peer import Peer
 from engine.control_port import CorePort, Facts, Joinable, Limits, Threads, Watcher
 from engine.errors import EXIT_LOCKED, ConfigError, CoreError
 from engine.frames import SOCKET_NAME, connect, socket_path

@@ -13,8 +13,9 @@ from typing import Any, Final
 from loguru import logger
 
 from engine.control_args import Args, exit_code
-from engine.control_ops import OPERATIONS, URGENT, Peer, schema_in_each
+from engine.control_ops import OPERATIONS, URGENT, schema_in_each
 from engine.control_orders import EDGE, ENDED, ROUTER, Outcome, look
+from engine.control_peer import Peer
 from engine.control_push import Subscriptions
 from engine.errors import (
     EXIT_FAILED,

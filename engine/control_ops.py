@@ -5,12 +5,10 @@ and goes into every command. Nothing here touches a socket.
 """
 
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from engine.control_args import Args, bad, check_symbol, check_venue, not_found
-from engine.control_hub import Hub
+from engine.control_args import Args, bad, check_symbol, check_venue
+from engine.control_market import arb, depth, impact
 from engine.control_orders import (
     EDGE,
     ROUTER,
@@ -22,25 +20,20 @@ from engine.control_orders import (
     place,
     query,
     read_placing,
-    reply_body,
     settled,
 )
 from engine.control_parked import parked_discard, parked_list, parked_retry
-from engine.control_port import Facts
+from engine.control_peer import Operation, Peer, told
 from engine.control_records import venue_records
+from engine.control_risk import difference_accept, risk_halt, risk_resume
 from engine.envelope import to_plain
 from engine.errors import Refused
-from engine.ids import Ids
 from engine.messages.commands import (
-    AcceptDifference,
     CancelOrders,
-    Halt,
     ReconcileOrders,
     ResolveOrder,
-    Resume,
 )
 
-RISK: Final = "risk_pnl"
 TAIL_MAX: Final = 1_000
 PLACED_MAX: Final = 10_000
 ORDER_STATES: Final = (
@@ -48,21 +41,6 @@ ORDER_STATES: Final = (
     *("CREATED", "DENIED", "PENDING_NEW", "UNKNOWN", "NEW", "PARTIALLY_FILLED", "FILLED"),
     *("PENDING_CANCEL", "CANCELED", "PENDING_REPLACE", "REJECTED", "EXPIRED"),
 )
-
-
-@dataclass
-class Peer:
-    """One connection, as the operations see it."""
-
-    hub: Hub
-    facts: Facts
-    ids: Ids
-    who: str
-    cancel_on_disconnect: bool = False
-    placed: dict[str, str] = field(default_factory=dict)  # order id by command id
-
-
-Operation = Callable[[Peer, Args], Awaitable[Any]]
 
 
 def schema_in_each(result: object) -> object:
@@ -201,98 +179,8 @@ async def _order_resolve(peer: Peer, args: Args) -> Any:
     command_id = peer.ids.command_id()
     message = ResolveOrder(command_id, order_id, status, reason, peer.who, EDGE)
     seen = peer.hub.head_seq
-    await _told(peer, ROUTER, message, command_id, "OrderResolved", order_id, seen)
+    await told(peer, ROUTER, message, command_id, "OrderResolved", order_id, seen)
     return await must_look(peer.hub, order_id)
-
-
-# --- risk -----------------------------------------------------------------------------------------
-
-
-def _scope(facts: Facts, scope: str) -> str:
-    kind, _, name = scope.partition(":")
-    if scope == "all":
-        return scope
-    if kind == "venue":
-        check_venue(facts, name)
-        return scope
-    if kind == "symbol":
-        check_symbol(facts, name, None)
-        return scope
-    raise bad(f"scope '{scope[:64]}' should be all, venue:NAME or symbol:BASE/QUOTE")
-
-
-async def _risk_halt(peer: Peer, args: Args) -> Any:
-    scope = _scope(peer.facts, args.optional("scope", 64) or "all")
-    reason = args.text("reason")
-    sweep = args.flag("cancel", default=True)
-    timeout_s = args.seconds("timeout_s", WAIT_MAX_S, WAIT_S)
-    args.end()
-    command_id = peer.ids.command_id()
-    message = Halt(command_id, scope, reason, peer.who, sweep, EDGE)
-    reply = peer.hub.core.command(RISK, message, command_id)
-    try:
-        receipt = await reply_body(reply, timeout_s, "the halt; it is on its way")
-    finally:
-        reply.cancel()
-    return {"command_id": command_id, "scope": scope, "halted": True, **_as_map(receipt)}
-
-
-async def _risk_resume(peer: Peer, args: Args) -> Any:
-    scope = _scope(peer.facts, args.optional("scope", 64) or "all")
-    reason = args.text("reason")
-    args.end()
-    command_id = peer.ids.command_id()
-    message = Resume(command_id, scope, reason, peer.who, EDGE)
-    reply = peer.hub.core.command(RISK, message, command_id)
-    try:
-        receipt = await reply_body(reply, WAIT_S, "the resume; it is on its way")
-    finally:
-        reply.cancel()
-    return {"command_id": command_id, "scope": scope, "halted": False, **_as_map(receipt)}
-
-
-async def _difference_accept(peer: Peer, args: Args) -> Any:
-    account = args.text("account", 64)
-    asset = args.text("asset", 64)
-    reason = args.text("reason")
-    args.end()
-    if account not in peer.facts.accounts.values():
-        raise not_found("account", account, peer.facts.accounts.values())
-    command_id = peer.ids.command_id()
-    message = AcceptDifference(command_id, account, asset, reason, peer.who, EDGE)
-    seen = peer.hub.head_seq
-    kind = "BalanceDifferenceAccepted"
-    receipt = await _told(peer, RISK, message, command_id, kind, asset, seen)
-    return {"command_id": command_id, "account": account, "asset": asset, **_as_map(receipt)}
-
-
-def _as_map(receipt: object) -> dict[str, Any]:
-    return receipt if isinstance(receipt, dict) else {"receipt": receipt}
-
-
-# A command is done when its Reply comes, or when the event that it causes is journaled.
-async def _told(
-    peer: Peer, address: str, message: Any, command_id: str, kind: str, about: str, seen: int
-) -> Any:
-    hub = peer.hub
-    reply = hub.core.command(address, message, command_id)
-    end_ns = hub.clock.mono_ns() + int(WAIT_S * 1e9)
-    try:
-        while not reply.done():
-            events = await hub.events_after(seen)
-            for seq, event in events:
-                seen = seq
-                if type(event).__name__ == kind and about in (
-                    getattr(event, name, None) for name in ("order_id", "request_id", "asset")
-                ):
-                    return {"seq": seq}
-            if hub.clock.mono_ns() >= end_ns:
-                break
-            if not events:
-                await hub.changed(0.05)
-        return await reply_body(reply, 0.05, f"{type(message).__name__}; look again")
-    finally:
-        reply.cancel()
 
 
 # --- actors, journal, faults ----------------------------------------------------------------------
@@ -363,6 +251,9 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "venue.records": lambda peer, args: venue_records(peer.hub, peer.facts, args),
     "bbo": _bbo,
     "book": _book,
+    "depth": depth,
+    "impact": impact,
+    "arb": arb,
     "order.place": _order_place,
     "order.list": _order_list,
     "order.show": _order_show,
@@ -373,9 +264,9 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "pnl": _plain_question("pnl"),
     "balance": _plain_question("balances"),
     "risk.show": _plain_question("risk"),
-    "risk.halt": _risk_halt,
-    "risk.resume": _risk_resume,
-    "difference.accept": _difference_accept,
+    "risk.halt": risk_halt,
+    "risk.resume": risk_resume,
+    "difference.accept": difference_accept,
     "actor.tree": _plain_question("actors"),
     "actor.kill": _actor_kill,
     "actor.restart": _actor_restart,

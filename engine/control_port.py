@@ -8,6 +8,7 @@ that it no longer waits for. Nothing here may block, except where the docstring 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from engine.messages.base import Event, Message
@@ -24,6 +25,7 @@ class Facts:
     venues: Mapping[str, tuple[str, ...]]  # the symbols of each venue
     accounts: Mapping[str, str] = field(default_factory=dict)  # the account of each venue
     time_in_force: str = "GTC"
+    state_dir: Path | None = None  # where the HALT file would be
 
 
 @dataclass(frozen=True)

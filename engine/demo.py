@@ -20,6 +20,7 @@ from typing import Any, Final
 from engine.clock import NS_PER_S, Clock
 from engine.config_models import Config, Venue
 from engine.errors import Refused, Unreachable
+from engine.venue_names import ADAPTERS
 
 START_WITHIN_S: Final = 15.0
 STOP_WITHIN_S: Final = 5.0
@@ -35,10 +36,21 @@ def begin(config: Config, venues: Iterable[Venue], clock: Clock) -> "Simulator":
         Unreachable: it is not ours to start, and does not run.
     """
     simulator = Simulator(config.state_dir, clock)
-    names = list({venue.adapter: None for venue in venues})  # two venues may speak one dialect
+    # Two venues may speak one dialect, and some are played by nobody.
+    names = list({v.protocol: None for v in venues if v.protocol in ADAPTERS})
     external = config.demo.simulator == "external"
     simulator.begin(seed=config.demo.seed, venues=names, external=external)
     return simulator
+
+
+def endpoints_of(state_dir: Path) -> dict[str, Any]:
+    """Return the endpoints of the simulator that runs on a folder; empty if none does."""
+    try:
+        found: dict[str, Any] = json.loads((state_dir / "sim" / "endpoints.json").read_text())
+        os.kill(found["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        return {}
+    return found
 
 
 class Simulator:

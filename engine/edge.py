@@ -54,6 +54,7 @@ TOPIC_OF: Final = {
     "risk": RISK,
     "trading_state": RISK,
     "venue_book": "order_book",
+    "depth": "order_book",
 }
 
 

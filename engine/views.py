@@ -47,7 +47,16 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "balance": ("account", "asset", "total", "value", "currency"),
     "limit": ("limit", "scope", "unit", "limit_value", "used", "headroom"),
+    "finding": ("check", "result", "found", "remedy"),
     "fault": ("kind", "description", "targets"),
+    "impact": (
+        *("venue", "average_price", "after_fees", "slippage_bps", "from_mid_bps", "worst_price"),
+        *("levels", "quantity", "notional", "complete", "short"),
+    ),
+    "edge": (
+        *("symbol", "buy_at", "ask", "sell_at", "bid", "raw_bps", "net_bps", "quantity", "gain"),
+        *("verdict", "why"),
+    ),
 }
 
 STYLES: Final[dict[str, str]] = {
@@ -63,6 +72,9 @@ STYLES: Final[dict[str, str]] = {
     "UNKNOWN": "bold yellow",
     "STALE": "yellow",
     "DEGRADED": "yellow",
+    "ok": "green",
+    "warning": "yellow",
+    "failed": "red",
 }
 
 

@@ -1,5 +1,6 @@
 """Events of the engine itself: its runs, what people told it, and messages that had to be set aside."""
 
+from decimal import Decimal
 from typing import Literal
 
 from engine.messages.base import Event, Id, KeptBytes, Name, Text, TsNs
@@ -67,3 +68,30 @@ class CommandRecorded(Event, frozen=True, array_like=True, tag=True):
     arguments: Text
     who: Text
     ts_ns: TsNs
+
+
+class VenueSwept(Event, frozen=True, array_like=True, tag=True):
+    """A sweep of one venue's open orders: what it found, did and proved.
+
+    Of a halt, or (`by` panic) of `xcore panic`, imported by the first core after it. `filled` is what
+    was executed meanwhile, per order; `unknown` what may still be open; `left` others' orders there,
+    which were not touched. `proven`: the venue itself told of no open order of ours. Of more than
+    1,000 of a kind the first are named.
+    """
+
+    request_id: Id
+    by: Literal["halt", "panic"]
+    venue: Name
+    account: Name
+    who: Text
+    canceled: list[Id]
+    filled: list[tuple[Id, Decimal]]
+    unknown: list[Id]
+    left: list[Name]
+    proven: bool
+    problem: Text
+    ts_ns: TsNs
+
+    def unique_key(self) -> str:
+        """One record per request and venue: a receipt that is imported twice is journaled once."""
+        return f"swept:{self.request_id}:{self.venue}"

@@ -26,6 +26,7 @@ from engine.messages.engine_events import (
     EngineStopped,
     MessageParked,
     MessageSettled,
+    VenueSwept,
 )
 
 
@@ -361,4 +362,5 @@ AnyEvent = (
     | MessageParked
     | MessageSettled
     | CommandRecorded
+    | VenueSwept
 )

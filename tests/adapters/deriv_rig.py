@@ -9,7 +9,7 @@ from rig import CLOCK, DEADLINE_S, Reports, Sim
 from waiting import wait_for
 
 from adapters.deriv import DerivAdapter
-from adapters.hosting import _of_dialect
+from adapters.hosting import _of_api
 from adapters.registry import Secret, Timeouts, VenueConfig
 from engine.clock import NS_PER_S
 from engine.messages.port import (
@@ -56,14 +56,14 @@ class DerivDesk:
             "stale_after_ms": 5000,
             **more,
         }
-        urls = _of_dialect(sim.endpoints["venues"]["deriv"], dialect)
+        urls = _of_api(sim.endpoints["venues"]["deriv"], dialect)
         self.sim = sim
         self.config = VenueConfig(
             name="deriv",
             adapter="deriv",
             account="deriv.main",
             urls=urls,
-            dialect=dialect,
+            api=dialect,
             **settings,
         )
         self.reports = Reports()

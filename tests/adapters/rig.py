@@ -162,12 +162,12 @@ class Desk:
             "urls": sim.endpoints["venues"][venue],
             "api_secret": Secret(account["api_secret"]),
             "timeouts": Timeouts(read_s=1.5),
+            "adapter": venue,
             **more,
         }
         self.sim, self.venue, self.traits = sim, venue, TRAITS[venue]
         self.config = VenueConfig(
             name=venue,
-            adapter=venue,
             account=f"{venue}.main",
             symbols=("BTC/USDT", "ETH/USDT"),
             api_key=Secret(account["api_key"]),

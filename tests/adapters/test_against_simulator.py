@@ -246,6 +246,21 @@ def test_a_closed_gate_lets_nothing_out_and_says_so(desk):
     assert cancel(desk, other).outcome == "ACCEPTED"
 
 
+@pytest.mark.parametrize("road", ["ws", "rest"])
+def test_no_order_passes_the_gate_while_the_halt_file_stands(make, tmp_path):
+    path = tmp_path / "HALT"
+    path.touch()
+    desk = make(halt_file=str(path)).start()
+    order = desk.new_order()
+    result = ask(desk, order)
+    assert (result.outcome, result.code, result.sent_wall_ns) == ("NOT_SENT", "halt_file", 0)
+    assert desk.sim.orders(desk.venue, order.client_order_id) == []
+    path.unlink()
+    other = desk.new_order()
+    assert ask(desk, other).outcome == "ACCEPTED"
+    assert cancel(desk, other).outcome == "ACCEPTED"
+
+
 @pytest.mark.parametrize("road", ["rest"])
 def test_closing_the_gate_stops_what_is_queued_behind_a_slow_order(desk):
     desk.sim.fault("delay", desk.venue, on="order", count=1, ms=800, when="before")

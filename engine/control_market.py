@@ -1,0 +1,97 @@
+"""The market operations of the control socket: depth, impact, edges between venues, a route's plan.
+
+Every figure is computed where it is asked, from each venue's own book, the fees its instruments carry
+and what the venue's actor says of itself; no actor is disturbed but to tell what it holds.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from engine.control_args import Args, bad, check_symbol, check_venue
+from engine.control_orders import query
+from engine.control_peer import Peer
+from engine.messages.base import Side
+from engine.trading.depth import VenueDepth, depth_view, edge_rows, impact_view
+
+LEVELS_MAX: Final = 1_000
+SIDES: Final = ("buy", "sell", "BUY", "SELL")
+
+
+def take_side(args: Args) -> Side:
+    """Return the side of a request."""
+    return "BUY" if args.choice("side", SIDES, "").upper() == "BUY" else "SELL"
+
+
+async def depth(peer: Peer, args: Args) -> Any:
+    """Return the consolidated book of full depth."""
+    symbol = check_symbol(peer.facts, args.text("symbol", 64), None)
+    levels = args.whole("depth", 1, LEVELS_MAX, 20)
+    every = args.flag("all")
+    args.end()
+    return depth_view(symbol, await venue_depths(peer, symbol), levels, every=every)
+
+
+async def impact(peer: Peer, args: Args) -> Any:
+    """Return what a size costs, over all venues and at each."""
+    symbol = check_symbol(peer.facts, args.text("symbol", 64), None)
+    side = take_side(args)
+    quantity, notional = args.amount("quantity"), args.amount("notional")
+    venue = args.optional("venue", 64)
+    args.end()
+    if (quantity is None) == (notional is None):
+        raise bad("say how much: a quantity, or a notional in the quote")
+    if venue is not None:
+        check_symbol(peer.facts, symbol, check_venue(peer.facts, venue))
+    found = [v for v in await venue_depths(peer, symbol) if venue in (None, v.venue)]
+    return impact_view(symbol, found, side, quantity=quantity, notional=notional)
+
+
+async def arb(peer: Peer, args: Args) -> Any:
+    """Return venue by venue what buying here and selling there brings after fees."""
+    symbol = args.optional("symbol", 64)
+    args.end()
+    known = sorted({s for symbols in peer.facts.venues.values() for s in symbols})
+    asked = known if symbol is None else [check_symbol(peer.facts, symbol, None)]
+    return [row for name in asked for row in edge_rows(name, await venue_depths(peer, name))]
+
+
+async def venue_depths(peer: Peer, symbol: str) -> list[VenueDepth]:
+    """Return each venue's whole book of a symbol, with its fees and what stands against using it."""
+    books = await query(peer.hub, "depth", {"symbol": symbol, "depth": str(LEVELS_MAX)})
+    listed = await query(peer.hub, "instruments", {})
+    rules = {rule["venue"]: rule for rule in listed if rule["symbol"] == symbol}
+    states = {venue["name"]: venue for venue in await query(peer.hub, "venues", {})}
+    return [
+        _depth(book, rules[book["venue"]], states.get(book["venue"], {}))
+        for book in books
+        if book["venue"] in rules  # else its fees are not known, and nothing could be sent there
+    ]
+
+
+def _depth(
+    book: Mapping[str, Any], rule: Mapping[str, Any], state: Mapping[str, Any]
+) -> VenueDepth:
+    told = book["venues"][0]
+    problem = ""
+    if state.get("state") != "READY":
+        problem = f"the venue is {state.get('state')}: {state.get('reason')}"
+    elif state.get("gate_closed"):
+        problem = "halted"
+    elif rule["status"] != "TRADING":
+        problem = f"the symbol is {rule['status']}"
+    return VenueDepth(
+        book["venue"],
+        told["state"],
+        told["reason"],
+        told["age_ms"],
+        Decimal(rule["taker_fee"]),
+        _levels(book["bids"]),
+        _levels(book["asks"]),
+        problem,
+        told["quality"],
+    )
+
+
+def _levels(rows: list[Mapping[str, Any]]) -> list[tuple[Decimal, Decimal]]:
+    return [(Decimal(row["price"]), Decimal(row["quantity"])) for row in rows]

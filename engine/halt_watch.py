@@ -1,0 +1,96 @@
+"""Looks for the HALT file of a running core, and for receipts of panics that nobody has journaled.
+
+A thread of its own looks ten times a second, so that neither a busy core nor a full mailbox delays
+it; a signal makes it look at once. The gates look for the file themselves: this makes it a halt
+that is journaled, swept and shown.
+"""
+
+from pathlib import Path
+from threading import Event
+from typing import Any, Final
+
+import msgspec
+from loguru import logger
+
+from engine import halt_file
+from engine.ids import Ids
+from engine.messages.commands import Append, Halt
+from engine.messages.engine_events import VenueSwept
+from engine.supervision import Supervisor
+
+LOOK_EVERY_S: Final = 0.1
+
+
+class HaltWatch:
+    """Watches the state folder of one core. `run` on a thread of its own."""
+
+    def __init__(self, state_dir: Path, runtime: Supervisor, ids: Ids) -> None:
+        self._state_dir = state_dir
+        self._path = halt_file.halt_path(state_dir)
+        self._runtime = runtime
+        self._ids = ids
+        self._wake = Event()
+        self._stopping = False
+        self._obeyed: tuple[int, int] | None = None
+
+    def run(self) -> None:
+        """Look until `stop`."""
+        self.import_receipts()
+        while not self._stopping:
+            self.look()
+            self._wake.wait(LOOK_EVERY_S)
+            self._wake.clear()
+
+    def stop(self) -> None:
+        """End `run` soon."""
+        self._stopping = True
+        self._wake.set()
+
+    def look_soon(self) -> None:
+        """Look now, not at the next tenth of a second. From a signal handler, too."""
+        self._wake.set()
+
+    def look(self) -> None:
+        """Obey a HALT file that was not there at the last look, and import what panics have told."""
+        if not halt_file.stands(self._path):
+            self._obeyed = None
+            return
+        self.import_receipts()
+        note = halt_file.note_of(self._state_dir)
+        if note is None or note.identity == self._obeyed:
+            return
+        self._obeyed = note.identity
+        logger.bind(who=note.who, reason=note.reason).critical("HALT file: trading halts")
+        self._runtime.tell(
+            "risk_pnl",
+            Halt(self._ids.command_id(), "all", note.reason, note.who, True, "edge"),
+            sender="supervisor",
+        )
+
+    def import_receipts(self) -> None:
+        """Journal what panics did meanwhile, each once."""
+        for path, told in halt_file.receipts(self._state_dir):
+            try:
+                swept = [msgspec.convert(row, VenueSwept) for row in swept_rows(told)]
+            except (msgspec.ValidationError, ValueError, TypeError, KeyError) as error:
+                logger.bind(path=str(path)).error("a panic's receipt cannot be read: {}", error)
+                path.replace(path.with_suffix(".unreadable"))
+                continue
+            for event in swept:
+                logger.bind(venue=event.venue, proven=event.proven).warning("a panic swept a venue")
+            if swept:
+                self._runtime.tell("persistence", Append([*swept]), sender="supervisor")
+            halt_file.imported(path)
+
+
+def swept_rows(receipt: dict[str, Any]) -> list[list[Any]]:
+    """Return a receipt's venues as the arrays that VenueSwept is made of."""
+    return [
+        [
+            "VenueSwept", receipt["panic_id"], "panic", row["venue"], row["account"],
+            receipt["who"], row["canceled"],
+            [[f["order_id"], f["quantity"]] for f in row["filled"]],
+            row["unknown"], row["left"], row["proven"], row["problem"][:2000], receipt["ts_ns"],
+        ]
+        for row in receipt["venues"]
+    ]  # fmt: skip

@@ -16,6 +16,7 @@ from engine.cli_base import Options, ask, group, options, run, show, usage
 from engine.cli_market import arb, depth, impact
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
 from engine.cli_panic import panic
+from engine.cli_venue import venue_app
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
 from engine.views import COLORS, FORMATS, Screen
 
@@ -30,7 +31,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-venue_app = group("Venues.")
 order_app = group("Place, look at, cancel and settle orders.")
 position_app = group("Positions.")
 risk_app = group("Limits, halt and resume.")
@@ -88,38 +88,6 @@ def status(
     well = ready and answer["trading_state"] == "ACTIVE" and not answer["orders"]["unknown"]
     if check and not well:
         raise typer.Exit(EXIT_DEGRADED)
-
-
-@venue_app.command("list")
-def venue_list(context: typer.Context) -> None:
-    """List the venues with their state."""
-    show(context, ask(context, "venues"), "venue")
-
-
-Limit = Annotated[int, typer.Option(help="So many rows at most.")]
-
-
-def _records(context: typer.Context, kind: str, venue: str, limit: int) -> None:
-    answer = ask(context, "venue.records", venue=venue, kind=kind, limit=limit)
-    show(context, answer, kind)
-
-
-@venue_app.command("portfolio")
-def venue_portfolio(context: typer.Context, venue: str, limit: Limit = 50) -> None:
-    """Show the contracts that are open at VENUE, oldest first, with what each would bring now."""
-    _records(context, "portfolio", venue, limit)
-
-
-@venue_app.command("statement")
-def venue_statement(context: typer.Context, venue: str, limit: Limit = 50) -> None:
-    """Show VENUE's own statement of the account, newest first."""
-    _records(context, "statement", venue, limit)
-
-
-@venue_app.command("profit-table")
-def venue_profit_table(context: typer.Context, venue: str, limit: Limit = 50) -> None:
-    """Show the contracts that were closed at VENUE, with what they cost and brought."""
-    _records(context, "profit_table", venue, limit)
 
 
 @app.command()

@@ -23,7 +23,7 @@ from actors.exchange_state import (
     submit_event,
     wire_order,
 )
-from actors.questions import Orphans, is_question_due, may_be_of, query_about, query_for
+from actors.questions import Orphans, is_question_due, query_about
 from engine.actor import Actor
 from engine.clock import NS_PER_S
 from engine.messages.base import Event, Message
@@ -210,8 +210,8 @@ class VenueOrders(Actor):
         if foreign and fill.ts_event_ns < self.state.opened_ns(fill.account):
             return  # it is in the opening balances
         if order is None:
-            if self.orphans.hold(fill) and not may_be_of(self.state.orders, fill):
-                self.tell_adapter(query_for(fill))
+            for question in self.orphans.hold(fill, self.state.orders):
+                self.tell_adapter(question)
             return
         event = fill_event(order, fill, self.config.venue)
         if event is None:
@@ -223,9 +223,8 @@ class VenueOrders(Actor):
 
     def ask_for_orphans(self) -> None:
         """Ask again whose the fills are that belong to no known order."""
-        for held in self.orphans.values():
-            if not may_be_of(self.state.orders, held[0]):
-                self.tell_adapter(query_for(held[0]))
+        for question in self.orphans.questions(self.state.orders):
+            self.tell_adapter(question)
 
     def _adopt(self, report: OrderReport) -> Order | None:
         """Take a foreign order into the books: shown and counted, never touched."""

@@ -16,12 +16,16 @@ UNPROVEN: Final = ("PENDING_NEW", "UNKNOWN")
 class Orphans(dict[str, list[FillReport]]):
     """Fills that belong to no known order, by the venue's id of the order that they name."""
 
-    def hold(self, fill: FillReport) -> bool:
-        """Keep a fill; True if it is the first of its order, which has to be asked for."""
+    def hold(self, fill: FillReport, orders: OrderTable) -> list[QueryOrder]:
+        """Keep a fill; return the question whose it is if it is the first of its order."""
         held = self.setdefault(fill.venue_order_id, [])
         if all(known.trade_id != fill.trade_id for known in held):
             held.append(fill)
-        return len(held) == 1
+        return [] if len(held) > 1 or may_be_of(orders, fill) else [query_for(fill)]
+
+    def questions(self, orders: OrderTable) -> list[QueryOrder]:
+        """Return the question whose the fills of each order are, where it may be asked."""
+        return [query_for(held[0]) for held in self.values() if not may_be_of(orders, held[0])]
 
 
 def is_question_due(order: Order, tick: str) -> bool:

@@ -114,7 +114,6 @@ def child_specs(
         shelf: where restarting actors find states to copy; JournalRecovery has the same.
         nameless: the adapters whose venue keeps no name of ours with an order.
     """
-    nameless = frozenset(nameless)
     shelf = Shelf() if shelf is None else shelf
     venues = enabled_venues(settings)
     kept = settings.orders.closed_kept_max
@@ -126,14 +125,7 @@ def child_specs(
     stale = {name: venue.stale_after_ms * NS_PER_MS for name, venue in venues.items()}
 
     def persistence() -> PersistenceActor:
-        return PersistenceActor(
-            journal,
-            folds(settings),
-            shelf,
-            snapshot_every_records=settings.journal.snapshot_every_records,
-            fail_stop=fail_stop,
-            fault_point=fault_point,
-        )
+        return _persistence(settings, journal, shelf, fail_stop, fault_point)
 
     def order_book() -> OrderBookActor:
         return OrderBookActor(stale_after_ns=stale, depth=20, venues=list(venues), readers=readers)
@@ -144,14 +136,10 @@ def child_specs(
         _essential(settings, ROUTER, lambda: OrderRouterActor(router), EXIT_GAVE_UP),
         _essential(settings, "order_book", order_book, EXIT_GAVE_UP),
     ]
-    for name in venues:
+    for name, venue in venues.items():
+        expiry, names = venue.dialect in enforce_expiry, venue.dialect not in nameless
         specs += _venue(
-            settings,
-            name,
-            adapters[name],
-            background,
-            enforces_expiry=venues[name].dialect in enforce_expiry,
-            keeps_names=venues[name].dialect not in nameless,
+            settings, name, adapters[name], background, enforces_expiry=expiry, keeps_names=names
         )
     if maker:
         specs.append(_maker(settings, run))
@@ -160,6 +148,23 @@ def child_specs(
 
 def _on_threads(specs: list[ChildSpec], threads: Mapping[str, str]) -> list[ChildSpec]:
     return [replace(spec, dispatcher=threads.get(spec.name, TICK)) for spec in specs]
+
+
+def _persistence(
+    settings: Settings,
+    journal: Journal,
+    shelf: Shelf,
+    fail_stop: Callable[[str], None],
+    fault_point: Callable[[str], None],
+) -> PersistenceActor:
+    return PersistenceActor(
+        journal,
+        folds(settings),
+        shelf,
+        snapshot_every_records=settings.journal.snapshot_every_records,
+        fail_stop=fail_stop,
+        fault_point=fault_point,
+    )
 
 
 def _risk(settings: Settings) -> RiskPnLActor:

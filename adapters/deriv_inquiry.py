@@ -303,6 +303,8 @@ class DerivInquiry:
     def _ask(self, message: Json) -> Json:
         method = next(iter(message))
         deadline_ns = self._clock.mono_ns() + READ_DEADLINE_NS
+        if not self._link.is_up:
+            raise ReadFailed(f"{method}: the private link is down")  # and costs nothing
         if not self._rates.acquire(method, Priority.QUERY, deadline_ns):
             raise ReadFailed(self._rates.shortage(method))
         try:

@@ -32,7 +32,7 @@ class Control:
         self._scenarios: dict[str, Callable[[Json], Json]] = {
             "place": self._place, "trade": self._trade, "fill": self._fill,
             "balance": self._balance, "cancel_all": self._cancel_all, "halt": self._halt,
-            "flow": self._flow, "price": self._price,
+            "flow": self._flow, "price": self._price, "budgets": self._budgets,
         }  # fmt: skip
 
     def routes(self) -> list[web.RouteDef]:
@@ -171,6 +171,11 @@ class Control:
         else:
             halted.discard(symbol)
         return {"halted": sorted(halted)}
+
+    def _budgets(self, body: Json) -> Json:
+        """Give every client of a venue its request budgets back, as if a minute had passed."""
+        self._site(body).parts.forget_spent()
+        return {"forgotten": True}
 
     def _price(self, body: Json) -> Json:
         """Move the fair price that all venues share; books follow, a dealer's contracts at once."""

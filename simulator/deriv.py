@@ -19,4 +19,10 @@ def deriv_parts(venue: Venue) -> Parts:
     passwords = Passwords(venue)
     sockets = Sockets(venue, dealer, calls, passwords)
     routes = [*sockets.routes(), *Rest(venue, dealer, passwords).routes()]
-    return Parts(routes, [sockets.hub], sockets.every_second, lambda: None)
+    return Parts(
+        routes,
+        [sockets.hub],
+        sockets.every_second,
+        lambda: None,
+        forget_spent=sockets.forget_spent,
+    )

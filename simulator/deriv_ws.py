@@ -156,6 +156,10 @@ class Sockets:
             raise CallRefused("rate_limit_429")
         spent.append(now_ns)
 
+    def forget_spent(self) -> None:
+        """Give every login its budgets back."""
+        self._spent.clear()
+
     # -- out
 
     def every_second(self) -> None:

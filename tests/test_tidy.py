@@ -29,6 +29,7 @@ SHARED_BY_ACTORS = {
     "actors.exchange_state",
     "actors.folds",
     "actors.planning",
+    "actors.questions",
     "actors.replicas",
     "actors.risk_halts",
 }

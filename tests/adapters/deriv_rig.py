@@ -132,11 +132,14 @@ class DerivDesk:
     def settled(self, order, **more):
         """Return the first answer to a query that was an answer."""
 
+        said = []
+
         def one():
             result = self.query(order, **more)
+            said.append(result.evidence)
             return None if result.found is None else result
 
-        return wait_for(one, "an answer to a query", DEADLINE_S)
+        return wait_for(one, lambda: f"an answer to a query: {said[-3:]}", DEADLINE_S)
 
     def reconcile(self, since_ns=0):
         mark = self.mark()

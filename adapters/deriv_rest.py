@@ -49,6 +49,7 @@ class DerivRest:
     """REST calls of one token. Each opens a connection of its own and blocks for `wait_s` at most."""
 
     def __init__(self, base_url: str, token: Secret, app_id: Secret, wait_s: float) -> None:
+        self._base_url = base_url
         parts = urlsplit(base_url)
         self._is_tls = parts.scheme == "https"
         self._host, self._port = parts.hostname or "", parts.port
@@ -74,16 +75,7 @@ class DerivRest:
     def one_time_url(self, account_id: str) -> str:
         """Return the address of the next connection, a secret. Raises as `accounts` does."""
         data = self._call("POST", f"{PREFIX}/{quote(account_id, safe='')}/otp").get("data")
-        url = data.get("url") if isinstance(data, dict) else None
-        parts = urlsplit(url) if isinstance(url, str) else None
-        if parts is None or parts.scheme not in ("ws", "wss") or not parts.hostname:
-            raise ValueError("no address in the answer to the one-time password")
-        # A token's address over plain text, or to another place than where the token is known, is not ours.
-        if self._is_tls and (
-            parts.scheme != "wss" or _domain(parts.hostname) != _domain(self._host)
-        ):
-            raise ValueError("the address of the one-time password is not the venue's")
-        return str(url)
+        return address_of(data, self._base_url)
 
     def _call(self, method: str, path: str) -> dict[str, Any]:
         make = http.client.HTTPSConnection if self._is_tls else http.client.HTTPConnection
@@ -109,6 +101,22 @@ class DerivRest:
         if status not in (200, 201) or not isinstance(answer, dict):
             raise RestRefused(status, _error(answer))
         return answer
+
+
+def address_of(data: object, base_url: str) -> str:
+    """Return the address in an answer; ValueError, without the address, unless it is the venue's own.
+
+    A token's address over plain text, or at another place than where the token is known, is not used.
+    """
+    url = data.get("url") if isinstance(data, dict) else None
+    parts = urlsplit(url) if isinstance(url, str) else None
+    if parts is None or parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise ValueError("no address in the answer to the one-time password")
+    base = urlsplit(base_url)
+    is_venues = _domain(parts.hostname) == _domain(base.hostname or "")
+    if base.scheme == "https" and (parts.scheme != "wss" or not is_venues):
+        raise ValueError("the address of the one-time password is not the venue's")
+    return str(url)
 
 
 def _domain(host: str) -> str:

@@ -8,7 +8,7 @@ market data passed on as it came. The orders' half is actors/exchange_orders.py.
 from decimal import Decimal
 
 from actors.exchange_orders import QUERY_MAX_S, VenueOrders
-from actors.exchange_state import ExchangeConfig
+from actors.exchange_state import ExchangeConfig, status_events
 from engine.clock import NS_PER_S
 from engine.messages.base import Event
 from engine.messages.commands import (
@@ -18,9 +18,7 @@ from engine.messages.commands import (
     GateReport,
     Introduce,
     Quarantine,
-    Query,
     QueryRequest,
-    Reply,
     Tick,
 )
 from engine.messages.events import (
@@ -34,7 +32,6 @@ from engine.messages.market import LinkAlive, TradePrint, VenueBook, VenueState
 from engine.messages.port import (
     AdapterFailed,
     AdapterReady,
-    AskVenue,
     BalanceUpdate,
     GateChanged,
     LinkChanged,
@@ -43,8 +40,8 @@ from engine.messages.port import (
     Resubscribe,
     SetGate,
     VenueHealth,
-    VenueTold,
 )
+from engine.trading.halts import RETIRED, scopes_over
 
 QUIET_NS = NS_PER_S // 2
 QUIET_LOOKS = 2  # risk opens an account, or finds a difference, on two that agree
@@ -66,6 +63,7 @@ class ExchangeActor(VenueOrders):
         self.private_up = False
         self.reconciliations = 0
         self.quiet_looks = self.early_looks = 0
+        self.reconciled_ns = 0  # when the newest clean look at the account began
         self.taken = 0  # the newest answer that was used
         self.wanted = 0  # the oldest answer that may call the venue READY
         self.quarantined: dict[str, int] = {}  # symbol: the reconciliation that lifts it
@@ -103,6 +101,14 @@ class ExchangeActor(VenueOrders):
 
     def on_adapter_ready(self, message: AdapterReady) -> None:
         """A session of the adapter began. Nothing may leave before it is reconciled."""
+        for event in status_events(self.state, message, self.clock.wall_ns()):
+            self.emit(event)
+        if self._is_news_of_rules(message):
+            self.ready_message = message
+            for reader in ("order_router", "risk_pnl", "edge"):
+                self.send(reader, message)
+            self._set_state("READY", self._ready_words())
+            return
         if self.session not in ("", message.session):
             for order in self.state.open_orders():
                 if order.status == "PENDING_NEW":
@@ -125,6 +131,12 @@ class ExchangeActor(VenueOrders):
         self.taken = 0
         self._reconcile()
         self.wanted = self.reconciliations
+
+    # A running session tells its instruments again when its venue's rules have changed.
+    def _is_news_of_rules(self, message: AdapterReady) -> bool:
+        held = self.ready_message
+        is_same = self.session == message.session and self.venue_state == "READY"
+        return is_same and held is not None and held.instruments != message.instruments
 
     def on_adapter_failed(self, message: AdapterFailed) -> None:
         """The adapter stopped by itself."""
@@ -197,9 +209,12 @@ class ExchangeActor(VenueOrders):
         self._identify(message)
         self._report_balances(message)
         self._end_quarantine()
+        self.reconciled_ns = message.asked_mono_ns
         waits = self.venue_state in ("RECONCILING", "DEGRADED", "DOWN")
         if waits and self.private_up and self.taken >= self.wanted:
-            self._set_state("READY", "")
+            self._set_state("READY", self._ready_words())
+        else:
+            self._publish_state()
 
     def on_quarantine(self, message: Quarantine) -> None:
         """A report could not be handled: ask the venue anew, and trust its symbol only then."""
@@ -216,7 +231,12 @@ class ExchangeActor(VenueOrders):
         ended = len(held) < len(self.quarantined)
         self.quarantined = held
         if ended and self.venue_state == "READY":
-            self._set_state("READY", self._quarantine_words())
+            self._set_state("READY", self._ready_words())
+
+    # What is READY with an exception says which.
+    def _ready_words(self) -> str:
+        closed = [f"{symbol} {why}" for symbol, why in sorted(self.state.statuses.items())]
+        return "; ".join(filter(None, (self._quarantine_words(), ", ".join(closed))))[:2000]
 
     def _quarantine_words(self) -> str:
         symbols = ", ".join(symbol or "every symbol" for symbol in self.quarantined)
@@ -226,6 +246,9 @@ class ExchangeActor(VenueOrders):
         """Return why an order may not leave now: what holds everywhere, or its symbol's quarantine."""
         if {"", approval.order.symbol} & self.quarantined.keys():
             return "quarantined", self._quarantine_words()
+        status = self.state.statuses.get(approval.order.symbol)
+        if status is not None:
+            return "symbol_halted", f"{approval.order.symbol} at {self.config.venue} is {status}"
         return super().denial(approval)
 
     # From the first clean reconciliation on the account is the venue's own, whatever it is called here.
@@ -269,20 +292,6 @@ class ExchangeActor(VenueOrders):
             ),
         )
 
-    # --- the venue's own records ------------------------------------------------------------------
-
-    def on_query(self, query: Query) -> None:
-        """Pass a person's question on to the venue: topic `venue_records`, argument `kind`."""
-        arguments = dict(query.arguments)
-        ask = AskVenue(query.reply_to, query.correlation_id, arguments.pop("kind", ""), arguments)
-        self.send(self.adapter, ask)
-
-    def on_venue_told(self, told: VenueTold) -> None:
-        """Pass the venue's answer on to whoever asked."""
-        self.send(
-            told.reply_to, Reply(told.correlation_id, told.ok, told.code, told.text, told.body)
-        )
-
     def on_balance_update(self, message: BalanceUpdate) -> None:
         """A hint only; balances are judged at reconciliations, where nothing is in flight."""
 
@@ -299,14 +308,16 @@ class ExchangeActor(VenueOrders):
             self.send(reader, message)
 
     def _state_message(self) -> VenueState:
+        retired = self.state.halts.get(f"{RETIRED}{self.config.venue}")
         return VenueState(
             self.config.venue,
-            self.venue_state,  # type: ignore[arg-type]
-            self.reason,
+            self.venue_state if retired is None else "RETIRED",  # type: ignore[arg-type]
+            self.reason if retired is None else retired,
             self.gate_closed,
             self.clock.mono_ns(),
             self.state.behind_gate(self.config.venue, "PENDING_NEW") if self.gate_asked else 0,
             self.state.uids.get(self.config.account),
+            self.reconciled_ns,
         )
 
     def on_introduce(self, message: Introduce) -> None:
@@ -336,11 +347,7 @@ class ExchangeActor(VenueOrders):
     def _sweep(self, halt: TradingHalted) -> None:
         for order in self.state.open_orders():
             ours = order.spec.origin == "COMMAND"
-            in_scope = halt.scope in (
-                "all",
-                f"venue:{self.config.venue}",
-                f"symbol:{order.spec.symbol}",
-            )
+            in_scope = halt.scope in scopes_over(self.config.venue, order.spec.symbol)
             if ours and in_scope and not order.cancel_requested:
                 self.cancel(order, f"halt: {halt.reason}")
 

@@ -8,8 +8,8 @@ promises never to resend a submit and never to invent a fill.
 
 from typing import ClassVar, Final
 
+from actors.awaited import Awaited
 from actors.exchange_state import (
-    Awaited,
     EarlyCancels,
     ExchangeConfig,
     ExchangeState,
@@ -24,7 +24,7 @@ from actors.exchange_state import (
     wire_order,
 )
 from actors.questions import Orphans, is_question_due, query_about
-from engine.actor import Actor
+from actors.venue_records import VenueRecords
 from engine.clock import NS_PER_S
 from engine.messages.base import Event, Message
 from engine.messages.commands import (
@@ -62,7 +62,7 @@ CANCEL_GRACE_S: Final = 1.0
 CANCEL_ATTEMPTS_MAX: Final = 5
 
 
-class VenueOrders(Actor):
+class VenueOrders(VenueRecords):
     """See the module's docstring."""
 
     road: ClassVar[tuple[str, ...]] = ("persistence",)

@@ -4,7 +4,7 @@ The one place that knows all actors. supervisor.py builds the real tree from it,
 the benchmarks build the same tree on other dispatchers.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Final
@@ -71,8 +71,7 @@ def restart_policy(settings: Settings) -> RestartPolicy:
 
 def folds(settings: Settings) -> Folds:
     """Return how each durable actor's state is made from its snapshot, or from nothing."""
-    kept = settings.orders.closed_kept_max
-    limits = risk_limits(settings)
+    limits, kept = risk_limits(settings), settings.orders.closed_kept_max
 
     def exchange(data: bytes | None) -> Fold:
         return ExchangeState.empty(kept) if data is None else ExchangeState.from_bytes(data, kept)
@@ -99,6 +98,7 @@ def child_specs(
     background: Callable[[Callable[[], object]], object],
     shelf: Shelf | None = None,
     nameless: Collection[str] = (),
+    absent: Collection[str] = (),
 ) -> list[ChildSpec]:
     """Return all actors in start order: the journal first, the venues' links last.
 
@@ -111,30 +111,23 @@ def child_specs(
         fault_point: called at labelled points, for drills.
         enforce_expiry: the adapters whose venue drops a request that arrives too late.
         background: runs what may block (closing a session) off the actors' threads.
+        absent: venues that have no adapter to talk to: closed, or not there.
         shelf: where restarting actors find states to copy; JournalRecovery has the same.
         nameless: the adapters whose venue keeps no name of ours with an order.
     """
     shelf = Shelf() if shelf is None else shelf
     venues = enabled_venues(settings)
-    kept = settings.orders.closed_kept_max
-    limits = risk_limits(settings)
-    accounts = {name: venue.account for name, venue in venues.items()}
     maker = settings.mode == "demo" and settings.demo.maker
     readers = (*READERS, "demo_maker") if maker else READERS
-    router = RouterConfig(settings.name, accounts, limits.price_collar_pct, kept)
-    stale = {name: venue.stale_after_ms * NS_PER_MS for name, venue in venues.items()}
 
     def persistence() -> PersistenceActor:
         return _persistence(settings, journal, shelf, fail_stop, fault_point)
 
-    def order_book() -> OrderBookActor:
-        return OrderBookActor(stale_after_ns=stale, depth=20, venues=list(venues), readers=readers)
-
     specs = [
         _essential(settings, "persistence", persistence, EXIT_JOURNAL),
-        _essential(settings, RISK, lambda: _risk(settings), EXIT_GAVE_UP),
-        _essential(settings, ROUTER, lambda: OrderRouterActor(router), EXIT_GAVE_UP),
-        _essential(settings, "order_book", order_book, EXIT_GAVE_UP),
+        _essential(settings, RISK, lambda: _risk(settings, absent), EXIT_GAVE_UP),
+        _essential(settings, ROUTER, lambda: _router(settings), EXIT_GAVE_UP),
+        _essential(settings, "order_book", lambda: _order_book(settings, readers), EXIT_GAVE_UP),
     ]
     for name, venue in venues.items():
         expiry, names = venue.dialect in enforce_expiry, venue.dialect not in nameless
@@ -167,7 +160,19 @@ def _persistence(
     )
 
 
-def _risk(settings: Settings) -> RiskPnLActor:
+def _router(settings: Settings) -> OrderRouterActor:
+    accounts = {name: venue.account for name, venue in enabled_venues(settings).items()}
+    collar, kept = risk_limits(settings).price_collar_pct, settings.orders.closed_kept_max
+    return OrderRouterActor(RouterConfig(settings.name, accounts, collar, kept))
+
+
+def _order_book(settings: Settings, readers: Sequence[str]) -> OrderBookActor:
+    venues = enabled_venues(settings)
+    stale = {name: venue.stale_after_ms * NS_PER_MS for name, venue in venues.items()}
+    return OrderBookActor(stale_after_ns=stale, depth=20, venues=list(venues), readers=readers)
+
+
+def _risk(settings: Settings, absent: Collection[str]) -> RiskPnLActor:
     venues = enabled_venues(settings)
     return RiskPnLActor(
         risk_limits(settings),
@@ -175,6 +180,7 @@ def _risk(settings: Settings) -> RiskPnLActor:
         venues=list(venues),
         opening_costs={venue.account: venue.opening_cost for venue in venues.values()},
         gates_within_s=settings.orders.ack_timeout_s + GATES_MARGIN_S,
+        absent=absent,
     )
 
 

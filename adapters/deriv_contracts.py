@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from adapters.deriv_answers import MULTIPLIERS, Contract, Deal, Underlying
 from engine.errors import ConfigError
 from engine.messages.base import Side
-from engine.messages.port import FillReport, Instrument, OrderReport, Source
+from engine.messages.port import FillReport, Instrument, OrderReport, Source, SymbolStatus
 
 NS_PER_S: Final = 1_000_000_000
 REMEMBERED_MAX: Final = 20_000
@@ -96,8 +96,7 @@ def instrument_of(
     """Return the trading rules of a symbol. One order is one contract; the venue names each price."""
     base, _, quote = kind.symbol.partition("/")
     step = ONE.scaleb(-DECIMALS.get(quote, DECIMALS_DEFAULT))
-    fits = not currency or quote == currency
-    trading = kind.is_contract and offered and underlying.is_open and fits
+    status, reason = _status(kind, underlying, currency, offered=offered)
     return Instrument(
         venue=venue,
         symbol=kind.symbol,
@@ -111,9 +110,22 @@ def instrument_of(
         notional_min=Decimal(0),
         maker_fee=Decimal(0),
         taker_fee=Decimal(0),
-        status="TRADING" if trading else ("HALTED" if kind.is_contract else "WATCH_ONLY"),
+        status=status,
+        status_reason=reason,
         pricing="quoted",
     )
+
+
+def _status(
+    kind: Kind, underlying: Underlying, currency: str, *, offered: bool
+) -> tuple[SymbolStatus, str]:
+    if not kind.is_contract:
+        return "WATCH_ONLY", "a price to watch; orders go to its contracts"
+    if currency and kind.symbol.partition("/")[2] != currency:
+        return "HALTED", f"the account is in {currency}"
+    if not offered:
+        return "HALTED", f"{kind.kind} with multiplier {kind.multiplier} is not offered"
+    return ("TRADING", "") if underlying.is_open else ("CLOSED", "its market is closed")
 
 
 def candidates(

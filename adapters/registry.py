@@ -3,9 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-from adapters import binance, generic, okx, okx_rest
+from adapters import (
+    audit,
+    binance,
+    generic,
+    kucoin_address,
+    kucoin_rest,
+    okx,
+    okx_rest,
+    rules,
+)
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
@@ -59,6 +68,9 @@ class VenueConfig:
     depth: int = 20
     publish_interval_ms: int = 0
     stale_after_ms: int = 10_000
+    quiet_after_s: float = 60.0
+    rules_every_s: float = 300.0
+    maintenance: tuple[str, ...] = ()
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -73,8 +85,18 @@ class VenueConfig:
         return Credentials(self.api_key, self.api_secret, self.passphrase)
 
     def url(self, kind: str) -> str:
-        """Return the url of this kind: the configured one or the venue's own."""
-        return self.urls.get(kind) or known_adapter(self.adapter).urls[kind]
+        """Return the url of this kind: the configured one or the venue's own; empty: REST tells it."""
+        return self.urls.get(kind) or known_adapter(self.adapter).urls.get(kind, "")
+
+
+class Address(NamedTuple):
+    """How REST is asked where a stream is, before each connection: the call, and what reads its answer.
+
+    `read` takes the answer and an id of ours for the connection; the address it returns may be a login.
+    """
+
+    call: RestCall
+    read: Callable[[Any, str], str]
 
 
 class Adapter(NamedTuple):
@@ -91,6 +113,10 @@ class Adapter(NamedTuple):
     trade: Callable[[Credentials, RestCodec], TradeCodec] | None = None  # its trading WebSocket
     read_only: str = ""  # why no order may leave; empty where it may
     one_lane: bool = False  # takes one signed request at a time: its nonce must rise
+    depth: audit.Depth | None = None  # how its best levels are asked for; None: no book is audited
+    announcement: rules.Announcement | None = None  # where it says that it does not trade at all
+    # Where a stream (`public_ws`, `private_ws`) is that has no fixed address.
+    address: Callable[[str], Address] | None = None
 
 
 class Venue(NamedTuple):
@@ -102,6 +128,8 @@ class Venue(NamedTuple):
     send_every_s: float
     read_only: str
     one_lane: bool
+    depth: audit.Depth | None
+    announcement: rules.Announcement | None
 
 
 # The trading link names instruments by numbers that the REST half learns with the instruments.
@@ -124,6 +152,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.25,  # five messages a second, pings and pongs included
         enforces_expiry=True,
         trade=lambda credentials, _: BinanceTrade(credentials),
+        depth=audit.BINANCE,
     ),
     "okx": Adapter(
         urls={
@@ -139,6 +168,8 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         enforces_expiry=True,
         dead_man=okx_rest.cancel_all_after,
         trade=_okx_trade,
+        depth=audit.OKX,
+        announcement=rules.OKX,
     ),
     # The four below are read and written (their recordings replay, their dialects are tested), but
     # not yet run against a simulated venue: the configuration does not accept them.
@@ -154,6 +185,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=BybitRest,
         send_every_s=0.05,
         enforces_expiry=True,
+        depth=audit.BYBIT,
     ),
     "coinbase": Adapter(
         urls={
@@ -166,6 +198,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=CoinbaseRest,
         send_every_s=0.15,
         enforces_expiry=False,
+        depth=audit.COINBASE,
     ),
     "kraken": Adapter(
         urls={
@@ -179,6 +212,8 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.1,
         enforces_expiry=False,
         one_lane=True,
+        depth=audit.KRAKEN,
+        announcement=rules.KRAKEN,
     ),
     "kucoin": Adapter(
         urls={"rest": "https://api.kucoin.com"},  # each stream's address comes by REST
@@ -187,6 +222,10 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=KucoinRest,
         send_every_s=0.1,
         enforces_expiry=True,
+        depth=audit.KUCOIN,
+        announcement=rules.KUCOIN,
+        dead_man=kucoin_rest.dead_cancel_all,
+        address=lambda kind: Address(kucoin_address.ask(kind), kucoin_address.read_address),
     ),
 }
 
@@ -219,7 +258,19 @@ def dialect(config: VenueConfig) -> Venue:
         known.send_every_s,
         config.read_only or known.read_only,
         known.one_lane,
+        known.depth,
+        known.announcement,
     )
+
+
+def address(config: VenueConfig, kind: str) -> Address | None:
+    """Return how to ask where a stream is; None where its address is fixed."""
+    known = known_adapter(config.adapter)
+    if config.url(kind):
+        return None
+    if known.address is None:
+        raise ConfigError(f"venues.{config.name}.urls.{kind}: is missing")
+    return known.address(kind)
 
 
 def has_trade_road(config: VenueConfig) -> bool:

@@ -82,6 +82,14 @@ class LinkHandler(Protocol):
         ...
 
 
+class NoAddress(Exception):
+    """The venue did not tell where to connect to; `is_final`: asking again does not help."""
+
+    def __init__(self, reason: str, *, is_final: bool = False) -> None:
+        super().__init__(reason)
+        self.is_final = is_final
+
+
 class _LinkLost(Exception):
     # We or the venue ended this connection, for the reason given.
     pass
@@ -107,7 +115,11 @@ def backoff_s(attempt: int, rng: random.Random) -> float:
 
 
 class WsLink:
-    """A link that is kept up. `run()` blocks until `stopping` is set or `give_up()` was called."""
+    """A link that is kept up. `run()` blocks until `stopping` is set or `give_up()` was called.
+
+    `url` may be asked for before each connection, in the link's thread; it raises NoAddress. Such an
+    address may be a login by itself: it is never told to anybody.
+    """
 
     def __init__(
         self,
@@ -138,6 +150,11 @@ class WsLink:
         self._expires_ns = 0
         self._awaits_life = False
         self.connections = 0
+
+    @property
+    def opened_ns(self) -> int:
+        """When the newest connection was made, in monotonic time; 0 before any."""
+        return self._opened_ns
 
     def send(self, texts: list[str]) -> None:
         """Queue frames; the link's thread sends them, paced as the venue wants it."""
@@ -175,6 +192,10 @@ class WsLink:
             self._read_on(link)
         except _LinkLost as lost:
             return str(lost)
+        except NoAddress as none:
+            if none.is_final:
+                self.give_up()
+            return str(none)
         except (websocket.WebSocketException, OSError) as error:
             if not isinstance(self._url, str) and self._is_secret(error):
                 return type(error).__name__
@@ -263,7 +284,8 @@ class WsLink:
             raise _LinkLost(f"silent for {watch.idle_s:g} s")
         if now_ns > self._expires_ns:
             raise _LinkLost("renewed for its age")
-        if since_ping_ns >= watch.ping_every_s * NS_PER_S:
+        # One ping at a time: a younger one would give a silent venue more time, again and again.
+        if since_ping_ns >= watch.ping_every_s * NS_PER_S and not self._awaits_life:
             self._pinged_ns = now_ns
             self._awaits_life = True
             if self._ping_text is None:

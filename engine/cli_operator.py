@@ -1,5 +1,6 @@
 """The CLI's commands for whoever runs the core: actors, journal, faults, configuration."""
 
+import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -206,6 +207,9 @@ def config_check(
 ) -> None:
     """Check a configuration: every problem at once, each with its line."""
     found = _load(context, file)
+    doubts = import_module("engine.confusable").warnings(found)
+    for doubt in doubts:
+        sys.stderr.write(f"warning: {doubt}\n")
     show(
         context,
         {
@@ -216,6 +220,7 @@ def config_check(
             "name": found.name,
             "venues": list(found.venues),
             "state_dir": str(found.state_dir),
+            "warnings": doubts,
         },
     )
 

@@ -1,10 +1,11 @@
-"""The CLI's commands about venues: their state, and the records that they keep of our account."""
+"""The CLI's commands about venues: their state, their records of our account, and their retirement."""
 
 from typing import Annotated
 
 import typer
 
 from engine.cli_base import ask, group, show
+from engine.errors import EXIT_UNKNOWN
 
 venue_app = group("Venues.")
 Limit = Annotated[int, typer.Option(help="So many rows at most.")]
@@ -32,6 +33,30 @@ def venue_statement(context: typer.Context, venue: str, limit: Limit = 50) -> No
 def venue_profits(context: typer.Context, venue: str, limit: Limit = 50) -> None:
     """Show the contracts that were closed at VENUE, with what they cost and brought."""
     _records(context, "profit_table", venue, limit)
+
+
+@venue_app.command("retire")
+def venue_retire(
+    context: typer.Context,
+    venue: str,
+    reason: Annotated[str, typer.Option(help="Why; journaled and shown.")],
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the venue.")] = 10.0,
+) -> None:
+    """Retire VENUE: no new orders, cancel, prove zero open, and stay so over restarts."""
+    receipt = ask(context, "venue.retire", venue=venue, reason=reason, timeout_s=timeout)
+    show(context, receipt)
+    if not receipt["proven"]:
+        raise typer.Exit(EXIT_UNKNOWN)
+
+
+@venue_app.command("unretire")
+def venue_unretire(
+    context: typer.Context,
+    venue: str,
+    reason: Annotated[str, typer.Option(help="Why; journaled.")],
+) -> None:
+    """Let VENUE trade again."""
+    show(context, ask(context, "venue.unretire", venue=venue, reason=reason))
 
 
 def _records(context: typer.Context, kind: str, venue: str, limit: int) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
+from engine.config_dashboard import DashboardSection, MetricsSection
 from engine.config_scalars import (
     AccountName,
     ActorName,
@@ -31,7 +32,9 @@ from engine.config_scalars import (
     Whole,
     wrong,
 )
+from engine.maintenance import window_of
 from engine.venue_kinds import CCXT
+from engine.venue_names import ADAPTERS
 
 MODES: Final = ("demo", "paper", "testnet", "live")
 CORE_LOSS_CANCEL_AFTER_S: Final = 10.0  # where real orders rest, unless the file says otherwise
@@ -92,6 +95,9 @@ class Venue(Section):
     opening_cost: dict[Asset, Money] = Field(default_factory=dict)
     rate_limit_share: Share = 0.5
     stale_after_ms: Annotated[Whole, Field(ge=100, le=600_000)] = 2_000
+    quiet_after_s: Annotated[Whole, Field(ge=0, le=86_400)] = 60
+    rules_every_s: Annotated[Whole, Field(ge=10, le=86_400)] = 300
+    maintenance: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
     depth: Annotated[Whole, Field(ge=1, le=5_000)] = 200
     publish_interval_ms: Annotated[Whole, Field(ge=0, le=10_000)] = 0
     order_road: Literal["ws", "rest"] = "ws"
@@ -100,6 +106,15 @@ class Venue(Section):
     trade_unverified: Switch = False
     api: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,16}$")] = ""
     account_uid: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
+
+    @model_validator(mode="after")
+    def _windows_are_readable(self) -> Self:
+        for number, text in enumerate(self.maintenance):
+            try:
+                window_of(text)
+            except ValueError as error:
+                raise wrong(f"maintenance.{number}", str(error)) from None
+        return self
 
     @model_validator(mode="after")
     def _each_symbol_once(self) -> Self:
@@ -124,6 +139,11 @@ class Venue(Section):
     def protocol(self) -> str:
         """Return whose protocol that is, whoever speaks it: a login is a login of this venue."""
         return self.ccxt_id if self.adapter == CCXT else self.adapter
+
+    @property
+    def is_simulated(self) -> bool:
+        """Tell whether demo mode plays this venue: a simulator can, and no other server is named."""
+        return self.protocol in ADAPTERS and not self.urls.given()
 
 
 class Risk(Section):
@@ -268,6 +288,8 @@ class Settings(Section):
     journal: JournalSection = JournalSection()
     storage: Storage = Storage()
     control: ControlSection = ControlSection()
+    dashboard: DashboardSection = DashboardSection()
+    metrics: MetricsSection = MetricsSection()
     demo: Demo = Demo()
     log: Log = Log()
 

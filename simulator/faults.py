@@ -69,7 +69,7 @@ KINDS: dict[str, Kind] = {
     "ws_reorder": Kind("a frame is sent after the next one", ("book", "private", "any", "reply")),
     "ws_gap": Kind("frames are not sent", ("book", "private", "any", "reply")),
     "ws_corrupt_level": Kind("a level in a book frame has a wrong quantity", ("book",)),
-    "bad_checksum": Kind("a book frame carries a wrong checksum (OKX)", ("book",)),
+    "bad_checksum": Kind("a book frame carries a wrong checksum (OKX, Kraken)", ("book",)),
     "private_event_lost": Kind("a private event is not sent", ("private",)),
     "private_event_duplicate": Kind("a private event is sent twice", ("private",)),
     "private_event_before_ack": Kind(

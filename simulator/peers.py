@@ -168,9 +168,15 @@ class Hub:
 
     def publish(self, channel: str, message: Any, tag: str = "", symbol: str | None = None) -> None:
         """Send a message to everyone on the channel; it becomes JSON once."""
+        if self.on_channel(channel):
+            self.publish_frame(channel, json.dumps(message, separators=(",", ":")), tag, symbol)
+
+    def publish_frame(
+        self, channel: str, frame: str, tag: str = "", symbol: str | None = None
+    ) -> None:
+        """Send a frame to everyone on the channel."""
         listeners = self.on_channel(channel)
         if listeners:
-            frame = json.dumps(message, separators=(",", ":"))
             strikes = self.strikes(tag, symbol)
             for peer in listeners:
                 peer.send(frame, strikes)
@@ -186,13 +192,21 @@ class Hub:
         return [peer for peer in self.peers if on == "any" or peer.is_private == (on == "private")]
 
 
+# The first level of a book frame, whatever its venue calls the sides and the quantity.
 def _corrupt_level(frame: str) -> str:
     message = json.loads(frame)
-    data = message.get("data", message)
+    data = message.get("data", message.get("events", message))
     data = data[0] if isinstance(data, list) else data
-    for name in ("b", "a", "bids", "asks"):
+    data = data.get("changes", data) if isinstance(data, dict) else data
+    for name in ("b", "a", "bids", "asks", "updates"):
         if data.get(name):
-            data[name][0][1] = "7777.7"
+            level = data[name][0]
+            if "qty" in level:
+                level["qty"] = 7777.7
+            elif "new_quantity" in level:
+                level["new_quantity"] = "7777.7"
+            else:
+                level[1] = "7777.7"
             break
     return json.dumps(message, separators=(",", ":"))
 

@@ -13,8 +13,11 @@ from aiohttp import web
 
 from simulator.binance import binance_parts
 from simulator.clock import NS_PER_MS, NS_PER_S, Clock
+from simulator.coinbase import coinbase_parts
 from simulator.deriv import deriv_parts
 from simulator.flow import STEP_MS
+from simulator.kraken import kraken_parts
+from simulator.kucoin import kucoin_parts
 from simulator.okx import okx_parts
 from simulator.parts import Parts
 from simulator.venue import Venue
@@ -25,6 +28,9 @@ PING_EVERY_S, PONG_WITHIN_S = 20, 60
 BODY_BYTES_MAX = 256 * 1024
 DIALECTS: dict[str, Callable[[Venue], Parts]] = {
     "binance": binance_parts,
+    "kucoin": kucoin_parts,
+    "coinbase": coinbase_parts,
+    "kraken": kraken_parts,
     "okx": okx_parts,
     "deriv": deriv_parts,
 }
@@ -57,6 +63,7 @@ class Site:
         assert self.runner is not None
         listening = bind(self.port)
         self.port = listening.getsockname()[1]
+        self.venue.address = f"{HOST}:{self.port}"
         self.listener = web.SockSite(self.runner, listening)
         await self.listener.start()
 

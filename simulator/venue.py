@@ -49,19 +49,24 @@ class Account:
     api_secret: str
     passphrase: str
     uid: int  # of the account, not of the login: a rotated key is the same account
+    told_uid: str | None  # as the venue's own calls tell it
 
 
 def demo_accounts(venue: str) -> list[Account]:
     """Return the fixed logins of a simulated venue: the user's, one to trade against, a second key."""
-    first_uid = TRAITS[venue].first_uid
+    traits = TRAITS[venue]
+    first_uid = traits.first_uid
     return [
-        Account(name, f"{key}-key-{venue}", f"{key}-secret-{venue}", f"{key}-pass-{venue}", uid)
+        Account(
+            name, traits.key(f"{key}-key-{venue}"), traits.secret(f"{key}-secret-{venue}"),
+            f"{key}-pass-{venue}", uid, traits.told_uid(uid),
+        )
         for name, key, uid in (
             ("main", "demo", first_uid),
             ("other", "other", first_uid + 1),
             ("main", "rotated", first_uid),
         )
-    ]
+    ]  # fmt: skip
 
 
 class Venue:
@@ -72,6 +77,7 @@ class Venue:
     ) -> None:
         self.name = name
         self.clock = clock
+        self.address = ""  # host and port, once it listens: some dialects tell it to their clients
         self.accounts = {account.api_key: account for account in demo_accounts(name)}
         self.store = Store(folder / f"{name}.jsonl", clock)
         self._mark_path = folder / f"{name}.mark.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("engine", "actors", "adapters", "simulator", "bench", "cli", "supervisor")
+OURS = ("engine", "actors", "adapters", "simulator", "dashboard", "bench", "cli", "supervisor")
 LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 
@@ -19,6 +19,11 @@ MAY_IMPORT = {
     "actors": ("engine", "actors"),
     "adapters": ("engine", "adapters"),
     "simulator": ("simulator", "engine.trading"),
+    # The page knows the core by its control socket: the client, its errors, and no more.
+    "dashboard": (
+        *("dashboard", "engine.client", "engine.client_async", "engine.errors"),
+        "engine.page_session",
+    ),
     "cli": ("engine", "cli", "adapters.replay"),
     "supervisor": OURS,
     "bench": OURS,
@@ -26,12 +31,14 @@ MAY_IMPORT = {
 # Actors meet only as messages; what they share is pure.
 SHARED_BY_ACTORS = {
     "actors.exchange_orders",
+    "actors.awaited",
     "actors.exchange_state",
     "actors.folds",
     "actors.planning",
     "actors.questions",
     "actors.replicas",
     "actors.risk_halts",
+    "actors.venue_records",
 }
 
 THIRD_PARTY_ONLY_IN = {
@@ -41,7 +48,9 @@ THIRD_PARTY_ONLY_IN = {
     "sqlite3": ("engine/journal",),
     "ruamel": ("engine/config",),
     "pydantic": ("engine/config",),
-    "aiohttp": ("simulator/",),
+    "aiohttp": ("simulator/", "dashboard/"),
+    "prometheus_client": ("dashboard/metrics.py",),
+    "cryptography": ("simulator/coinbase_",),
 }
 # Where the machine's clocks, randomness and threads may be touched.
 RUNTIME_FILES = (
@@ -131,6 +140,15 @@ def test_imports_go_in_the_allowed_direction(path: Path):
             if other.startswith("actors.") and other not in SHARED_BY_ACTORS
         ]
     assert not wrong, f"{name} may not import {wrong}"
+
+
+def test_the_core_never_loads_the_page():
+    core = [
+        p for p in python_files() if p.parts[0] in ("supervisor.py", "cli.py", "engine", "actors")
+    ]
+    assert [
+        str(p) for p in core if any(i.split(".")[0] == "dashboard" for i in imports_of(p))
+    ] == []
 
 
 @pytest.mark.parametrize("path", python_files(), ids=str)

@@ -29,12 +29,18 @@ Source = Literal["stream", "reply", "query", "reconcile"]
 VenueStatus = Literal["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
 
 
+# CLOSED: outside its trading hours; MAINTENANCE: as announced, or in a window of the configuration.
+SymbolStatus = Literal[
+    "TRADING", "HALTED", "CANCEL_ONLY", "DELISTED", "CLOSED", "MAINTENANCE", "WATCH_ONLY"
+]
+
+
 class Instrument(Part, frozen=True, array_like=True):
     """The trading rules of one symbol at one venue, exact. `status` other than TRADING refuses orders.
 
-    `pricing` is `quoted` where the venue itself names the price of each order and is its counterparty:
-    there is no book, so no collar and nobody to trade with by mistake, and the order's own price bounds
-    what it may cost.
+    `status_reason` says more where more is known. `pricing` is `quoted` where the venue itself names the
+    price of each order and is its counterparty: there is no book, so no collar and nobody to trade with
+    by mistake, and the order's own price bounds what it may cost.
     """
 
     venue: Name
@@ -49,7 +55,8 @@ class Instrument(Part, frozen=True, array_like=True):
     notional_min: Decimal
     maker_fee: Decimal
     taker_fee: Decimal
-    status: Literal["TRADING", "HALTED", "CANCEL_ONLY", "DELISTED", "WATCH_ONLY"] = "TRADING"
+    status: SymbolStatus = "TRADING"
+    status_reason: Text = ""
     pricing: Literal["book", "quoted"] = "book"
 
 
@@ -276,6 +283,8 @@ class LinkChanged(Message, frozen=True, array_like=True, tag=True):
 
 class AdapterReady(Message, frozen=True, array_like=True, tag=True):
     """The adapter has loaded its instruments and opens its links, in this session of its own.
+
+    Told again within a session when its trading rules have changed.
 
     `account_uid` is the venue's own id of the account that the credentials belong to; None where the
     venue tells none, or refused to tell.

@@ -222,7 +222,7 @@ def test_a_closed_market_refuses_its_orders_and_says_so_in_its_book(make):
     result = desk.ask(order)
     assert (result.outcome, result.code, desk.sim.deals(order)) == ("REJECTED", "market_closed", [])
     closed = make(symbols=("ETH/USD", "cryETHUSD.MULTUP.50/USD")).start()
-    assert {i.status for i in closed.ready.instruments} == {"WATCH_ONLY", "HALTED"}
+    assert {i.status for i in closed.ready.instruments} == {"WATCH_ONLY", "CLOSED"}
     closed.wait(VenueBook, lambda b: b.reason == "market_closed" and b.state == "EMPTY")
 
 

@@ -124,7 +124,73 @@ def okx(sim, package=ccxt, **more):
     return client
 
 
-CLIENTS = {"binance": binance, "okx": okx}
+def kucoin(sim, package=ccxt, **more):
+    account = sim.endpoints["accounts"]["kucoin"]
+    client = package.kucoin(
+        {
+            "apiKey": account["api_key"],
+            "secret": account["api_secret"],
+            "password": account["passphrase"],
+            "enableRateLimit": False,
+            "timeout": 3000,
+            "options": {"fetchMarkets": {"types": ["spot"]}},
+            **more,
+        }
+    )
+    client.has["fetchCurrencies"] = False
+    for name in ("public", "private", "utaPrivate"):
+        client.urls["api"][name] = sim.endpoints["venues"]["kucoin"]["rest"]
+    return client
+
+
+def kraken(sim, package=ccxt, **more):
+    account = sim.endpoints["accounts"]["kraken"]
+    at = urlsplit(sim.endpoints["venues"]["kraken"]["rest"]).netloc
+    client = package.kraken(
+        {
+            "apiKey": account["api_key"],
+            "secret": account["api_secret"],
+            "enableRateLimit": False,
+            "timeout": 3000,
+            **more,
+        }
+    )
+    for name in ("public", "private"):
+        client.urls["api"][name] = f"http://{at}"
+    if package is ccxt.pro:
+        ws = client.urls["api"]["ws"]
+        ws["publicV2"] = f"ws://{at}/v2"
+        ws["privateV2"] = ws["private"] = f"ws://{at}/auth/v2"
+    return client
+
+
+def coinbase(sim, package=ccxt, **more):
+    account = sim.endpoints["accounts"]["coinbase"]
+    at = urlsplit(sim.endpoints["venues"]["coinbase"]["rest"]).netloc
+    client = package.coinbase(
+        {
+            "apiKey": account["api_key"],
+            "secret": account["api_secret"],
+            "enableRateLimit": False,
+            "timeout": 3000,
+            "options": {"fetchBalance": "v3PrivateGetBrokerageAccounts"},
+            **more,
+        }
+    )
+    client.has["fetchCurrencies"] = False
+    client.urls["api"]["rest"] = f"http://{at}"
+    if package is ccxt.pro:
+        client.urls["api"]["ws"] = f"ws://{at}/ws"
+    return client
+
+
+CLIENTS = {
+    "binance": binance,
+    "okx": okx,
+    "kraken": kraken,
+    "coinbase": coinbase,
+    "kucoin": kucoin,
+}
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -158,7 +224,7 @@ def sim(quiet_sim):
     return quiet_sim
 
 
-@pytest.fixture(params=list(CLIENTS))
+@pytest.fixture(params=["binance", "okx"])
 def venue(request):
     return request.param
 

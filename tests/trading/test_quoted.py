@@ -55,7 +55,9 @@ def test_what_was_declared_values_what_the_market_does_not_price():
     assert judged(gate(declared_rates={}), order()).code == "not_valuable"
     priced = market()
     priced.mids["USD/USDT"] = (D(10), 0)
-    assert judged(gate(), order(), priced).code == "max_order_notional", "the market's rate goes first"
+    assert judged(gate(), order(), priced).code == "max_order_notional", (
+        "the market's rate goes first"
+    )
 
 
 def test_a_close_is_no_trade_with_ourselves():

@@ -34,6 +34,7 @@ from engine.messages.port import (
     SetGate,
     SubmitOrder,
     SubmitResult,
+    VenueTold,
 )
 from engine.port_refusals import refusal
 
@@ -132,7 +133,9 @@ class VenueAdapter:
             case Reconcile():
                 self._reconcile(session, message)
             case AskVenue():
-                self._refuse(message, "the adapter shows no records of this venue")
+                text = f"{self._config.name} is an exchange: its records are our orders and fills"
+                to, number = message.reply_to, message.correlation_id
+                self._deliver(VenueTold(to, number, False, "BAD_REQUEST", text, b""))
             case Resubscribe():
                 if session is not None:
                     session.republish()
@@ -219,11 +222,8 @@ class VenueAdapter:
         if session is None or session.stopping.is_set() or not session.reads.put("", job):
             self._refuse(ask)
 
-    def _refuse(
-        self,
-        command: Message,
-        text: str = "the adapter has no open session or too much to do",
-    ) -> None:
+    def _refuse(self, command: Message) -> None:
+        text = "the adapter has no open session or too much to do"
         answer = refusal(command, self._config.name, text, self._clock)
         assert answer is not None, "every question has an answer"
         self._deliver(answer)

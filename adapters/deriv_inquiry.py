@@ -221,7 +221,7 @@ class DerivInquiry:
             found = show(int(ask.arguments.get("limit", LIMIT_DEFAULT)))
         except (ReadFailed, ValueError) as failed:
             text = str(failed)[:500]
-            return VenueTold(ask.reply_to, ask.correlation_id, False, "UNAVAILABLE", text, b"")
+            return VenueTold(ask.reply_to, ask.correlation_id, False, "NOT_READY", text, b"")
         return VenueTold(ask.reply_to, ask.correlation_id, True, "", "", pack(found))
 
     def _portfolio_rows(self, limit: int) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ def refusal(command: Message, venue: str, text: str, clock: Clock) -> Message | 
             )
         case AskVenue():
             return VenueTold(
-                command.reply_to, command.correlation_id, False, "UNAVAILABLE", text[:500], b""
+                command.reply_to, command.correlation_id, False, "NOT_READY", text[:500], b""
             )
         case SetGate():
             return GateChanged(command.request_id, venue, command.closed)

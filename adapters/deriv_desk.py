@@ -169,7 +169,7 @@ class DerivDesk:
                 answer = self._link.ask(
                     message,
                     self._answer_s,
-                    lambda: self._gate.passing(order.symbol, order.expires_mono_ns),
+                    lambda: self._gate.passing(order),
                     lambda: self._pending.sending(order),
                 )
             except GateShut as shut:

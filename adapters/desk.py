@@ -133,9 +133,7 @@ class Desk:
             text = "no tokens of the rate limit before the approval ran out"
             return Verdict("NOT_SENT", 0, "rate_limited", text), None
         try:
-            reply = rest.call(
-                call, "submit", lambda: self._gate.passing(order.symbol, order.expires_mono_ns)
-            )
+            reply = rest.call(call, "submit", lambda: self._gate.passing(order))
             ack = self.codec.read_submit(reply, order)
         except GateShut as shut:
             return Verdict("NOT_SENT", 0, shut.code, shut.text), None

@@ -100,7 +100,7 @@ class TradeDesk:
         is_first = tries == Tries()
         begin = self._pending.sending if is_first else self._pending.is_sending
         try:
-            with self._gate.passing(order.symbol, order.expires_mono_ns, wait=wait):
+            with self._gate.passing(order, wait=wait):
                 return self._link.send(request, lambda: begin(order))
         except GateBusy:
             return False

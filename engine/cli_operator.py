@@ -12,7 +12,7 @@ import typer
 
 from engine.cli_base import ask, group, options, show, usage
 from engine.client import Client, find_state_dir
-from engine.errors import EXIT_FAILED, ConfigError, Unreachable
+from engine.errors import EXIT_FAILED, EXIT_NOT_FOUND, ConfigError, Unreachable
 from engine.views import Screen
 
 FOLLOW_PAUSE_S: Final = 0.3
@@ -142,6 +142,31 @@ def _fields(record: dict[str, Any]) -> dict[str, Any]:
     order = record.get("order")
     rest = {k: v for k, v in record.items() if k not in ("order", "envelope")}
     return {**(order if isinstance(order, dict) else {}), **rest}
+
+
+@journal_app.command("show")
+def journal_show(context: typer.Context, seq: Annotated[str, typer.Argument()]) -> None:
+    """Show one record whole."""
+    if not seq.isdecimal() or not int(seq):
+        raise usage(f"{seq} is no seq: a whole number from 1")
+    found = ask(context, "journal.tail", count=1, after_seq=int(seq) - 1)
+    if not found or found[0]["seq"] != int(seq):
+        sys.stderr.write(f"xcore: the journal has no record {seq}\n")
+        raise typer.Exit(EXIT_NOT_FOUND)
+    show(context, found[0])
+
+
+@journal_app.command("export")
+def journal_export(
+    context: typer.Context,
+    after_seq: Annotated[int, typer.Option(help="Those after this seq only.")] = 0,
+) -> None:
+    """Write every record as a line of JSON, oldest first, to stdout."""
+    screen = Screen("jsonl")
+    with Client(options(context).state_dir) as client:
+        while records := client.request("journal.tail", count=PAGE, after_seq=after_seq):
+            screen.show(records)
+            after_seq = records[-1]["seq"]
 
 
 @journal_app.command("verify")

@@ -31,7 +31,10 @@ MAY_IMPORT = {
 # Actors meet only as messages; what they share is pure.
 SHARED_BY_ACTORS = {
     "actors.exchange_orders",
+    "actors.exchange_relay",
+    "actors.awaited",
     "actors.exchange_state",
+    "actors.exchange_waits",
     "actors.folds",
     "actors.planning",
     "actors.replicas",
@@ -57,8 +60,10 @@ RUNTIME_FILES = (
     "engine/timers.py",
     "engine/supervision.py",
     "engine/threads.py",
-    "engine/client.py",  # these two run in the user's process, not in the core
+    "engine/client.py",  # these run in the user's process, not in the core
     "engine/cli_operator.py",
+    "engine/cli_process.py",
+    "engine/cli_watch.py",
 )
 BANNED_CALLS = {
     "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter",

@@ -203,6 +203,10 @@ class NotListed(BadReply):
     """The venue's answer is an empty list: it does not have the order where it was looked for."""
 
 
+class IdNeeded(LookupError):
+    """The venue wants its own id of the order, which is not known here: it has to be looked up."""
+
+
 def ms_of(text: str) -> int:
     """Return the milliseconds a venue wrote as text; ValueError for anything else."""
     if len(text) > 13 or not (text.isascii() and text.isdigit()):

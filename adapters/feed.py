@@ -260,6 +260,9 @@ class PublicFeed:
                 slot.due_ns = mono_ns + int(self._wait_s(slot) * NS_PER_S)
         elif state_before == "LIVE":
             self._publish(slot)  # not proven any more
+        elif keeper.is_unconfirmed and self._codec.has_stream_snapshots:
+            # The next update proves it; in a market that stands still only the same said again does.
+            slot.due_ns = min(slot.due_ns, mono_ns + CONFIRM_NS)
 
     def _ask(self, slot: _Slot, mono_ns: int) -> None:
         slot.asked_ns = mono_ns

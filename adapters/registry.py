@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-from adapters import binance, generic, okx, okx_rest
+from adapters import binance, generic, kraken_session, okx, okx_rest
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
@@ -75,6 +75,13 @@ class VenueConfig:
         return self.urls.get(kind) or known_adapter(self.adapter).urls[kind]
 
 
+class Ticket(NamedTuple):
+    """What REST gives out before each private connection, and who takes it: the codec, for its login."""
+
+    call: RestCall
+    take: Callable[[Codec, Any], None]
+
+
 class Adapter(NamedTuple):
     """What makes one venue's dialect."""
 
@@ -89,6 +96,10 @@ class Adapter(NamedTuple):
     trade: Callable[[Credentials, RestCodec], TradeCodec] | None = None  # its trading WebSocket
     read_only: str = ""  # why no order may leave; empty where it may
     one_lane: bool = False  # takes one signed request at a time: its nonce must rise
+    lists_account: bool = (
+        False  # lists of orders and fills are of all symbols: one call for them all
+    )
+    ticket: Ticket | None = None
 
 
 class Venue(NamedTuple):
@@ -100,6 +111,8 @@ class Venue(NamedTuple):
     send_every_s: float
     read_only: str
     one_lane: bool
+    lists_account: bool
+    ticket: Ticket | None
 
 
 # The trading link names instruments by numbers that the REST half learns with the instruments.
@@ -138,8 +151,6 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         dead_man=okx_rest.cancel_all_after,
         trade=_okx_trade,
     ),
-    # The four below are read and written (their recordings replay, their dialects are tested), but
-    # not yet run against a simulated venue: the configuration does not accept them.
     "bybit": Adapter(
         urls={
             "rest": "https://api.bybit.com",
@@ -175,8 +186,11 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         codec=KrakenCodec,
         rest=KrakenRest,
         send_every_s=0.1,
-        enforces_expiry=False,
+        enforces_expiry=True,  # its `deadline`
+        dead_man=kraken_session.cancel_all_after,
         one_lane=True,
+        lists_account=True,
+        ticket=Ticket(kraken_session.ask_token(), kraken_session.take_token),
     ),
     "kucoin": Adapter(
         urls={"rest": "https://api.kucoin.com"},  # each stream's address comes by REST
@@ -217,6 +231,8 @@ def dialect(config: VenueConfig) -> Venue:
         known.send_every_s,
         config.read_only or known.read_only,
         known.one_lane,
+        known.lists_account,
+        known.ticket,
     )
 
 

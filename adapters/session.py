@@ -24,8 +24,8 @@ from adapters.offset import ClockOffset
 from adapters.pending import Pending
 from adapters.private import PrivateFeed
 from adapters.rate import Priority, RateGovernor
-from adapters.registry import VenueConfig, dialect
-from adapters.stream import LinkHandler, Watch, WsLink
+from adapters.registry import Ticket, VenueConfig, dialect
+from adapters.stream import LinkHandler, NoAddress, Watch, WsLink
 from adapters.trade_codec import TradeCodec
 from adapters.trade_desk import TradeDesk
 from adapters.trade_link import TradeLink
@@ -86,7 +86,8 @@ class Session:
             config, self.desk, clock=clock, rng=rng, stopping=self.stopping, deliver=self.deliver,
             on_opened=self.opened,
         )  # fmt: skip
-        self.inquiry = Inquiry(self.desk, config.symbols, clock)
+        symbols = ("",) if venue.lists_account else config.symbols
+        self.inquiry = Inquiry(self.desk, symbols, clock)
         self.public = PublicFeed(
             config, venue.codec, clock=clock, rng=rng, deliver=self.deliver,
             ask_snapshot=self.ask_snapshot, ask_clock=self.ask_clock, offset=self.offset,
@@ -274,8 +275,11 @@ class Session:
         times = self.config.timeouts
         # The trading link renews itself in time, between two requests.
         age_s = times.link_age_s * (1 if stand_in is None else 2)
+        address, ticket = self.config.url(url), self._venue.ticket
         return WsLink(
-            self.config.url(url),
+            partial(self.ask_ticket, ticket, address)
+            if ticket is not None and url == "private_ws"
+            else address,
             handler,
             clock=self.clock,
             rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets
@@ -285,6 +289,20 @@ class Session:
             send_every_s=self._venue.send_every_s,
             stand_in=stand_in,
         )
+
+    def ask_ticket(self, ticket: Ticket, address: str) -> str:
+        """Have REST give the codec its ticket, then return the address; NoAddress says why not."""
+        rest = self.client()
+        try:
+            ticket.take(self._venue.codec, self.desk.read(rest, ticket.call))
+        except CallFailed as failed:
+            raise NoAddress(f"no ticket for the stream: {failed}") from None
+        except ValueError:
+            text = "no ticket for the stream: the answer is not what the venue documents"
+            raise NoAddress(text) from None
+        finally:
+            rest.close()
+        return address
 
     def ask_clock(self) -> None:
         """Have the venue's clock estimated anew, soon."""

@@ -41,7 +41,7 @@ THIRD_PARTY_ONLY_IN = {
     "ruamel": ("engine/config",),
     "pydantic": ("engine/config",),
     "aiohttp": ("simulator/",),
-    "cryptography": ("simulator/coinbase_",),
+    "cryptography": ("simulator/coinbase_", "adapters/coinbase_token.py"),
 }
 # Where the machine's clocks, randomness and threads may be touched.
 RUNTIME_FILES = (

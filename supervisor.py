@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from random import SystemRandom
 from threading import Event
-from typing import Any, Final
+from typing import Final
 
 from loguru import logger
 
@@ -22,7 +22,7 @@ from actors.replicas import Shelf, bring_up_to_date
 from actors.tree import TICK, child_specs, enabled_venues, folds, restart_policy
 from adapters.configuration import read_losses
 from adapters.hosting import Surroundings, Venues
-from engine import collector, halt_file
+from engine import collector, halt_file, service
 from engine.alarms import Alarms
 from engine.clock import NS_PER_S, SystemClock
 from engine.config import config_hash, default_path, load
@@ -41,6 +41,7 @@ from engine.journal_audit import watch_over
 from engine.logs import configure, hider, secrets_of
 from engine.messages.commands import Append, CancelOrders, Tick
 from engine.messages.engine_events import CommandRecorded, EngineStarted, EngineStopped
+from engine.page_process import PageProcess
 from engine.run_note import note_run
 from engine.supervision import ActorStatus, Supervisor
 from engine.threads import DaemonThreads
@@ -64,6 +65,7 @@ class Core:
         self.rng = SystemRandom()
         self.ids = UlidIds()
         self.threads = DaemonThreads()
+        self.service = service.Service(os.environ, self.clock)
         self.alarms = Alarms(self.ids, self.clock, self.threads.background)
         self.faults = FaultPoints.from_environment(os.environ, config.mode)
         self.ended = Event()
@@ -71,6 +73,7 @@ class Core:
         self.exit_code = EXIT_OK
         self.why = ""
         self.simulator: Simulator | None = None
+        self.page = PageProcess(config, self.threads.start, self.clock.mono_ns)
         self.venues = Venues(config, enabled_venues(config), self._surroundings())
         self.journal: Journal | None = None
         self.runtime: Supervisor | None = None
@@ -196,8 +199,14 @@ class Core:
 
     def run(self) -> None:
         """Say what there is, wait for a reason to stop, and drill once in demo mode."""
+        assert self.edge is not None
+        edge = self.edge
         greet(self.config, VERSION, list(enabled_venues(self.config)))
-        is_ready = self._until(self._is_ready, READY_WITHIN_S)
+        self.page.start()
+        is_ready = self._until(
+            lambda: service.is_ready(edge, self.venues.present()), READY_WITHIN_S
+        )
+        self.service.ready()  # a venue that is down is no reason to be started anew
         collector.settle()  # once the actors have their states back: those stay
         if is_ready:
             say(f"ready: every venue is reconciled and may trade{self._but()}")
@@ -207,23 +216,12 @@ class Core:
         drill_ns = self.clock.mono_ns() + int(DRILL_AFTER_S * NS_PER_S)
         wants_drill = self.config.mode == "demo" and self.config.demo.drill
         while not self.ended.wait(SIMULATOR_LOOK_S):
+            self.service.beat(edge)
             if self.simulator is not None and self.simulator.revive():
                 say("the simulator was gone; it runs again, with the orders it had")
             if wants_drill and self.clock.mono_ns() >= drill_ns:
                 wants_drill = False
                 self._drill()
-
-    def _is_ready(self) -> bool:
-        assert self.edge is not None
-        try:
-            venues = self.edge.query("venues", {}).result(1.0)
-            money: dict[str, Any] = self.edge.query("trading_state", {}).result(1.0)
-        except (CoreError, TimeoutError):
-            return False
-        present = set(self.venues.present())
-        states = [venue["state"] for venue in venues if venue["name"] in present]
-        is_whole = len(states) == len(venues)  # who is not there has no money to open
-        return all(state == "READY" for state in states) and (bool(money["opened"]) or not is_whole)
 
     def _but(self) -> str:
         missing = set(enabled_venues(self.config)) - set(self.venues.present())
@@ -289,6 +287,7 @@ class Core:
         """Take no new orders, cancel or keep what rests, and close everything, within the grace."""
         config, edge, runtime = self.config, self.edge, self.runtime
         grace_s = config.supervision.shutdown_grace_s
+        self.service.stopping()
         if edge is not None and runtime is not None and self.journal is not None:
             edge.refuse_orders("the core is stopping")
             if "demo_maker" in {status.name for status in runtime.tree()}:
@@ -330,6 +329,7 @@ class Core:
             pause.wait(LOOK_EVERY_S)
 
     def _release(self) -> None:
+        self.page.stop()
         self.venues.stop(STOP_WITHIN_S)
         if self.journal is not None:
             self.journal.close()

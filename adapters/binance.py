@@ -23,6 +23,7 @@ from adapters.codec import (
     Heartbeat,
     Problem,
     Reconnect,
+    RenewSoon,
     StreamEvent,
     Verification,
     WireId,
@@ -210,7 +211,7 @@ class BinanceCodec:
         if data.e == "trade":
             return [self._trade(data, recv_ns)]
         if data.e == "serverShutdown":
-            return [Reconnect("serverShutdown")]
+            return [RenewSoon("serverShutdown")]
         if (
             data.e in ("", "bookTicker")
             and data.u
@@ -299,8 +300,10 @@ class BinanceCodec:
             position = _decode_position(raw)
             held = [BalanceReport(h.a, h.f, h.l) for h in position.B]
             return [BalanceUpdate(self.account, held, position.E * NS_PER_MS)]
-        if kind in ("eventStreamTerminated", "serverShutdown"):
+        if kind == "eventStreamTerminated":
             return [Reconnect(kind)]
+        if kind == "serverShutdown":
+            return [RenewSoon(kind)]
         return [Heartbeat()]
 
     def _execution(self, report: _Execution) -> list[StreamEvent]:

@@ -86,6 +86,12 @@ class Reconnect(NamedTuple):
     reason: str
 
 
+class RenewSoon(NamedTuple):
+    """The venue will end this connection before long: a successor should be level by then."""
+
+    reason: str
+
+
 class Problem(NamedTuple):
     """A frame that is malformed, huge, or names something unknown. Counted; the link lives on."""
 
@@ -146,6 +152,7 @@ StreamEvent = (
     | Acked
     | Denied
     | Reconnect
+    | RenewSoon
     | Problem
     | Heartbeat
     | BooksLost

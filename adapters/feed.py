@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from adapters.codec import Acked, BooksLost, Codec, Denied, Problem, Reconnect
+from adapters.audit import disagreement
+from adapters.codec import Acked, BooksLost, Codec, Denied, Problem, Reconnect, RenewSoon
 from adapters.offset import ClockOffset
 from adapters.registry import VenueConfig
 from adapters.stream import Link, backoff_s
@@ -32,8 +33,8 @@ ASKED_MAX: Final = 6
 
 class _Slot:
     # One symbol: its keeper, what was published, and when it was last asked for anew.
-    __slots__ = ("asked_ns", "attempts", "due_ns", "instrument", "is_dirty", "keeper", "live_ns",
-                 "published_ns", "recv_mono_ns", "recv_wall_ns")  # fmt: skip
+    __slots__ = ("asked_ns", "attempts", "audited_ns", "auditing_ns", "due_ns", "instrument",
+                 "is_dirty", "keeper", "live_ns", "published_ns", "recv_mono_ns", "recv_wall_ns")  # fmt: skip
 
     def __init__(self, instrument: Instrument, keeper: BookKeeper) -> None:
         self.instrument = instrument
@@ -44,6 +45,8 @@ class _Slot:
         self.due_ns = 0
         self.attempts = 0
         self.live_ns = 0
+        self.audited_ns = 0  # when the venue last agreed with a quiet book
+        self.auditing_ns: int | None = None  # since when it is being asked
 
 
 class PublicFeed:
@@ -60,6 +63,8 @@ class PublicFeed:
         ask_snapshot: Callable[[str], None],
         ask_clock: Callable[[], None],
         offset: ClockOffset,
+        ask_audit: Callable[[Instrument], bool] | None = None,
+        ask_renewal: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._codec = codec
@@ -69,6 +74,9 @@ class PublicFeed:
         self._ask_snapshot = ask_snapshot
         self._ask_clock = ask_clock
         self._offset = offset
+        self._ask_audit = ask_audit
+        self._ask_renewal = ask_renewal
+        self._quiet_ns = int(config.quiet_after_s * NS_PER_S)
         self._lag_ns_max = max(LAG_MS_MIN, config.stale_after_ms) * NS_PER_MS
         self._lagging: set[str] = set()
         self._lock = threading.Lock()
@@ -84,6 +92,7 @@ class PublicFeed:
         self.frames = 0
         self.problems: Counter[str] = Counter()
         self.last_problem = ""
+        self.audits_lost = 0
 
     def set_instruments(self, instruments: Sequence[Instrument]) -> None:
         """Make a keeper for each; before the link starts."""
@@ -105,7 +114,8 @@ class PublicFeed:
     def gaps(self) -> int:
         """How often a book was lost."""
         keepers = [slot.keeper for slot in self._slots.values()]
-        return sum(k.gaps + k.checksum_bad + k.crossed + k.locked for k in keepers)
+        lost = sum(k.gaps + k.checksum_bad + k.crossed + k.locked for k in keepers)
+        return lost + self.audits_lost
 
     @property
     def resyncs(self) -> int:
@@ -119,6 +129,11 @@ class PublicFeed:
                 self._config.name, "public", self.is_up, "republished", self._clock.mono_ns()
             )
             self._deliver(up)
+        self.tell_books()
+
+    def tell_books(self) -> None:
+        """Publish every book as it is."""
+        with self._lock:
             for slot in self._slots.values():
                 self._publish(slot)
 
@@ -173,6 +188,8 @@ class PublicFeed:
                     self._on_acked(mono_ns)
                 elif isinstance(event, BooksLost):
                     self._lose_all(event.reason, wall_ns, mono_ns)
+                elif isinstance(event, RenewSoon):
+                    self._ask_renewal(event.reason)
                 elif isinstance(event, Reconnect | Denied):
                     self._end(event.reason if isinstance(event, Reconnect) else event.text)
 
@@ -186,6 +203,8 @@ class PublicFeed:
                     self._publish(slot)
                 if slot.keeper.state == "SYNCING" and self.is_up and mono_ns >= slot.due_ns:
                     self._ask(slot, mono_ns)
+                elif slot.keeper.state == "LIVE" and self._quiet_ns:
+                    self._look_at_quiet(slot, mono_ns)
 
     def on_down(self, reason: str) -> None:
         """Everything held is old from now on, and says so at once."""
@@ -221,7 +240,37 @@ class PublicFeed:
             slot = self._slots[symbol]
             slot.due_ns = self._clock.mono_ns() + int(self._wait_s(slot) * NS_PER_S)
 
+    def on_audit(self, symbol: str, theirs: BookDelta | None) -> None:
+        """Judge a quiet book by the venue's own levels; None: the venue did not say.
+
+        One that has moved since the question proves its stream by that.
+        """
+        wall_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
+        with self._lock:
+            slot = self._slots[symbol]
+            asked_ns, slot.auditing_ns = slot.auditing_ns, None
+            if slot.keeper.state != "LIVE" or asked_ns is None or slot.recv_mono_ns > asked_ns:
+                return
+            difference = "the venue did not say" if theirs is None else _difference(slot, theirs)
+            if not difference:
+                slot.audited_ns = mono_ns
+                return
+            self.audits_lost += 1
+            self.last_problem = f"audit of {symbol}: {difference}"
+            slot.keeper.lose("audit_failed" if theirs is None else "audit_disagrees")
+            slot.recv_wall_ns, slot.recv_mono_ns = wall_ns, mono_ns
+            self._settle(slot, "LIVE")
+
     # --- under the lock
+
+    # No stream can show that its last message is missing, so silence is asked about.
+    def _look_at_quiet(self, slot: _Slot, mono_ns: int) -> None:
+        since_ns = max(slot.recv_mono_ns, slot.audited_ns)
+        is_due = mono_ns - since_ns >= self._quiet_ns and slot.auditing_ns is None
+        if is_due and self.is_up and self._ask_audit is not None:
+            slot.auditing_ns = mono_ns
+            if not self._ask_audit(slot.instrument):
+                slot.auditing_ns = None  # no place for the question: at the next look
 
     def _on_acked(self, mono_ns: int) -> None:
         if self.is_up:
@@ -322,3 +371,10 @@ class PublicFeed:
                 self._quality,
             )
         )
+
+
+def _difference(slot: _Slot, theirs: BookDelta) -> str:
+    try:
+        return disagreement(slot.keeper.book, theirs)
+    except ValueError as error:
+        return f"no levels: {error}"[:200]

@@ -53,6 +53,7 @@ def venue_settings(
         depth=min(venue.depth, DEPTH_MAX),
         publish_interval_ms=venue.publish_interval_ms,
         stale_after_ms=venue.stale_after_ms,
+        quiet_after_s=venue.quiet_after_s,
         rate_limit_share=venue.rate_limit_share,
         order_road=venue.order_road,
         halt_file=halt_path(state_dir.absolute()),

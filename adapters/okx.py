@@ -24,6 +24,7 @@ from adapters.codec import (
     Heartbeat,
     Problem,
     Reconnect,
+    RenewSoon,
     StreamEvent,
     Verification,
     ms_of,
@@ -357,7 +358,7 @@ def _control(frame: _Frame) -> StreamEvent:
     if frame.event == "login":
         return Acked("login") if frame.code in ("", "0") else Denied(frame.code, text)
     if frame.event == "notice":
-        return Reconnect(f"notice {text}") if frame.code == SERVICE_UPGRADE else Heartbeat()
+        return RenewSoon(f"notice {text}") if frame.code == SERVICE_UPGRADE else Heartbeat()
     if frame.event == "error":
         is_final = frame.code in AUTH_CODES
         return Denied(frame.code, text) if is_final else Reconnect(f"error {text}")

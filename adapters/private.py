@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from adapters.codec import Acked, Codec, Denied, Problem, Reconnect
+from adapters.codec import Acked, Codec, Denied, Problem, Reconnect, RenewSoon
 from adapters.offset import ClockOffset
 from adapters.registry import VenueConfig
 from engine.clock import NS_PER_S, Clock
@@ -39,6 +39,7 @@ class PrivateFeed:
         offset: ClockOffset,
         deliver: Callable[[Message], None],
         ask_clock: Callable[[], None],
+        ask_renewal: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._codec = codec
@@ -46,6 +47,7 @@ class PrivateFeed:
         self._offset = offset
         self._deliver = deliver
         self._ask_clock = ask_clock
+        self._ask_renewal = ask_renewal
         self._opened_ns = 0
         self._acks = 0
         self._down_told = False
@@ -78,6 +80,8 @@ class PrivateFeed:
             elif isinstance(event, Problem):
                 self.problems[event.code] += 1
                 self.last_problem = event.text
+            elif isinstance(event, RenewSoon):
+                self._ask_renewal(event.reason)
             elif isinstance(event, Reconnect):
                 if not self.is_up:
                     self._ask_clock()  # the likeliest reason that patience mends

@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
+<<<<<<< HEAD
 from adapters import binance, generic, kraken_session, okx, okx_rest
+=======
+from adapters import audit, binance, generic, okx, okx_rest
+>>>>>>> main
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
@@ -59,6 +63,7 @@ class VenueConfig:
     depth: int = 20
     publish_interval_ms: int = 0
     stale_after_ms: int = 10_000
+    quiet_after_s: float = 60.0
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -96,10 +101,14 @@ class Adapter(NamedTuple):
     trade: Callable[[Credentials, RestCodec], TradeCodec] | None = None  # its trading WebSocket
     read_only: str = ""  # why no order may leave; empty where it may
     one_lane: bool = False  # takes one signed request at a time: its nonce must rise
+<<<<<<< HEAD
     lists_account: bool = (
         False  # lists of orders and fills are of all symbols: one call for them all
     )
     ticket: Ticket | None = None
+=======
+    depth: audit.Depth | None = None  # how its best levels are asked for; None: no book is audited
+>>>>>>> main
 
 
 class Venue(NamedTuple):
@@ -111,8 +120,12 @@ class Venue(NamedTuple):
     send_every_s: float
     read_only: str
     one_lane: bool
+<<<<<<< HEAD
     lists_account: bool
     ticket: Ticket | None
+=======
+    depth: audit.Depth | None
+>>>>>>> main
 
 
 # The trading link names instruments by numbers that the REST half learns with the instruments.
@@ -135,6 +148,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.25,  # five messages a second, pings and pongs included
         enforces_expiry=True,
         trade=lambda credentials, _: BinanceTrade(credentials),
+        depth=audit.BINANCE,
     ),
     "okx": Adapter(
         urls={
@@ -150,6 +164,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         enforces_expiry=True,
         dead_man=okx_rest.cancel_all_after,
         trade=_okx_trade,
+        depth=audit.OKX,
     ),
     "bybit": Adapter(
         urls={
@@ -163,6 +178,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=BybitRest,
         send_every_s=0.05,
         enforces_expiry=True,
+        depth=audit.BYBIT,
     ),
     "coinbase": Adapter(
         urls={
@@ -175,6 +191,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=CoinbaseRest,
         send_every_s=0.15,
         enforces_expiry=False,
+        depth=audit.COINBASE,
     ),
     "kraken": Adapter(
         urls={
@@ -189,8 +206,12 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         enforces_expiry=True,  # its `deadline`
         dead_man=kraken_session.cancel_all_after,
         one_lane=True,
+<<<<<<< HEAD
         lists_account=True,
         ticket=Ticket(kraken_session.ask_token(), kraken_session.take_token),
+=======
+        depth=audit.KRAKEN,
+>>>>>>> main
     ),
     "kucoin": Adapter(
         urls={"rest": "https://api.kucoin.com"},  # each stream's address comes by REST
@@ -199,6 +220,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         rest=KucoinRest,
         send_every_s=0.1,
         enforces_expiry=True,
+        depth=audit.KUCOIN,
     ),
 }
 
@@ -231,8 +253,12 @@ def dialect(config: VenueConfig) -> Venue:
         known.send_every_s,
         config.read_only or known.read_only,
         known.one_lane,
+<<<<<<< HEAD
         known.lists_account,
         known.ticket,
+=======
+        known.depth,
+>>>>>>> main
     )
 
 

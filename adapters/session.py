@@ -12,9 +12,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from adapters.book_questions import BookQuestions
 from adapters.ccxt_generic import GenericClient
 from adapters.ccxt_rest import CcxtRest
-from adapters.desk import CallFailed, Desk
+from adapters.codec import Codec
+from adapters.desk import Desk
 from adapters.feed import PublicFeed
 from adapters.gate import Gate
 from adapters.generic_rest import GenericRest
@@ -23,9 +25,16 @@ from adapters.lanes import Job, Joinable, Lanes, ThreadFactory
 from adapters.offset import ClockOffset
 from adapters.pending import Pending
 from adapters.private import PrivateFeed
+<<<<<<< HEAD
 from adapters.rate import Priority, RateGovernor
 from adapters.registry import Ticket, VenueConfig, dialect
 from adapters.stream import LinkHandler, NoAddress, Watch, WsLink
+=======
+from adapters.rate import RateGovernor
+from adapters.registry import VenueConfig, dialect
+from adapters.relay import NUMBERED, PrivateRenewal, PublicRenewal
+from adapters.stream import LinkHandler, Watch, WsLink
+>>>>>>> main
 from adapters.trade_codec import TradeCodec
 from adapters.trade_desk import TradeDesk
 from adapters.trade_link import TradeLink
@@ -86,6 +95,7 @@ class Session:
             config, self.desk, clock=clock, rng=rng, stopping=self.stopping, deliver=self.deliver,
             on_opened=self.opened,
         )  # fmt: skip
+<<<<<<< HEAD
         symbols = ("",) if venue.lists_account else config.symbols
         self.inquiry = Inquiry(self.desk, symbols, clock)
         self.public = PublicFeed(
@@ -96,17 +106,64 @@ class Session:
             config, venue.codec, clock=clock, offset=self.offset, deliver=self.deliver,
             ask_clock=self.ask_clock,
         )  # fmt: skip
+=======
+        self.inquiry = Inquiry(self.desk, config.symbols, clock)
+>>>>>>> main
         self._turnstile = Turnstile() if venue.one_lane else None
         order_lanes = 1 if venue.one_lane else ORDER_LANES
         self.trade = self._lanes("rest-trade", order_lanes)
         self.cancels = self._lanes("rest-cancel", order_lanes)
         self.reads = self._lanes("rest-read", 1 if venue.one_lane else READ_LANES)
         self.books = self._lanes("rest-book", READ_LANES)
+        self._instruments: list[Instrument] = []
+        self.publics = PublicRenewal(
+            self._public_feed, self._open_public, self.deliver, config.timeouts.link_age_s,
+            is_numbered=venue.codec.policy in NUMBERED,
+        )  # fmt: skip
+        self.privates = PrivateRenewal(
+            self._private_feed, self._open_private, self.deliver, config.timeouts.link_age_s
+        )
         self.running: list[Joinable] = []
         self.trade_link: TradeLink | None = None
         self.trade_desk: TradeDesk | None = None
         if venue.trade is not None:
             self._open_trade_road(venue.trade, gate, pending)
+
+    @property
+    def public(self) -> PublicFeed:
+        """The public feed that is heard."""
+        return self.publics.current
+
+    @property
+    def private(self) -> PrivateFeed:
+        """The private feed whose link counts."""
+        return self.privates.current
+
+    def _public_feed(
+        self, deliver: Callable[[Message], None], ask_renewal: Callable[[str], None]
+    ) -> PublicFeed:
+        asks = BookQuestions(self.desk, self._venue.depth, partial(self._put, self.books))
+        feed = PublicFeed(
+            self.config, self._codec(), clock=self.clock, rng=self.rng, deliver=deliver,
+            ask_snapshot=asks.snapshot, ask_clock=self.ask_clock, offset=self.offset,
+            ask_audit=asks.audit if asks.can_audit else None,
+            ask_renewal=ask_renewal,
+        )  # fmt: skip
+        asks.feed = feed
+        feed.set_instruments(self._instruments)
+        return feed
+
+    def _private_feed(
+        self, deliver: Callable[[Message], None], ask_renewal: Callable[[str], None]
+    ) -> PrivateFeed:
+        return PrivateFeed(
+            self.config, self._codec(), clock=self.clock, offset=self.offset, deliver=deliver,
+            ask_clock=self.ask_clock, ask_renewal=ask_renewal,
+        )  # fmt: skip
+
+    # A codec may remember what its connection has said.
+    def _codec(self) -> Codec:
+        return dialect(self.config).codec if self._introduction is not None else self._venue.codec
 
     def _open_trade_road(self, codec: TradeCodec, gate: Gate, pending: Pending) -> None:
         link = TradeLink(
@@ -223,6 +280,7 @@ class Session:
     def opened(self, instruments: list[Instrument], account_uid: str | None) -> None:
         """Introduce the session and open its links; called once, by the upkeep thread."""
         name = self.config.name
+        self._instruments = instruments
         self.public.set_instruments(instruments)
         self.is_ready = True
         self.deliver(LinkChanged(name, "rest", True, "instruments loaded", self.clock.mono_ns()))
@@ -234,22 +292,27 @@ class Session:
         self.open_links()
 
     def open_links(self) -> None:
-        """Start both WebSocket links; without a key only the public one."""
+        """Start the WebSocket links; without a key only the public one."""
         if isinstance(self._venue.rest, GenericRest):
             self._open_streams(self._venue.rest)
             return
-        times = self.config.timeouts
-        idle_s = max(times.idle_s, self.config.stale_after_ms / 1000)
-        self.public.link = self.link("public_ws", self.public, idle_s)
-        self.spawn("ws-public", self.public.link.run)
+        self._open_public(self.public)
         if self.config.api_key:
-            self.private.link = self.link("private_ws", self.private, 0.0)
-            self.spawn("ws-private", self.private.link.run)
+            self._open_private(self.private)
         if self.trade_link is not None:
             self.trade_link.link = self.link(
                 "trade_ws", self.trade_link, 0.0, self.trade_link.stand_in
             )
             self.spawn("ws-trade", self.trade_link.link.run)
+
+    def _open_public(self, feed: PublicFeed) -> None:
+        idle_s = max(self.config.timeouts.idle_s, self.config.stale_after_ms / 1000)
+        feed.link = self.link("public_ws", feed, idle_s)
+        self.spawn("ws-public", feed.link.run)
+
+    def _open_private(self, feed: PrivateFeed) -> None:
+        feed.link = self.link("private_ws", feed, 0.0)
+        self.spawn("ws-private", feed.link.run)
 
     # Of any ccxt venue: both sides on one event loop.
     def _open_streams(self, codec: GenericRest) -> None:
@@ -308,21 +371,6 @@ class Session:
         """Have the venue's clock estimated anew, soon."""
         self.upkeep.ask_clock()
 
-    def ask_snapshot(self, symbol: str) -> None:
-        """Queue the fetch of a book snapshot."""
-
-        def fetch(rest: CcxtRest) -> None:
-            call = self._venue.rest.snapshot(symbol)
-            assert call is not None, "asked for a snapshot that the stream brings"
-            try:
-                reply = self.desk.read(rest, call, Priority.QUERY)
-                self.public.on_snapshot(self._venue.rest.read_snapshot(reply, symbol))
-            except (CallFailed, ValueError):
-                self.public.on_no_snapshot(symbol)
-
-        if not self.books.put(symbol, fetch):
-            self.public.on_no_snapshot(symbol)
-
     def republish(self) -> None:
         """Tell every book and link anew, from a thread of our own."""
         self._introduce()
@@ -338,13 +386,16 @@ class Session:
             self.books.put("", tell)
 
     def tell_health(self) -> None:
-        """Tell the gauges once a second, from a thread of its own: the others may all be waiting."""
+        """Tell the gauges and renew links once a second: the other threads may all be waiting."""
         while not self.stopping.wait(HEALTH_EVERY_S):
             self._report_health()
+            now_ns = self.clock.mono_ns()
+            self.publics.look(now_ns)
+            self.privates.look(now_ns)
 
     def _report_health(self) -> None:
-        feeds = (self.public, self.private, self.trade_link)
-        links = [feed.link for feed in feeds if feed is not None and feed.link is not None]
+        trade = self.trade_link.link if self.trade_link is not None else None
+        reconnects = self.publics.count("reconnects") + self.privates.count("reconnects")
         self.deliver(
             VenueHealth(
                 venue=self.config.name,
@@ -352,10 +403,10 @@ class Session:
                 private_up=self.private.is_up,
                 clock_offset_ms=self.offset.offset_ms(),
                 rate_used_ratio=self.governor.used_ratio(),
-                gaps=self.public.gaps,
-                resyncs=self.public.resyncs,
-                frames=self.public.frames,
-                reconnects=sum(max(0, link.connections - 1) for link in links),
+                gaps=self.publics.count("gaps"),
+                resyncs=self.publics.count("resyncs"),
+                frames=self.publics.count("frames"),
+                reconnects=reconnects + (max(0, trade.connections - 1) if trade is not None else 0),
                 rate_scopes=self.governor.scopes(),
                 rate_waits=self.governor.waits(),
                 rate_blocked_ms=self.governor.blocked_ms(),

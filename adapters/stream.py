@@ -139,6 +139,11 @@ class WsLink:
         self._awaits_life = False
         self.connections = 0
 
+    @property
+    def opened_ns(self) -> int:
+        """When the newest connection was made, in monotonic time; 0 before any."""
+        return self._opened_ns
+
     def send(self, texts: list[str]) -> None:
         """Queue frames; the link's thread sends them, paced as the venue wants it."""
         self._unsent.extend(texts)

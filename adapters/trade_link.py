@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 IN_FLIGHT_MAX: Final = 1000
 LATE_MAX: Final = 1000
 EXPIRES_MS: Final = 5000
+# A link whose thread has not looked for so long has been suspended with its process, or is stuck: it
+# may be half open by now, and is not trusted before a new connection has proven itself.
+SUSPENDED_NS: Final = 3 * NS_PER_S
 # Renewed between requests at this part of the age that a link may reach.
 RENEWED_AT: Final = 0.8
 
@@ -82,6 +85,7 @@ class TradeLink:
         self._is_ready = False
         self._ending = ""  # why no new request is taken: the link ends when the last is answered
         self._opened_ns = 0
+        self._looked_ns = self._looked_wall_ns = 0
         self._down_told = False
         self._in_flight: dict[str, Request] = {}
         self._late: OrderedDict[str, Request] = OrderedDict()
@@ -93,8 +97,9 @@ class TradeLink:
 
     @property
     def is_up(self) -> bool:
-        """Whether a request would be sent now: connected, authenticated and not about to end."""
-        return self._is_ready and not self._ending
+        """Whether a request would be sent now: connected, watched, authenticated, not about to end."""
+        is_watched = self._clock.mono_ns() - self._looked_ns < SUSPENDED_NS
+        return self._is_ready and not self._ending and is_watched
 
     def request(
         self,
@@ -153,7 +158,8 @@ class TradeLink:
 
     def on_open(self) -> list[str]:
         """Log in where the venue wants it; else the link is up."""
-        self._opened_ns = self._clock.mono_ns()
+        self._opened_ns = self._looked_ns = self._clock.mono_ns()
+        self._looked_wall_ns = self._clock.wall_ns()
         try:
             frames = self._codec.login(self._offset.now_ms())
         except Refused as refused:
@@ -203,6 +209,7 @@ class TradeLink:
 
     def on_tick(self, mono_ns: int) -> None:
         """Give up on late answers; renew the link in a quiet moment; a login needs an answer."""
+        self._look(mono_ns)
         self._expire(mono_ns)
         since_open_s = (mono_ns - self._opened_ns) / NS_PER_S
         if since_open_s > self._config.timeouts.link_age_s * RENEWED_AT:
@@ -211,6 +218,14 @@ class TradeLink:
             self._reconnect("login was not acknowledged")
         if self._ending and not self._in_flight:
             self._reconnect(self._ending)
+
+    # A suspended machine stops the monotonic clock, too: the wall clock tells of that.
+    def _look(self, mono_ns: int) -> None:
+        wall_ns = self._clock.wall_ns()
+        away_ns = max(mono_ns - self._looked_ns, wall_ns - self._looked_wall_ns)
+        if away_ns >= SUSPENDED_NS:
+            self._end_soon(f"not looked after for {away_ns / NS_PER_S:.1f} s: perhaps half open")
+        self._looked_ns, self._looked_wall_ns = mono_ns, wall_ns
 
     def _expire(self, mono_ns: int) -> None:
         with self._lock:

@@ -37,7 +37,7 @@ class Options:
 _COMMON: Final = {"--json": 0, "-o": 1, "--output": 1, "--state-dir": 1, "--color": 1}
 
 
-NUMBERS: Final = ("--timeout", "--count", "-n", "--depth", "--limit", "--after-seq")
+NUMBERS: Final = ("--timeout", "--count", "-n", "--depth", "--limit", "--after-seq", "--port")
 TEXTS: Final = ("--reason", "--command-id")
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
+from engine.config_dashboard import DashboardSection, MetricsSection
 from engine.config_scalars import (
     AccountName,
     ActorName,
@@ -92,6 +93,7 @@ class Venue(Section):
     opening_cost: dict[Asset, Money] = Field(default_factory=dict)
     rate_limit_share: Share = 0.5
     stale_after_ms: Annotated[Whole, Field(ge=100, le=600_000)] = 2_000
+    quiet_after_s: Annotated[Whole, Field(ge=0, le=86_400)] = 60
     depth: Annotated[Whole, Field(ge=1, le=5_000)] = 200
     publish_interval_ms: Annotated[Whole, Field(ge=0, le=10_000)] = 0
     order_road: Literal["ws", "rest"] = "ws"
@@ -265,6 +267,8 @@ class Settings(Section):
     journal: JournalSection = JournalSection()
     storage: Storage = Storage()
     control: ControlSection = ControlSection()
+    dashboard: DashboardSection = DashboardSection()
+    metrics: MetricsSection = MetricsSection()
     demo: Demo = Demo()
     log: Log = Log()
 

@@ -20,6 +20,7 @@ from adapters.codec import (
     Heartbeat,
     Problem,
     Reconnect,
+    RenewSoon,
     Secret,
 )
 from adapters.feed import PublicFeed
@@ -108,7 +109,7 @@ ORDER = {
 }  # fmt: skip
 VENUES = sorted(BOOK)
 GOOD = (BookDelta, TradePrint, OrderReport, FillReport, BalanceUpdate)
-REFUSED = (Problem, Heartbeat, Acked, BooksLost, Reconnect, Denied)
+REFUSED = (Problem, Heartbeat, Acked, BooksLost, Reconnect, RenewSoon, Denied)
 
 
 def codec(venue):

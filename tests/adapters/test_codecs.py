@@ -15,6 +15,7 @@ from adapters.codec import (
     Heartbeat,
     Problem,
     Reconnect,
+    RenewSoon,
     Secret,
 )
 from adapters.okx import OkxCodec
@@ -52,7 +53,7 @@ def test_binance_trade_tells_the_takers_side():
 
 def test_binance_other_public_frames():
     assert BINANCE.on_public(b'{"result":null,"id":1}', 1) == [Acked("public")]
-    assert BINANCE.on_public(b'{"e":"serverShutdown","E":1}', 1) == [Reconnect("serverShutdown")]
+    assert BINANCE.on_public(b'{"e":"serverShutdown","E":1}', 1) == [RenewSoon("serverShutdown")]
     ticker = {"u": 400900217, "s": "BTCUSDT", "b": "25.35", "B": "31.2", "a": "25.36", "A": "4"}
     assert BINANCE.on_public(raw(ticker), 1) == [BookTop("BTC/USDT", 400900217, "25.35", "25.36")]
     refused = {"error": {"code": 2, "msg": "Invalid request"}, "id": 1}
@@ -142,7 +143,7 @@ def test_okx_trade_and_control_frames():
     assert (trade.side, trade.quantity) == ("BUY", Decimal("0.12060306"))
     assert OKX.on_public(b"pong", 1) == [Heartbeat()]
     notice = {"event": "notice", "code": "64008", "msg": "service upgrade", "connId": "a"}
-    assert isinstance(OKX.on_public(raw(notice), 1)[0], Reconnect)
+    assert isinstance(OKX.on_public(raw(notice), 1)[0], RenewSoon)
     assert OKX.on_private(b'{"event":"login","code":"0","msg":""}', 1) == [Acked("login")]
     denied = {"event": "error", "code": "60024", "msg": "Wrong passphrase"}
     assert isinstance(OKX.on_private(raw(denied), 1)[0], Denied)

@@ -11,10 +11,9 @@ from adapters.okx_trade import OkxTrade
 from adapters.registry import Timeouts, VenueConfig
 from adapters.trade_codec import Answer, Lost
 from adapters.trade_link import IN_FLIGHT_MAX, SendFailed, TradeLink
-from engine.clock import NS_PER_S, SystemClock
+from engine.clock import NS_PER_S, VirtualClock
 from engine.messages.port import LinkChanged
 
-CLOCK = SystemClock()
 CONFIG = VenueConfig("okx", "okx", "okx.main", ("BTC/USDT",), timeouts=Timeouts(link_age_s=1000))
 CALL = RestCall("privatePostTradeCancelOrder", {"instId": "BTC-USDT", "clOrdId": "c" * 32}, {})
 LOGGED_IN = b'{"event":"login","code":"0","msg":""}'
@@ -24,13 +23,14 @@ class Wire:
     """A link that is logged in, its far end, and everything that was told."""
 
     def __init__(self):
-        offset = ClockOffset(CLOCK)
-        now_ns = CLOCK.mono_ns()
+        self.clock = VirtualClock()
+        offset = ClockOffset(self.clock)
+        now_ns = self.clock.mono_ns()
         offset.update([(now_ns - 1000, now_ns, 1_700_000_000_000)])
         self.told, self.ends, self.refused, self.reasons = [], [], [], []
         codec = OkxTrade(Credentials(Secret("k"), Secret("s"), Secret("p")), {})
         self.link = TradeLink(
-            CONFIG, codec, clock=CLOCK, offset=offset, deliver=self.told.append,
+            CONFIG, codec, clock=self.clock, offset=offset, deliver=self.told.append,
             ask_clock=lambda: None, on_auth=self.refused.append,
         )  # fmt: skip
         self.link.link = self
@@ -140,7 +140,7 @@ def test_a_late_answer_is_told_after_the_timeout(wire):
     late = []
     request = wire.link.request(CALL, 0.0, lambda r, end: wire.ends.append(end), late.append)
     assert wire.link.send(request)
-    wire.link.on_tick(CLOCK.mono_ns() + NS_PER_S)
+    wire.link.on_tick(wire.clock.mono_ns() + NS_PER_S)
     assert [type(end) for end in wire.ends] == [Lost]
     wire.answer(request)
     assert [answer.request_id for answer in late] == [request.request_id]
@@ -151,10 +151,10 @@ def test_a_login_that_has_run_out_makes_a_new_one_once_all_is_answered(wire):
     first, second = wire.send(), wire.send()
     wire.answer(first, code="60011")
     assert not wire.link.is_up  # what comes now takes the other road
-    wire.link.on_tick(CLOCK.mono_ns())
+    wire.link.on_tick(wire.clock.mono_ns())
     assert wire.reasons == []
     wire.answer(second)
-    wire.link.on_tick(CLOCK.mono_ns())
+    wire.link.on_tick(wire.clock.mono_ns())
     assert len(wire.reasons) == 1
     wire.link.on_down(wire.reasons[0])
     wire.open()
@@ -168,6 +168,26 @@ def test_a_refused_login_is_told_and_not_tried_again(wire):
     wire.frame(b'{"event":"error","code":"60005","msg":"Invalid apiKey"}')
     assert wire.refused == ["60005 Invalid apiKey"]
     assert wire.reasons == ["given up"]
+
+
+def test_a_link_that_nobody_looked_after_is_not_trusted_until_it_is_made_anew(wire):
+    """As after SIGSTOP or a suspended machine: it may be half open, and pings tell only later."""
+    in_flight = wire.send()
+    request = wire.request()
+    wire.clock.advance_ns(4 * NS_PER_S)
+    assert not wire.link.is_up, "before the link's own thread has noticed"
+    assert not wire.link.send(request)
+    wire.link.on_tick(wire.clock.mono_ns())
+    assert not wire.link.is_up
+    assert wire.reasons == [], "what is in flight may be answered yet"
+    wire.answer(in_flight)
+    wire.link.on_tick(wire.clock.mono_ns())
+    assert wire.reasons == ["not looked after for 4.0 s: perhaps half open"]
+    wire.link.on_down("as asked")
+    wire.open()
+    wire.clock.step_wall_ns(60 * NS_PER_S)  # the monotonic clock was suspended with the machine
+    wire.link.on_tick(wire.clock.mono_ns())
+    assert not wire.link.is_up
 
 
 def test_the_state_is_told_when_it_changes(wire):

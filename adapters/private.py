@@ -7,11 +7,11 @@ calls for a reconciliation. A refused key ends the link for good.
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapters.codec import Acked, Codec, Denied, Problem, Reconnect, RenewSoon
 from adapters.offset import ClockOffset
-from adapters.registry import VenueConfig
+from adapters.registry import Ticket, VenueConfig
 from engine.clock import NS_PER_S, Clock
 from engine.errors import Refused
 from engine.messages.base import Message
@@ -55,6 +55,10 @@ class PrivateFeed:
         self.is_up = False
         self.problems: Counter[str] = Counter()
         self.last_problem = ""
+
+    def take_ticket(self, ticket: Ticket, reply: Any) -> None:
+        """Let the codec have what REST gave out for this connection. BadReply if it is no ticket."""
+        ticket.take(self._codec, reply)
 
     def on_open(self) -> list[str]:
         """Log in, with the venue's time."""

@@ -5,11 +5,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
-<<<<<<< HEAD
-from adapters import binance, generic, kraken_session, okx, okx_rest
-=======
-from adapters import audit, binance, generic, okx, okx_rest
->>>>>>> main
+from adapters import (
+    audit,
+    binance,
+    generic,
+    kraken_session,
+    kucoin_address,
+    kucoin_rest,
+    okx,
+    okx_rest,
+)
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
@@ -76,8 +81,18 @@ class VenueConfig:
         return Credentials(self.api_key, self.api_secret, self.passphrase)
 
     def url(self, kind: str) -> str:
-        """Return the url of this kind: the configured one or the venue's own."""
-        return self.urls.get(kind) or known_adapter(self.adapter).urls[kind]
+        """Return the url of this kind: the configured one or the venue's own; empty: REST tells it."""
+        return self.urls.get(kind) or known_adapter(self.adapter).urls.get(kind, "")
+
+
+class Address(NamedTuple):
+    """How REST is asked where a stream is, before each connection: the call, and what reads its answer.
+
+    `read` takes the answer and an id of ours for the connection; the address it returns may be a login.
+    """
+
+    call: RestCall
+    read: Callable[[Any, str], str]
 
 
 class Ticket(NamedTuple):
@@ -101,14 +116,13 @@ class Adapter(NamedTuple):
     trade: Callable[[Credentials, RestCodec], TradeCodec] | None = None  # its trading WebSocket
     read_only: str = ""  # why no order may leave; empty where it may
     one_lane: bool = False  # takes one signed request at a time: its nonce must rise
-<<<<<<< HEAD
+    depth: audit.Depth | None = None  # how its best levels are asked for; None: no book is audited
+    # Where a stream (`public_ws`, `private_ws`) is that has no fixed address.
+    address: Callable[[str], Address] | None = None
+    ticket: Ticket | None = None
     lists_account: bool = (
         False  # lists of orders and fills are of all symbols: one call for them all
     )
-    ticket: Ticket | None = None
-=======
-    depth: audit.Depth | None = None  # how its best levels are asked for; None: no book is audited
->>>>>>> main
 
 
 class Venue(NamedTuple):
@@ -120,12 +134,9 @@ class Venue(NamedTuple):
     send_every_s: float
     read_only: str
     one_lane: bool
-<<<<<<< HEAD
-    lists_account: bool
-    ticket: Ticket | None
-=======
     depth: audit.Depth | None
->>>>>>> main
+    ticket: Ticket | None
+    lists_account: bool
 
 
 # The trading link names instruments by numbers that the REST half learns with the instruments.
@@ -206,12 +217,9 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         enforces_expiry=True,  # its `deadline`
         dead_man=kraken_session.cancel_all_after,
         one_lane=True,
-<<<<<<< HEAD
-        lists_account=True,
-        ticket=Ticket(kraken_session.ask_token(), kraken_session.take_token),
-=======
         depth=audit.KRAKEN,
->>>>>>> main
+        ticket=Ticket(kraken_session.ask_token(), kraken_session.take_token),
+        lists_account=True,
     ),
     "kucoin": Adapter(
         urls={"rest": "https://api.kucoin.com"},  # each stream's address comes by REST
@@ -221,6 +229,8 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.1,
         enforces_expiry=True,
         depth=audit.KUCOIN,
+        dead_man=kucoin_rest.dead_cancel_all,
+        address=lambda kind: Address(kucoin_address.ask(kind), kucoin_address.read_address),
     ),
 }
 
@@ -253,13 +263,20 @@ def dialect(config: VenueConfig) -> Venue:
         known.send_every_s,
         config.read_only or known.read_only,
         known.one_lane,
-<<<<<<< HEAD
-        known.lists_account,
-        known.ticket,
-=======
         known.depth,
->>>>>>> main
+        known.ticket,
+        known.lists_account,
     )
+
+
+def address(config: VenueConfig, kind: str) -> Address | None:
+    """Return how to ask where a stream is; None where its address is fixed."""
+    known = known_adapter(config.adapter)
+    if config.url(kind):
+        return None
+    if known.address is None:
+        raise ConfigError(f"venues.{config.name}.urls.{kind}: is missing")
+    return known.address(kind)
 
 
 def has_trade_road(config: VenueConfig) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from adapters.addresses import Addresses
 from adapters.book_questions import BookQuestions
 from adapters.ccxt_generic import GenericClient
 from adapters.ccxt_rest import CcxtRest
@@ -25,16 +26,10 @@ from adapters.lanes import Job, Joinable, Lanes, ThreadFactory
 from adapters.offset import ClockOffset
 from adapters.pending import Pending
 from adapters.private import PrivateFeed
-<<<<<<< HEAD
-from adapters.rate import Priority, RateGovernor
-from adapters.registry import Ticket, VenueConfig, dialect
-from adapters.stream import LinkHandler, NoAddress, Watch, WsLink
-=======
 from adapters.rate import RateGovernor
 from adapters.registry import VenueConfig, dialect
 from adapters.relay import NUMBERED, PrivateRenewal, PublicRenewal
 from adapters.stream import LinkHandler, Watch, WsLink
->>>>>>> main
 from adapters.trade_codec import TradeCodec
 from adapters.trade_desk import TradeDesk
 from adapters.trade_link import TradeLink
@@ -95,26 +90,15 @@ class Session:
             config, self.desk, clock=clock, rng=rng, stopping=self.stopping, deliver=self.deliver,
             on_opened=self.opened,
         )  # fmt: skip
-<<<<<<< HEAD
         symbols = ("",) if venue.lists_account else config.symbols
         self.inquiry = Inquiry(self.desk, symbols, clock)
-        self.public = PublicFeed(
-            config, venue.codec, clock=clock, rng=rng, deliver=self.deliver,
-            ask_snapshot=self.ask_snapshot, ask_clock=self.ask_clock, offset=self.offset,
-        )  # fmt: skip
-        self.private = PrivateFeed(
-            config, venue.codec, clock=clock, offset=self.offset, deliver=self.deliver,
-            ask_clock=self.ask_clock,
-        )  # fmt: skip
-=======
-        self.inquiry = Inquiry(self.desk, config.symbols, clock)
->>>>>>> main
         self._turnstile = Turnstile() if venue.one_lane else None
         order_lanes = 1 if venue.one_lane else ORDER_LANES
         self.trade = self._lanes("rest-trade", order_lanes)
         self.cancels = self._lanes("rest-cancel", order_lanes)
         self.reads = self._lanes("rest-read", 1 if venue.one_lane else READ_LANES)
         self.books = self._lanes("rest-book", READ_LANES)
+        self._addresses = Addresses(config, venue.ticket, self.desk, self.client, rng)
         self._instruments: list[Instrument] = []
         self.publics = PublicRenewal(
             self._public_feed, self._open_public, self.deliver, config.timeouts.link_age_s,
@@ -338,11 +322,8 @@ class Session:
         times = self.config.timeouts
         # The trading link renews itself in time, between two requests.
         age_s = times.link_age_s * (1 if stand_in is None else 2)
-        address, ticket = self.config.url(url), self._venue.ticket
         return WsLink(
-            partial(self.ask_ticket, ticket, address)
-            if ticket is not None and url == "private_ws"
-            else address,
+            self._addresses.of(url, handler),
             handler,
             clock=self.clock,
             rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets
@@ -352,20 +333,6 @@ class Session:
             send_every_s=self._venue.send_every_s,
             stand_in=stand_in,
         )
-
-    def ask_ticket(self, ticket: Ticket, address: str) -> str:
-        """Have REST give the codec its ticket, then return the address; NoAddress says why not."""
-        rest = self.client()
-        try:
-            ticket.take(self._venue.codec, self.desk.read(rest, ticket.call))
-        except CallFailed as failed:
-            raise NoAddress(f"no ticket for the stream: {failed}") from None
-        except ValueError:
-            text = "no ticket for the stream: the answer is not what the venue documents"
-            raise NoAddress(text) from None
-        finally:
-            rest.close()
-        return address
 
     def ask_clock(self) -> None:
         """Have the venue's clock estimated anew, soon."""

@@ -10,8 +10,7 @@ the top 25 is verified where it is not zero).
 
 Ids tell age: no book is LIVE that is older than what the stream has already said on this
 connection. Kraken has no ids, only times of updates: there a snapshot that comes behind updates
-waits until the next update, whose checksum confirms it, or until one that is asked for later says the
-same: then the market stands still.
+waits until the next update, whose checksum confirms it.
 
 Known weaknesses: a quiet book with no diff to confirm its REST snapshot stays SYNCING until a diff
 or a second snapshot with the same id confirms it; the keeper's owner asks for that one. Bybit
@@ -207,19 +206,12 @@ class BookKeeper:
         is_proven = snapshot.last >= self._seen
         if is_proven:
             self._seen = snapshot.last
-        is_proven = is_proven or self._repeats(snapshot)
         if is_proven or self.policy == "crc32_top10":
             self._take(snapshot, replaces=True, is_proven=is_proven)
         elif self.state == "LIVE":
             self._lose("snapshot_too_old")
         else:
             self.reason, self.wants_snapshot = "snapshot_too_old", True
-
-    # Kraken: a market that stands still says the same again when it is asked anew.
-    def _repeats(self, snapshot: BookDelta) -> bool:
-        if not self._awaiting or self.policy != "crc32_top10" or not snapshot.checksum:
-            return False
-        return self._checksum() == snapshot.checksum & 0xFFFFFFFF
 
     # Apply a full message, then ids, checksum and a look at the touch; only then LIVE.
     def _take(

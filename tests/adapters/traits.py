@@ -68,5 +68,5 @@ TRAITS = {
             numbers_connection=True,
             checks_time=False,
         ),
-    )  # fmt: skip
+    )
 }

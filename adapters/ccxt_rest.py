@@ -255,6 +255,10 @@ class CcxtRest:
             raise
         except (ccxt.BaseError, requests.RequestException, Refused, OSError) as error:
             raise RestFailure(self.evidence(action, error)) from None
+        except ValueError as error:
+            if self._tap.attempted:
+                raise
+            raise RestFailure(self._unsigned(action, error)) from None
         finally:
             self._used_ns = self._clock.mono_ns()
 
@@ -285,6 +289,12 @@ class CcxtRest:
             headers=self._tap.headers,
             odd_success=error is None and not code,
         )
+
+    # ccxt signs with what it is given: a secret that is no key of its venue fails there.
+    def _unsigned(self, action: Action, error: Exception) -> Evidence:
+        text = "the secret cannot sign: it is not in the form that the venue gives it"
+        evidence = self.evidence(action, error)
+        return evidence._replace(classes=("AuthenticationError",), causes=(), message=text)
 
     @property
     def headers(self) -> Mapping[str, str]:

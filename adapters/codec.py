@@ -24,6 +24,7 @@ from engine.messages.port import (
 )
 from engine.trading.book import Policy
 
+CANNOT_SIGN: Final = "CANNOT_SIGN"  # what a login is refused as, by us, whose secret is no secret
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
 NS_PER_MS: Final = 1_000_000
 # What still fits 64 bits, as ids and as nanoseconds; beyond is malformed, not a venue's number.

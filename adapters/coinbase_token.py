@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.codec import Credentials
+from adapters.codec import CANNOT_SIGN, Credentials
 from engine.errors import Refused
 
 LIFE_S: Final = 120
@@ -37,9 +37,9 @@ def _signature(pem: str, data: bytes) -> bytes:
         # A key that came through an environment variable may have its line ends written out.
         key: Any = serialization.load_pem_private_key(pem.replace("\\n", "\n").encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise Refused("AUTH", "the secret is not a private key in PEM form") from None
+        raise Refused(CANNOT_SIGN, "the secret is not a private key in PEM form") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise Refused("AUTH", "the secret is not an EC key")
+        raise Refused(CANNOT_SIGN, "the secret is not an EC key")
     # The venue wants the two numbers side by side, 32 bytes each, not as DER.
     r, s = utils.decode_dss_signature(key.sign(data, ec.ECDSA(hashes.SHA256())))
     return r.to_bytes(32) + s.to_bytes(32)

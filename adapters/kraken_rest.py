@@ -113,11 +113,11 @@ class KrakenRest:
     """Kraken's REST dialect for one account. `symbols` maps the streams' spelling to ours."""
 
     exchange_id: str = "kraken"
-    # The counter of an account that may trade, 20 that fall by one in two seconds; orders have their own.
+    # The counters of the highest tier: a lower one is told by the venue. A cancel may count for many.
     scopes: Mapping[str, tuple[int, float]] = {
-        "counter": (20, 40.0),
-        "orders": (60, 60.0),
-        "public": (1, 1.0),
+        "counter": (20, 20.0),
+        "orders": (225, 60.0),
+        "public": (15, 15.0),  # one a second, as the venue counts them by address
     }
 
     def __init__(self, venue: str, account: str, symbols: Mapping[str, str]) -> None:
@@ -171,8 +171,8 @@ class KrakenRest:
             venue=self._venue,
             symbol=symbol,
             venue_symbol=pair.altname,
-            base=pair.base,
-            quote=pair.quote,
+            base=asset("kraken", pair.base),
+            quote=asset("kraken", pair.quote),
             tick_size=tick,
             lot_size=lot,
             quantity_min=lot if pair.ordermin is None else pair.ordermin,
@@ -246,7 +246,7 @@ class KrakenRest:
             params = {"cl_ord_id": cancel.client_order_id}
         else:
             params = {"txid": cancel.venue_order_id or "0"}
-        return RestCall("privatePostCancelOrder", params, {"orders": 1})
+        return RestCall("privatePostCancelOrder", params, {"orders": 2})
 
     def read_cancel(self, reply: Any, cancel: CancelOrder) -> list[OrderReport]:
         """{"result":{"count":1}}: the stream or a query tells the order's state."""

@@ -128,6 +128,8 @@ def _caused(evidence: Evidence, names: frozenset[str]) -> bool:
 def _local(e: Evidence) -> Kind | None:
     if e.attempted or e.http_status is not None or e.causes:
         return None
+    if _has(e, AUTH_CLASSES):
+        return "AUTH"  # no key, or one that cannot sign
     return "REJECTED" if _has(e, LOCAL_CLASSES) else None
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from adapters.codec import Acked, Codec, Denied, Problem, Reconnect, RenewSoon
+from adapters.codec import CANNOT_SIGN, Acked, Codec, Denied, Problem, Reconnect, RenewSoon
 from adapters.offset import ClockOffset
 from adapters.registry import Ticket, VenueConfig
 from engine.clock import NS_PER_S, Clock
@@ -67,6 +67,9 @@ class PrivateFeed:
         try:
             return self._codec.login(self._offset.now_ms())
         except Refused as refused:
+            if refused.code == CANNOT_SIGN:
+                self._refuse(refused.text)
+                return []
             self._ask_clock()
             self._end(refused.text)
             return []
@@ -91,9 +94,7 @@ class PrivateFeed:
                     self._ask_clock()  # the likeliest reason that patience mends
                 self._end(event.reason)
             elif isinstance(event, Denied):
-                self._deliver(AdapterFailed(self._config.name, "auth", event.text[:300]))
-                if self.link is not None:
-                    self.link.give_up()
+                self._refuse(event.text)
 
     def on_tick(self, mono_ns: int) -> None:
         """A login that is not answered is no login."""
@@ -121,6 +122,12 @@ class PrivateFeed:
         if self._acks == self._codec.private_acks:
             self.is_up, self._down_told = True, False
             self._deliver(LinkChanged(self._config.name, "private", True, "subscribed", mono_ns))
+
+    # No patience mends it.
+    def _refuse(self, text: str) -> None:
+        self._deliver(AdapterFailed(self._config.name, "auth", text[:300]))
+        if self.link is not None:
+            self.link.give_up()
 
     def _end(self, reason: str) -> None:
         if self.link is not None:

@@ -11,12 +11,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from engine import cli_setup
+from engine import cli_process, cli_setup
 from engine.cli_base import Options, ask, group, options, run, show, usage
 from engine.cli_dashboard import dashboard
-from engine.cli_market import arb, depth, impact
+from engine.cli_market import arb, depth, impact, route
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
 from engine.cli_panic import panic
+from engine.cli_venue import venue_retire, venue_symbols, venue_unretire
+from engine.cli_why import why
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
 from engine.views import COLORS, FORMATS, Screen
 
@@ -46,11 +48,14 @@ for name, part in {
     "fault": fault_app,
     "codec": codec_app,
     "config": config_app,
+    "log": cli_process.log_app,
 }.items():
     app.add_typer(part, name=name)
 app.command()(dashboard)
 
 
+app.command("up")(cli_process.up)
+app.command("down")(cli_process.down)
 app.command("doctor")(cli_setup.doctor)
 app.command("init")(cli_setup.init)
 config_app.command("path")(cli_setup.config_path)
@@ -63,7 +68,7 @@ def _common(
         Path | None, typer.Option(help="The core's state folder (also XCORE_STATE_DIR).")
     ] = None,
     output: Annotated[
-        str, typer.Option("-o", "--output", help="table, wide, json or jsonl.")
+        str, typer.Option("-o", "--output", help="table, wide, json, jsonl, csv or name.")
     ] = "table",
     json: Annotated[bool, typer.Option("--json", help="The same as -o json.")] = False,
     color: Annotated[str, typer.Option(help="auto, always or never.")] = "auto",
@@ -98,6 +103,11 @@ def venue_list(context: typer.Context) -> None:
     show(context, ask(context, "venues"), "venue")
 
 
+venue_app.command("retire")(venue_retire)
+venue_app.command("unretire")(venue_unretire)
+venue_app.command("symbols")(venue_symbols)
+
+
 @app.command()
 def bbo(context: typer.Context, symbol: Annotated[str | None, typer.Argument()] = None) -> None:
     """Show the best bid and offer over all venues."""
@@ -116,9 +126,8 @@ def book(
     options(context).screen.book(answer)
 
 
-app.command()(depth)
-app.command()(impact)
-app.command()(arb)
+for market_command in (depth, impact, arb, route):
+    app.command()(market_command)
 
 
 @position_app.command("list")
@@ -266,15 +275,19 @@ def risk_show(context: typer.Context) -> None:
 def risk_halt(
     context: typer.Context,
     scope: Annotated[str, typer.Option(help="all, venue:NAME or symbol:BASE/QUOTE.")] = "all",
+    level: Annotated[str, typer.Option(help="no-new, reduce-only or flat.")] = "no-new",
     reason: Annotated[str, typer.Option()] = "halted by hand",
-    no_cancel: Annotated[bool, typer.Option("--no-cancel", help="Leave open orders.")] = False,
+    keep_orders: Annotated[
+        bool, typer.Option("--keep-orders", "--no-cancel", help="Leave open orders.")
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the gates.")] = 10.0,
 ) -> None:
     """Stop new orders now and cancel the open ones. Never asks, survives restarts."""
     from engine.cli_waiting import halt  # noqa: PLC0415  asyncio is slow to load, for one command
 
     chosen = options(context)
-    arguments = {"scope": scope, "reason": reason, "cancel": not no_cancel, "timeout_s": timeout}
+    arguments = {"scope": scope, "reason": reason, "cancel": not keep_orders, "timeout_s": timeout}
+    arguments |= {"level": level}
     show(context, halt(chosen.screen, chosen.state_dir, arguments))
 
 
@@ -301,7 +314,8 @@ def risk_accept(
 
 # --- without a core -------------------------------------------------------------------------------
 
-app.command()(panic)
+for offline in (panic, why):
+    app.command()(offline)
 
 
 @codec_app.command("replay")

@@ -18,7 +18,7 @@ from adapters.desk import reports_of
 from adapters.gate import Gate
 from adapters.lanes import WAITING_MAX, ThreadFactory
 from adapters.pending import Pending
-from adapters.registry import VenueConfig, dialect
+from adapters.registry import Venue, VenueConfig, dialect
 from adapters.session import Session
 from engine.clock import NS_PER_S, Clock
 from engine.halt_file import stands
@@ -41,7 +41,7 @@ class VenueAdapter:
     """One venue behind the port. `handle` never blocks; reports go to `deliver`, from any thread.
 
     `threads(name, run)` starts a thread; `take()`, if given, is polled for commands by a thread of
-    the adapter's own and may return None. `deliver` must not block.
+    the adapter's own and may return None. `deliver` must not block. `speak` makes each session's dialect.
     """
 
     def __init__(
@@ -53,8 +53,10 @@ class VenueAdapter:
         deliver: Callable[[Message], None],
         threads: ThreadFactory,
         take: Callable[[], Message | None] | None = None,
+        speak: Callable[[VenueConfig], Venue] = dialect,
     ) -> None:
         self._config = config
+        self._speak = speak
         self._clock = clock
         self._rng = rng
         self._deliver = deliver
@@ -65,7 +67,7 @@ class VenueAdapter:
         )
         self._pending = Pending(clock, deliver)
         self._session: Session | None = None
-        self._read_only = dialect(config).read_only  # a wrong configuration is told at once
+        self._read_only = speak(config).read_only  # a wrong configuration is told at once
 
     @property
     def session(self) -> Session | None:
@@ -82,7 +84,7 @@ class VenueAdapter:
         self._gate = self._gate.successor()
         session = Session(
             self._config, clock=self._clock, rng=self._rng, gate=self._gate, pending=self._pending,
-            deliver=self._from_session, threads=self._threads,
+            deliver=self._from_session, threads=self._threads, speak=self._speak,
         )  # fmt: skip
         self._session = session
         session.start()
@@ -118,7 +120,7 @@ class VenueAdapter:
         session = self._session
         match message:
             case SetGate():
-                self._gate.set(message.symbols, closed=message.closed)
+                self._gate.set(message)
                 self._deliver(GateChanged(message.request_id, self._config.name, message.closed))
             case SubmitOrder():
                 self._submit(session, message)

@@ -54,6 +54,8 @@ def venue_settings(
         publish_interval_ms=venue.publish_interval_ms,
         stale_after_ms=venue.stale_after_ms,
         quiet_after_s=venue.quiet_after_s,
+        rules_every_s=venue.rules_every_s,
+        maintenance=tuple(venue.maintenance),
         rate_limit_share=venue.rate_limit_share,
         order_road=venue.order_road,
         halt_file=halt_path(state_dir.absolute()),
@@ -125,9 +127,9 @@ class Venues:
         present = {v.dialect for n, v in self._venues.items() if n not in self._absent}
         return {name for name in present if enforces_expiry(name)}
 
-    def present(self) -> list[str]:
-        """Return the venues that have an adapter to talk to."""
-        return [name for name in self._venues if name not in self._absent]
+    def absent(self) -> list[str]:
+        """Return the venues that have no adapter to talk to."""
+        return sorted(self._absent)
 
     def view(self) -> dict[str, dict[str, Any]]:
         """Return pid, memory and restarts of each venue's process."""

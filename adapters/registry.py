@@ -14,6 +14,7 @@ from adapters import (
     kucoin_rest,
     okx,
     okx_rest,
+    rules,
 )
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
@@ -69,6 +70,8 @@ class VenueConfig:
     publish_interval_ms: int = 0
     stale_after_ms: int = 10_000
     quiet_after_s: float = 60.0
+    rules_every_s: float = 300.0
+    maintenance: tuple[str, ...] = ()
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -117,12 +120,11 @@ class Adapter(NamedTuple):
     read_only: str = ""  # why no order may leave; empty where it may
     one_lane: bool = False  # takes one signed request at a time: its nonce must rise
     depth: audit.Depth | None = None  # how its best levels are asked for; None: no book is audited
+    announcement: rules.Announcement | None = None  # where it says that it does not trade at all
     # Where a stream (`public_ws`, `private_ws`) is that has no fixed address.
     address: Callable[[str], Address] | None = None
     ticket: Ticket | None = None
-    lists_account: bool = (
-        False  # lists of orders and fills are of all symbols: one call for them all
-    )
+    lists_account: bool = False  # its lists are of all symbols: one call for them all
 
 
 class Venue(NamedTuple):
@@ -137,6 +139,7 @@ class Venue(NamedTuple):
     depth: audit.Depth | None
     ticket: Ticket | None
     lists_account: bool
+    announcement: rules.Announcement | None
 
 
 # The trading link names instruments by numbers that the REST half learns with the instruments.
@@ -176,6 +179,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         dead_man=okx_rest.cancel_all_after,
         trade=_okx_trade,
         depth=audit.OKX,
+        announcement=rules.OKX,
     ),
     "bybit": Adapter(
         urls={
@@ -220,6 +224,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         depth=audit.KRAKEN,
         ticket=Ticket(kraken_session.ask_token(), kraken_session.take_token),
         lists_account=True,
+        announcement=rules.KRAKEN,
     ),
     "kucoin": Adapter(
         urls={"rest": "https://api.kucoin.com"},  # each stream's address comes by REST
@@ -229,6 +234,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.1,
         enforces_expiry=True,
         depth=audit.KUCOIN,
+        announcement=rules.KUCOIN,
         dead_man=kucoin_rest.dead_cancel_all,
         address=lambda kind: Address(kucoin_address.ask(kind), kucoin_address.read_address),
     ),
@@ -266,6 +272,7 @@ def dialect(config: VenueConfig) -> Venue:
         known.depth,
         known.ticket,
         known.lists_account,
+        known.announcement,
     )
 
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from adapters.addresses import Addresses
+from adapters.address import address_of, asker
 from adapters.book_questions import BookQuestions
-from adapters.ccxt_generic import GenericClient
+from adapters.ccxt_generic import client_of
 from adapters.ccxt_rest import CcxtRest
 from adapters.codec import Codec
 from adapters.desk import Desk
@@ -27,7 +27,7 @@ from adapters.offset import ClockOffset
 from adapters.pending import Pending
 from adapters.private import PrivateFeed
 from adapters.rate import RateGovernor
-from adapters.registry import VenueConfig, dialect
+from adapters.registry import Venue, VenueConfig, dialect
 from adapters.relay import NUMBERED, PrivateRenewal, PublicRenewal
 from adapters.stream import LinkHandler, Watch, WsLink
 from adapters.trade_codec import TradeCodec
@@ -36,7 +36,7 @@ from adapters.trade_link import TradeLink
 from adapters.turnstile import Turnstile
 from adapters.upkeep import Upkeep
 from engine.clock import Clock
-from engine.messages.base import Message
+from engine.messages.base import Message, replaced
 from engine.messages.port import (
     AdapterFailed,
     AdapterReady,
@@ -65,6 +65,7 @@ class Session:
         pending: Pending,
         deliver: Callable[[Message], None],
         threads: ThreadFactory,
+        speak: Callable[[VenueConfig], Venue] = dialect,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -77,7 +78,8 @@ class Session:
         self.stopping = threading.Event()
         self.is_ready = False
         self._introduction: AdapterReady | None = None
-        venue = dialect(config)
+        self._speak = speak
+        venue = speak(config)
         self._venue = venue
         self.governor = RateGovernor(venue.rest.scopes, clock, config.rate_limit_share)
         self.offset = ClockOffset(clock)
@@ -88,7 +90,7 @@ class Session:
         )  # fmt: skip
         self.upkeep = Upkeep(
             config, self.desk, clock=clock, rng=rng, stopping=self.stopping, deliver=self.deliver,
-            on_opened=self.opened,
+            on_opened=self.opened, on_rules=self.rules_changed, announcement=venue.announcement,
         )  # fmt: skip
         symbols = ("",) if venue.lists_account else config.symbols
         self.inquiry = Inquiry(self.desk, symbols, clock)
@@ -98,7 +100,6 @@ class Session:
         self.cancels = self._lanes("rest-cancel", order_lanes)
         self.reads = self._lanes("rest-read", 1 if venue.one_lane else READ_LANES)
         self.books = self._lanes("rest-book", READ_LANES)
-        self._addresses = Addresses(config, venue.ticket, self.desk, self.client, rng)
         self._instruments: list[Instrument] = []
         self.publics = PublicRenewal(
             self._public_feed, self._open_public, self.deliver, config.timeouts.link_age_s,
@@ -147,7 +148,8 @@ class Session:
 
     # A codec may remember what its connection has said.
     def _codec(self) -> Codec:
-        return dialect(self.config).codec if self._introduction is not None else self._venue.codec
+        is_first = self._introduction is None
+        return self._venue.codec if is_first else self._speak(self.config).codec
 
     def _open_trade_road(self, codec: TradeCodec, gate: Gate, pending: Pending) -> None:
         link = TradeLink(
@@ -176,8 +178,10 @@ class Session:
     # --- out
 
     def deliver(self, message: Message) -> None:
-        """Report, unless this session has been silenced."""
-        if self._is_heard:
+        """Report, unless this session has been silenced. That a key is refused is told once."""
+        if isinstance(message, AdapterFailed) and message.code == "auth":
+            self.on_auth(message.text)
+        elif self._is_heard:
             self._out(message)
 
     def silence(self) -> None:
@@ -189,13 +193,17 @@ class Session:
         if not self._refused_key:
             self._refused_key = text[:500]
             if self._introduction is not None:
-                self.deliver(AdapterFailed(self.config.name, "auth", self._refused_key))
+                self._tell_refused_key()
 
     def _introduce(self) -> None:
         if self._introduction is not None:
             self.deliver(self._introduction)
             if self._refused_key:
-                self.deliver(AdapterFailed(self.config.name, "auth", self._refused_key))
+                self._tell_refused_key()
+
+    def _tell_refused_key(self) -> None:
+        if self._is_heard:
+            self._out(AdapterFailed(self.config.name, "auth", self._refused_key))
 
     # --- threads
 
@@ -247,14 +255,9 @@ class Session:
 
     def client(self) -> CcxtRest:
         """Return a REST client for one thread."""
-        times, codec = self.config.timeouts, self._venue.rest
-        if isinstance(codec, GenericRest):
-            return GenericClient(
-                codec, self.config.url("rest"), self.config.credentials,
-                offset=self.offset, clock=self.clock, timeouts_s=(times.connect_s, times.read_s),
-            )  # fmt: skip
-        return CcxtRest(
-            codec.exchange_id, self.config.url("rest"), self.config.credentials,
+        times = self.config.timeouts
+        return client_of(
+            self._venue.rest, self.config.url("rest"), self.config.credentials,
             offset=self.offset, clock=self.clock, timeouts_s=(times.connect_s, times.read_s),
             turnstile=self._turnstile,
         )  # fmt: skip
@@ -268,12 +271,22 @@ class Session:
         self.public.set_instruments(instruments)
         self.is_ready = True
         self.deliver(LinkChanged(name, "rest", True, "instruments loaded", self.clock.mono_ns()))
-        account = self.config.account
         self._introduction = AdapterReady(
-            name, self.session_id, instruments, [account], account_uid
+            name, self.session_id, instruments, [self.config.account], account_uid
         )
         self._introduce()
         self.open_links()
+
+    def rules_changed(self, instruments: list[Instrument]) -> None:
+        """Tell new trading rules; books that count in other units are begun beside the old ones."""
+        assert self._introduction is not None, "rules change after they are first told"
+        units = [(rule.tick_size, rule.lot_size) for rule in instruments]
+        if units != [(rule.tick_size, rule.lot_size) for rule in self._instruments]:
+            self.publics.ask("the trading rules have changed")
+        self._instruments = instruments
+        self.public.set_trading(instruments)
+        self._introduction = replaced(self._introduction, instruments=instruments)
+        self._introduce()
 
     def open_links(self) -> None:
         """Start the WebSocket links; without a key only the public one."""
@@ -322,8 +335,11 @@ class Session:
         times = self.config.timeouts
         # The trading link renews itself in time, between two requests.
         age_s = times.link_age_s * (1 if stand_in is None else 2)
+        asked = address_of(self.config, url, self._venue.ticket, handler)
         return WsLink(
-            self._addresses.of(url, handler),
+            self.config.url(url)
+            if asked is None
+            else asker(asked, self.desk, self.client, self.rng),
             handler,
             clock=self.clock,
             rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets

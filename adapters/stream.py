@@ -277,7 +277,8 @@ class WsLink:
             raise _LinkLost(f"silent for {watch.idle_s:g} s")
         if now_ns > self._expires_ns:
             raise _LinkLost("renewed for its age")
-        if since_ping_ns >= watch.ping_every_s * NS_PER_S:
+        # One ping at a time: a younger one would give a silent venue more time, again and again.
+        if since_ping_ns >= watch.ping_every_s * NS_PER_S and not self._awaits_life:
             self._pinged_ns = now_ns
             self._awaits_life = True
             if self._ping_text is None:

@@ -32,7 +32,9 @@ from engine.config_scalars import (
     Whole,
     wrong,
 )
+from engine.maintenance import window_of
 from engine.venue_kinds import CCXT
+from engine.venue_names import ADAPTERS
 
 MODES: Final = ("demo", "paper", "testnet", "live")
 CORE_LOSS_CANCEL_AFTER_S: Final = 10.0  # where real orders rest, unless the file says otherwise
@@ -94,12 +96,23 @@ class Venue(Section):
     rate_limit_share: Share = 0.5
     stale_after_ms: Annotated[Whole, Field(ge=100, le=600_000)] = 2_000
     quiet_after_s: Annotated[Whole, Field(ge=0, le=86_400)] = 60
+    rules_every_s: Annotated[Whole, Field(ge=10, le=86_400)] = 300
+    maintenance: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
     depth: Annotated[Whole, Field(ge=1, le=5_000)] = 200
     publish_interval_ms: Annotated[Whole, Field(ge=0, le=10_000)] = 0
     order_road: Literal["ws", "rest"] = "ws"
     isolation: Literal["process", "thread"] = "process"
     dedicated_account: Switch = False
     trade_unverified: Switch = False
+
+    @model_validator(mode="after")
+    def _windows_are_readable(self) -> Self:
+        for number, text in enumerate(self.maintenance):
+            try:
+                window_of(text)
+            except ValueError as error:
+                raise wrong(f"maintenance.{number}", str(error)) from None
+        return self
 
     @model_validator(mode="after")
     def _each_symbol_once(self) -> Self:
@@ -124,6 +137,11 @@ class Venue(Section):
     def protocol(self) -> str:
         """Return whose protocol that is, whoever speaks it: a login is a login of this venue."""
         return self.ccxt_id if self.adapter == CCXT else self.adapter
+
+    @property
+    def is_simulated(self) -> bool:
+        """Tell whether demo mode plays this venue: a simulator can, and no other server is named."""
+        return self.protocol in ADAPTERS and not self.urls.given()
 
 
 class Risk(Section):

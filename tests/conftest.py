@@ -33,3 +33,21 @@ def seed(request):
     value = random.SystemRandom().randrange(1, 2**31) if given is None else int(given)
     sys.stdout.write(f"seed {value} (again: --seed {value})\n")
     return value
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print each adapter's score in the conformance suite, of the examinations that were run."""
+    results = {}
+    for outcome in ("passed", "failed", "skipped"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            for name, value in getattr(report, "user_properties", ()):
+                if name == "conformance":
+                    venue, exam, passed = value
+                    results.setdefault(venue, {})[exam] = passed
+    if results:
+        terminalreporter.section("conformance")
+    for venue, marks in sorted(results.items()):
+        applied = [passed for passed in marks.values() if passed is not None]
+        failed = ", ".join(exam for exam, passed in marks.items() if passed is False)
+        score = f"{sum(applied)}/{len(applied)}"
+        terminalreporter.line(f"conformance: {venue} {score}{failed and f'  failed: {failed}'}")

@@ -188,7 +188,8 @@ class VenueState(Message, frozen=True, array_like=True, tag=True):
     """What an ExchangeActor says of its venue, to whoever shows or gates on it.
 
     `in_flight`: the gate is closed, and so many orders that passed it before are not answered yet.
-    `account_uid`: the venue's own id of the account; None while not known.
+    `account_uid`: the venue's own id of the account; None while not known. `reconciled_mono_ns`: when the
+    newest clean comparison with the account began; 0 before any.
     """
 
     lane: ClassVar[Lane] = Lane.ORDERS
@@ -202,3 +203,28 @@ class VenueState(Message, frozen=True, array_like=True, tag=True):
     mono_ns: int
     in_flight: int = 0
     account_uid: Name | None = None
+    reconciled_mono_ns: int = 0
+
+
+class MarketSeen(Part, frozen=True, array_like=True):
+    """The market when an order was planned or judged: the best of the counted venues, None for none.
+
+    `ts_event_ns` is the newest venue time in that book, `age_ns` how old the book was here.
+    """
+
+    bid: Decimal | None
+    ask: Decimal | None
+    ts_event_ns: TsNs
+    age_ns: int
+
+
+class RouteBenchmark(Part, frozen=True, array_like=True):
+    """What a split was expected to cost a unit after taker fees, and the best single venue beside it.
+
+    `venue` is None where no venue alone showed the whole quantity; `plan_price` None where nothing
+    was to be taken at once.
+    """
+
+    plan_price: Decimal | None
+    venue: Name | None
+    venue_price: Decimal | None

@@ -29,8 +29,15 @@ Source = Literal["stream", "reply", "query", "reconcile"]
 VenueStatus = Literal["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
 
 
+# CLOSED: outside its trading hours; MAINTENANCE: as announced, or in a window of the configuration.
+SymbolStatus = Literal["TRADING", "HALTED", "CANCEL_ONLY", "DELISTED", "CLOSED", "MAINTENANCE"]
+
+
 class Instrument(Part, frozen=True, array_like=True):
-    """The trading rules of one symbol at one venue, exact. `status` other than TRADING refuses orders."""
+    """The trading rules of one symbol at one venue, exact. `status` other than TRADING refuses orders.
+
+    `status_reason` says more where more is known.
+    """
 
     venue: Name
     symbol: Name
@@ -44,14 +51,18 @@ class Instrument(Part, frozen=True, array_like=True):
     notional_min: Decimal
     maker_fee: Decimal
     taker_fee: Decimal
-    status: Literal["TRADING", "HALTED", "CANCEL_ONLY", "DELISTED"] = "TRADING"
+    status: SymbolStatus = "TRADING"
+    status_reason: Text = ""
 
 
 # --- actor to adapter -----------------------------------------------------------------------------
 
 
 class SubmitOrder(Message, frozen=True, array_like=True, tag=True):
-    """Send this order once, never twice. Refused by the gate when it is closed or the time is up."""
+    """Send this order once, never twice. Refused by the gate when it is closed or the time is up.
+
+    `reduces`: it passes a gate that is closed to everything else.
+    """
 
     account: Name
     client_order_id: Id
@@ -63,6 +74,7 @@ class SubmitOrder(Message, frozen=True, array_like=True, tag=True):
     quantity: Decimal
     price: Decimal | None
     expires_mono_ns: int
+    reduces: bool = False
 
 
 class CancelOrder(Message, frozen=True, array_like=True, tag=True):
@@ -93,13 +105,19 @@ class Reconcile(Message, frozen=True, array_like=True, tag=True):
 
 
 class SetGate(Message, frozen=True, array_like=True, tag=True):
-    """Close or open the last gate before the socket. Answered by GateChanged."""
+    """Close or open the last gate before the socket. Answered by GateChanged.
+
+    Closed for everything or for `symbols`; with `reduce_only`, or for `reduce_symbols`, only orders
+    that reduce a position pass.
+    """
 
     lane: ClassVar[Lane] = Lane.CONTROL
 
     request_id: Id
     closed: bool
     symbols: list[Name]
+    reduce_only: bool = False
+    reduce_symbols: list[Name] = []  # noqa: RUF012  msgspec copies the empty default
 
 
 class Resubscribe(Message, frozen=True, array_like=True, tag=True):
@@ -232,6 +250,8 @@ class LinkChanged(Message, frozen=True, array_like=True, tag=True):
 
 class AdapterReady(Message, frozen=True, array_like=True, tag=True):
     """The adapter has loaded its instruments and opens its links, in this session of its own.
+
+    Told again within a session when its trading rules have changed.
 
     `account_uid` is the venue's own id of the account that the credentials belong to; None where the
     venue tells none, or refused to tell.

@@ -1,0 +1,381 @@
+"""C2 to C7: what becomes of an order, from its price on the grid to its last fill.
+
+Truth is what the simulated venue holds; an outcome is right when it says no more than that.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from adapters.conformance_bench import Bench, check
+from adapters.conformance_suite import Suite
+from adapters.registry import Timeouts, dialect
+from engine.errors import Refused
+from engine.messages.base import Side
+from engine.messages.port import FillReport, Instrument, LinkChanged, SubmitOrder, SubmitResult
+from engine.trading.instrument import check_order, quantise_price, quantise_quantity
+
+SAMPLES: Final = 100
+PARTS: Final = 4
+SHORT: Final = Timeouts(read_s=0.5)
+LATE_MS: Final = 1_000
+
+# What happens to the request, and how many orders the venue has then.
+ROWS: Final[tuple[tuple[str, Mapping[str, Any], int], ...]] = (
+    ("lost_reply", {}, 1),
+    ("drop_request", {}, 0),
+    ("error_5xx", {"when": "after"}, 1),
+    ("error_5xx", {"when": "before"}, 0),
+    ("error_5xx", {"when": "after", "status": 504}, 1),
+    ("malformed_200", {}, 1),
+    ("empty_200", {}, 1),
+    ("html_200", {}, 1),
+    ("truncated", {}, 1),
+    ("delay", {"when": "after", "ms": LATE_MS}, 1),
+    ("late_execution", {"ms": LATE_MS}, 1),
+)
+# On a trading WebSocket an answer has no status line and no body of its own.
+WS_ROWS: Final = tuple(row for row in ROWS if row[0] in ("lost_reply", "drop_request", "delay"))
+
+
+# --- C2 -------------------------------------------------------------------------------------------
+
+
+def quantise(suite: Suite) -> None:
+    """Prices and quantities of any sort end on the venue's grid, as texts, never in our disfavour."""
+    bench = suite.main
+    codec = dialect(bench.config).rest
+    for symbol in bench.config.symbols:
+        rules = bench.instrument(symbol)
+        market = bench.best("BUY", symbol)
+        for number in range(SAMPLES):
+            side: Side = "BUY" if number % 2 else "SELL"
+            raw = market * Decimal(suite.at.rng.randrange(500_000, 1_500_000)) / 1_000_000
+            price = quantise_price(rules, side, raw)
+            quantity = bench_least(rules, price) + rules.lot_size * suite.at.rng.randrange(1000)
+            off = rules.tick_size
+            check(raw - off < price <= raw if side == "BUY" else raw <= price < raw + off,
+                  f"{side} {raw} became {price}")  # fmt: skip
+            order = bench.order(side, price=price, quantity=quantity, symbol=symbol)
+            _written_exactly(codec.submit(order).params, order)
+        _small_ones_are_refused(rules, market)
+
+
+def bench_least(rules: Instrument, price: Decimal) -> Decimal:
+    """Return the least quantity on the grid that these rules allow at a price."""
+    worth = quantise_quantity(rules, rules.notional_min / price) + rules.lot_size
+    return max(rules.quantity_min, worth)
+
+
+def _written_exactly(params: Mapping[str, Any], order: SubmitOrder) -> None:
+    values = list(_leaves(params))
+    check(not any(isinstance(v, float) for v in values), "a float is on the wire")
+    texts = [v for v in values if isinstance(v, str)]
+    for wanted in (order.price, order.quantity):
+        found = [text for text in texts if _is_number(text) and Decimal(text) == wanted]
+        check(found, f"{wanted} is not on the wire: {texts}")
+        check(not any(c in text for text in found for c in "eE_+ "), f"{found} is no plain number")
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        for part in value.values():
+            yield from _leaves(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-?\d{1,20}(\.\d*)?([eE][+-]?\d{1,3})?", text) is not None
+
+
+def _small_ones_are_refused(rules: Instrument, price: Decimal) -> None:
+    grid = quantise_price(rules, "BUY", price)
+    enough = bench_least(rules, grid)
+    check_order(rules, enough, grid)
+    for quantity, at in (
+        (quantise_quantity(rules, rules.quantity_min) - rules.lot_size, grid),
+        (enough + rules.lot_size / 2, grid),
+        (enough, grid + rules.tick_size / 2),
+    ):
+        try:
+            check_order(rules, quantity, at)
+        except Refused:
+            continue
+        check(False, f"{quantity} at {at} was not refused here")
+
+
+def quantised_on_the_wire(suite: Suite) -> None:
+    """The venue holds exactly the price and quantity that were decided here."""
+    bench, stage = suite.main, suite.staged
+    rules = bench.instrument()
+    raw = bench.far_price() + rules.tick_size * Decimal("0.7")
+    order = bench.order(price=quantise_price(rules, "BUY", raw))
+    bench.accepted(order)
+    held = stage.orders(order)[0]
+    check(Decimal(held["price"]) == order.price, f"{held['price']} at the venue, not {order.price}")
+    check(Decimal(held["quantity"]) == order.quantity, f"quantity {held['quantity']}")
+    bench.cancel(order)
+
+
+# --- C3 -------------------------------------------------------------------------------------------
+
+
+def submit(suite: Suite) -> None:
+    """An order is acknowledged once, under our id, and the stream tells of it, too."""
+    bench = suite.main
+    order = bench.order(post_only=True)
+    result = bench.accepted(order)
+    check(result.venue_order_id, "no venue_order_id")
+    check(result.sent_wall_ns > 0, "not told when it was sent")
+    told = bench.told(order, "NEW", "stream")
+    check(told.venue_order_id == result.venue_order_id, "the stream tells of another order")
+    check((told.price, told.quantity) == (order.price, order.quantity), "told with other numbers")
+    _answered_once(bench, order)
+    check(bench.cancel(order).outcome == "ACCEPTED", "could not be cancelled")
+
+
+def submit_told_in_any_order(suite: Suite) -> None:
+    """Event before answer, answer before event, event alone, answer alone: one answer, one order."""
+    bench, stage = suite.main, suite.staged
+    for kind, on in (
+        ("private_event_before_ack", "order"),
+        ("private_event_after_ack", "order"),
+        ("lost_reply", "order"),
+        ("private_event_lost", "private"),
+    ):
+        order = bench.order()
+        with stage.faulty(kind, on, ms=150):
+            result = bench.submit(order)
+        if kind == "lost_reply":
+            check(result.outcome == "UNKNOWN", f"{kind}: {result.outcome}")
+        else:
+            check(result.outcome == "ACCEPTED", f"{kind}: {result.outcome} {result.text}")
+        if kind != "private_event_lost":
+            bench.told(order, "NEW")
+        _answered_once(bench, order)
+        check(len(stage.orders(order)) == 1, f"{kind}: {len(stage.orders(order))} orders")
+        check(bench.cancel(order).outcome == "ACCEPTED", f"{kind}: could not be cancelled")
+
+
+def _answered_once(bench: Bench, order: SubmitOrder) -> None:
+    wanted = order.client_order_id
+    answers = bench.found(SubmitResult, lambda m: m.client_order_id == wanted)
+    check(len(answers) == 1, f"{len(answers)} answers to one order")
+
+
+# --- C4 -------------------------------------------------------------------------------------------
+
+
+def fills(suite: Suite) -> None:
+    """A small marketable order is filled, and its fills sum to what the order says."""
+    bench = suite.main
+    price = quantise_price(bench.instrument(), "SELL", bench.best("BUY") * Decimal("1.01"))
+    order = bench.order(price=price, quantity=bench.least(bench.best("SELL")), time_in_force="IOC")
+    bench.accepted(order)
+    bench.until(lambda: bench.query(order).fills, "the fills are told")
+    _fills_agree(bench, order)
+
+
+def fills_in_parts(suite: Suite) -> None:
+    """Fills that come doubled, swapped and in parts end in the same sums, each fill once."""
+    bench, stage = suite.main, suite.staged
+    order = bench.order(quantity=bench.least(bench.far_price()) * PARTS)
+    bench.accepted(order)
+    part = str(order.quantity / PARTS)
+    for kind in ("ws_duplicate", "ws_reorder", "private_event_duplicate"):
+        stage.fault(kind, "private")
+        stage.act("fill", client_order_id=order.client_order_id, quantity=part)
+    stage.clear()
+    stage.act("fill", client_order_id=order.client_order_id)
+    filled = bench.told(order, "FILLED", "stream")
+    check(filled.filled_quantity == order.quantity, f"{filled.filled_quantity} filled at the end")
+    found = _fills_agree(bench, order)
+    check(len(found) == PARTS, f"{len(found)} fills of {PARTS}")
+    check(sum(f.quantity for f in found.values()) == order.quantity, "they do not sum up")
+
+
+# Whatever source told of a fill, it is the same fill. Returns them by trade id.
+def _fills_agree(bench: Bench, order: SubmitOrder) -> dict[str, FillReport]:
+    asked, listed = bench.query(order), bench.reconcile()
+    wanted = order.client_order_id
+    told = bench.found(FillReport, lambda m: m.client_order_id == wanted)
+    told += asked.fills + [f for f in listed.fills if f.client_order_id == wanted]
+    by_id: dict[str, FillReport] = {}
+    for fill in told:
+        one = by_id.setdefault(fill.trade_id, fill)
+        check(_facts(one) == _facts(fill), f"fill {fill.trade_id} is told in two ways")
+        check(fill.fee_asset and fill.fee.is_finite(), f"fill {fill.trade_id} has no fee")
+    check({f.trade_id for f in asked.fills} == set(by_id), "a query misses fills")
+    order_told = asked.order
+    check(order_told is not None, "the order is not found")
+    assert order_told is not None, "checked"
+    total = sum((f.quantity for f in by_id.values()), Decimal(0))
+    check(
+        total == order_told.filled_quantity, f"{total} in fills, {order_told.filled_quantity} said"
+    )
+    return by_id
+
+
+def _facts(fill: FillReport) -> tuple[Any, ...]:
+    return (fill.price, fill.quantity, fill.side, fill.fee, fill.fee_asset, fill.venue_order_id)
+
+
+# --- C5 -------------------------------------------------------------------------------------------
+
+
+def cancel(suite: Suite) -> None:
+    """An open order is cancelled; the second cancel says that there is nothing to cancel."""
+    bench = suite.main
+    order = bench.order(post_only=True)
+    bench.accepted(order)
+    check(bench.cancel(order).outcome == "ACCEPTED", "an open order could not be cancelled")
+    bench.told(order, "CANCELED")
+    again = bench.cancel(order)
+    check((again.outcome, again.code) == ("REJECTED", "not_found"),
+          f"a second cancel: {again.outcome} {again.code} {again.text}")  # fmt: skip
+    found = bench.query(order)
+    check(found.order is not None and found.order.status == "CANCELED", "not found as cancelled")
+
+
+def cancel_races(suite: Suite) -> None:
+    """A fill that beats its cancel wins; a cancel that beats the answer of its order does, too."""
+    bench, stage = suite.main, suite.staged
+    order = bench.order()
+    bench.accepted(order)
+    with stage.faulty("cancel_race", "cancel"):
+        late = bench.cancel(order)
+    check(late.outcome in ("REJECTED", "UNKNOWN"), f"cancelled what was filled: {late.outcome}")
+    bench.told(order, "FILLED")
+    found = bench.query(order)
+    check(found.order is not None and found.order.status == "FILLED", "not found as filled")
+    early = bench.order()
+    with stage.faulty("delay", "order", ms=500, when="after"):
+        mark = bench.send(early)
+        bench.until(lambda: stage.orders(early), "the venue has the order")
+        bench.cancel(early)
+        bench.result(early, mark)
+    bench.told(early, "CANCELED")
+    _answered_once(bench, early)
+    check([o["status"] for o in stage.orders(early)] == ["CANCELED"], "it is not cancelled there")
+
+
+# --- C6 -------------------------------------------------------------------------------------------
+
+
+def ambiguity(suite: Suite) -> None:
+    """Whatever is lost on the way, the outcome says no more than the venue's truth, and finds it."""
+    with suite.bench(books=True, timeouts=SHORT, order_road="rest") as bench:
+        for row in ROWS:
+            _row(suite, bench, *row)
+    with suite.bench(books=True, timeouts=SHORT) as bench:
+        link = bench.session.trade_link
+        for row in WS_ROWS if link is not None else ():
+            assert link is not None, "as asked"
+            bench.until(lambda: link.is_up, "the trading link is up")
+            _row(suite, bench, *row)
+    _plain_refusals(suite)
+    _nobody_listens(suite)
+
+
+def _row(suite: Suite, bench: Bench, kind: str, more: Mapping[str, Any], count: int) -> None:
+    stage = suite.staged
+    order = bench.order()
+    with stage.faulty(kind, "order", **more):
+        result = bench.submit(order)
+    name = f"{kind} {dict(more)}"
+    check(result.outcome == "UNKNOWN", f"{name}: {result.outcome} {result.text}")
+    if kind == "late_execution":  # it arrives after the question; the settle window is for that
+        bench.until(lambda: stage.orders(order), "the late order arrives")
+    _is_truth(suite, bench, order, result, name)
+    check(len(stage.orders(order)) == count, f"{name}: {len(stage.orders(order))} orders")
+
+
+def _is_truth(
+    suite: Suite, bench: Bench, order: SubmitOrder, result: SubmitResult, name: str
+) -> None:
+    held = suite.staged.orders(order)
+    check(len(held) <= 1, f"{name}: {len(held)} orders of one intent")
+    if result.outcome != "UNKNOWN":
+        is_there = result.outcome == "ACCEPTED"
+        check(len(held) == is_there, f"{name}: {result.outcome}, {len(held)} at the venue")
+        return
+    found = bench.query(order)
+    check(found.found == bool(held), f"{name}: found {found.found}, {len(held)} at the venue")
+    if held:
+        check(found.order is not None and found.order.status == held[0]["status"],
+              f"{name}: {found.order}, {held[0]['status']} at the venue")  # fmt: skip
+
+
+def _plain_refusals(suite: Suite) -> None:
+    bench = suite.main
+    price = bench.best("SELL")
+    held = next(b for b in bench.reconcile().balances if b.asset == bench.instrument().quote)
+    too_much = quantise_quantity(bench.instrument(), (held.free + held.locked) * 2 / price)
+    poor = bench.order(price=price, quantity=too_much)
+    taking = bench.order(
+        price=quantise_price(bench.instrument(), "BUY", bench.best("BUY") * Decimal("1.01")),
+        post_only=True,
+    )
+    for order in (poor, taking):
+        result = bench.submit(order)
+        if (
+            result.outcome == "ACCEPTED"
+        ):  # some venues take a post-only order that would take, and end it
+            ended = bench.query(order).order
+            check(ended is not None and ended.filled_quantity == 0 and ended.status in
+                  ("CANCELED", "EXPIRED", "REJECTED"), f"not refused: {ended}")  # fmt: skip
+        else:
+            check(result.outcome == "REJECTED", f"{result.outcome}: {result.text}")
+            check(result.text, "rejected without the venue's words")
+
+
+def _nobody_listens(suite: Suite) -> None:
+    beside = suite.main.mark()
+    with suite.bench(books=True, timeouts=SHORT) as bench:
+        order, mark = bench.order(), bench.mark()
+        suite.staged.fault("venue_restart", down_ms=200)
+        bench.wait(LinkChanged, lambda m: not m.up, mark)
+        result = bench.submit(order)
+        bench.linked(mark)
+        _is_truth(suite, bench, order, result, "nobody listens")
+    suite.main.linked(beside)
+    suite.main.live(beside)
+
+
+# --- C7 -------------------------------------------------------------------------------------------
+
+
+def duplicate(suite: Suite) -> None:
+    """The same command again is told the same answer, and nothing is sent."""
+    bench = suite.main
+    order = bench.order(post_only=True)
+    first = bench.accepted(order)
+    check(bench.submit(order) == first, "the same command got another answer")
+    opened = [
+        o for o in bench.reconcile().open_orders if o.client_order_id == order.client_order_id
+    ]
+    check(len(opened) == 1, f"{len(opened)} orders under one id")
+    check(bench.cancel(order).outcome == "ACCEPTED", "could not be cancelled")
+
+
+def duplicate_elsewhere(suite: Suite) -> None:
+    """Another process's resend of an open order makes no second one; nor does ours of a filled one."""
+    bench, stage = suite.main, suite.staged
+    order = bench.order()
+    bench.accepted(order)
+    with suite.bench() as other:
+        result = other.submit(order)
+    held = stage.orders(order)
+    check(len(held) == 1, f"{len(held)} orders under one id")
+    check(result.outcome != "REJECTED", "a rejection would end an order that is open")
+    same = result.venue_order_id in (None, held[0]["venue_order_id"])
+    check(same, "acknowledged as another order")
+    stage.act("fill", client_order_id=order.client_order_id)
+    bench.told(order, "FILLED")
+    check(bench.submit(order).outcome == "ACCEPTED", "the same command got another answer")
+    check(len(stage.orders(order)) == 1, "a filled order was sent again")

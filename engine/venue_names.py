@@ -14,6 +14,7 @@ DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "kraken": ("kraken.com",),
     "kucoin": ("kucoin.com", "kucoin.plus"),
     "okx": ("okx.com", "okx.cab", "okex.com"),
+    "deriv": ("deriv.com", "derivws.com", "binaryws.com"),
 }
 ADAPTERS: Final = tuple(DOMAINS)
 

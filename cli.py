@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from engine import cli_process, cli_setup
+from engine.cli_backup import backup_app
 from engine.cli_base import Options, ask, group, options, run, show, usage
 from engine.cli_dashboard import dashboard
 from engine.cli_market import arb, depth, impact
@@ -48,6 +49,7 @@ for name, part in {
     "codec": codec_app,
     "config": config_app,
     "log": cli_process.log_app,
+    "backup": backup_app,
 }.items():
     app.add_typer(part, name=name)
 app.command()(dashboard)

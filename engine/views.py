@@ -48,6 +48,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "balance": ("account", "asset", "total", "value", "currency"),
     "limit": ("limit", "scope", "unit", "limit_value", "used", "headroom"),
+    "backup": ("file", "created", "head_seq", "bytes", "problem"),
     "finding": ("check", "result", "found", "remedy"),
     "fault": ("kind", "description", "targets"),
     "impact": (

@@ -1,10 +1,15 @@
 """The CLI's commands about one venue."""
 
-from typing import Annotated
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from engine.cli_base import ask, show
+from engine.cli_base import ask, options, show, usage
+from engine.cli_panic import configuration
+from engine.client import find_state_dir
 from engine.errors import EXIT_UNKNOWN
 
 
@@ -28,3 +33,24 @@ def venue_unretire(
 ) -> None:
     """Let VENUE trade again."""
     show(context, ask(context, "venue.unretire", venue=venue, reason=reason))
+
+
+def venue_symbols(
+    context: typer.Context,
+    venue: str,
+    words: Annotated[str, typer.Argument(metavar="FILTER", help="Part of a symbol.")] = "",
+    config_file: Annotated[
+        Path | None, typer.Option("-c", "--config", help="Else the one that the core runs with.")
+    ] = None,
+) -> None:
+    """Show what VENUE lists, by identity: aliases, multiples, quotes, contracts, its own spelling."""
+    given = options(context).state_dir
+    state_dir = find_state_dir(given) if given is not None or config_file is None else None
+    config = configuration(config_file, state_dir)
+    if venue not in config.venues:
+        raise usage(f"no venue {venue!r}; there are {', '.join(config.venues)}")
+    found: Any = import_module("adapters.listing_of").listing_of(config, venue, words)
+    for conflict in found["conflicts"]:
+        sys.stderr.write(f"conflict: {conflict}\n")
+    screen = options(context).screen
+    show(context, found["symbols"] if screen.is_table else found, "listed")

@@ -51,6 +51,7 @@ class Timeouts:
     link_age_s: float = 23 * 3600.0
     sync_s: float = 10.0
     clock_every_s: float = 60.0
+    fees_every_s: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ class VenueConfig:
     timeouts: Timeouts = field(default_factory=Timeouts)
     read_only: str = ""  # why no order may leave, whatever the adapter could do; empty where it may
     halt_file: str = ""  # while it stands no order passes the gate; empty: there is none
+    api: str = ""  # which of its APIs, at a venue that has two; empty: the newer one
+    account_uid: str = ""  # the venue's own id of the account, where the login opens several
 
     @property
     def credentials(self) -> Credentials:

@@ -48,6 +48,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "balance": ("account", "asset", "total", "value", "currency"),
     "limit": ("limit", "scope", "unit", "limit_value", "used", "headroom"),
+    "backup": ("file", "created", "head_seq", "bytes", "problem"),
     "listed": (
         *("symbol", "venue_symbol", "kind", "quote_class", "multiplier", "contract_size", "settle"),
         *("named", "is_active"),

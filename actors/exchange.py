@@ -319,6 +319,7 @@ class ExchangeActor(ExchangeRelay):
             self.state.behind_gate(self.config.venue, "PENDING_NEW") if self.gate_asked else 0,
             self.state.uids.get(self.config.account),
             self.reconciled_ns,
+            dict(sorted(self.state.statuses.items())),
         )
 
     def on_introduce(self, message: Introduce) -> None:

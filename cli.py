@@ -65,12 +65,14 @@ def _common(
     ] = "table",
     json: Annotated[bool, typer.Option("--json", help="The same as -o json.")] = False,
     color: Annotated[str, typer.Option(help="auto, always or never.")] = "auto",
+    yes: Annotated[bool, typer.Option("--yes", help="With --live: do not ask.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="With --yes: a live core is meant.")] = False,
 ) -> None:
     if output not in FORMATS:
         raise typer.BadParameter(f"'{output}' is none of {', '.join(FORMATS)}", param_hint="-o")
     if color not in COLORS:
         raise typer.BadParameter(f"'{color}' is none of {', '.join(COLORS)}", param_hint="--color")
-    context.obj = Options(Screen("json" if json else output, color), state_dir)
+    context.obj = Options(Screen("json" if json else output, color), state_dir, yes, live)
 
 
 # --- looking --------------------------------------------------------------------------------------

@@ -64,6 +64,7 @@ class VenueConfig:
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
     read_only: str = ""  # why no order may leave, whatever the adapter could do; empty where it may
+    testnet: bool = False  # the venue's testnet in place of the venue, where no urls are given
     halt_file: str = ""  # while it stands no order passes the gate; empty: there is none
 
     @property
@@ -73,7 +74,13 @@ class VenueConfig:
 
     def url(self, kind: str) -> str:
         """Return the url of this kind: the configured one or the venue's own."""
-        return self.urls.get(kind) or known_adapter(self.adapter).urls[kind]
+        known = known_adapter(self.adapter)
+        return self.urls.get(kind) or (known.testnet if self.testnet else known.urls)[kind]
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What every REST request carries beside its signature."""
+        return known_adapter(self.adapter).testnet_headers if self.testnet else {}
 
 
 class Adapter(NamedTuple):
@@ -91,6 +98,10 @@ class Adapter(NamedTuple):
     read_only: str = ""  # why no order may leave; empty where it may
     one_lane: bool = False  # takes one signed request at a time: its nonce must rise
     depth: audit.Depth | None = None  # how its best levels are asked for; None: no book is audited
+    testnet: Mapping[
+        str, str
+    ] = {}  # the urls of its testnet, of the same kinds; empty: it has none
+    testnet_headers: Mapping[str, str] = {}  # what tells the venue that the testnet is meant
 
 
 class Venue(NamedTuple):
@@ -126,6 +137,13 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         enforces_expiry=True,
         trade=lambda credentials, _: BinanceTrade(credentials),
         depth=audit.BINANCE,
+        # https://developers.binance.com/docs/binance-spot-api-docs/testnet
+        testnet={
+            "rest": "https://testnet.binance.vision",
+            "public_ws": "wss://stream.testnet.binance.vision/ws",
+            "private_ws": "wss://ws-api.testnet.binance.vision/ws-api/v3",
+            "trade_ws": "wss://ws-api.testnet.binance.vision/ws-api/v3",
+        },
     ),
     "okx": Adapter(
         urls={
@@ -142,6 +160,15 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         dead_man=okx_rest.cancel_all_after,
         trade=_okx_trade,
         depth=audit.OKX,
+        # Demo trading: the same REST host with a header, other stream hosts, keys of its own.
+        # https://www.okx.com/docs-v5/en/#overview-demo-trading-services
+        testnet={
+            "rest": "https://www.okx.com",
+            "public_ws": "wss://wspap.okx.com:8443/ws/v5/public",
+            "private_ws": "wss://wspap.okx.com:8443/ws/v5/private",
+            "trade_ws": "wss://wspap.okx.com:8443/ws/v5/private",
+        },
+        testnet_headers={"x-simulated-trading": "1"},
     ),
     # The four below are read and written (their recordings replay, their dialects are tested), but
     # not yet run against a simulated venue: the configuration does not accept them.

@@ -99,6 +99,7 @@ class Venue(Section):
     isolation: Literal["process", "thread"] = "process"
     dedicated_account: Switch = False
     trade_unverified: Switch = False
+    trade_uncertified: Switch = False
 
     @model_validator(mode="after")
     def _each_symbol_once(self) -> Self:
@@ -257,6 +258,7 @@ class Settings(Section):
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
     mode: Mode = "demo"
     name: InstanceName = "desk-1"
+    live_confirm: str = ""
     venues: Annotated[
         dict[VenueName, Venue], BeforeValidator(_fill_names), Field(min_length=1, max_length=64)
     ] = Field(default_factory=_demo_venues)

@@ -13,6 +13,7 @@ import typer
 
 from engine import cli_setup
 from engine.cli_base import Options, ask, group, options, run, show, usage
+from engine.cli_dashboard import dashboard
 from engine.cli_market import arb, depth, impact
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
 from engine.cli_panic import panic
@@ -47,6 +48,7 @@ for name, part in {
     "config": config_app,
 }.items():
     app.add_typer(part, name=name)
+app.command()(dashboard)
 
 
 app.command("doctor")(cli_setup.doctor)

@@ -41,6 +41,7 @@ from engine.journal_audit import watch_over
 from engine.logs import configure, hider, secrets_of
 from engine.messages.commands import Append, CancelOrders, Tick
 from engine.messages.engine_events import CommandRecorded, EngineStarted, EngineStopped
+from engine.page_process import PageProcess
 from engine.run_note import note_run
 from engine.supervision import ActorStatus, Supervisor
 from engine.threads import DaemonThreads
@@ -72,6 +73,7 @@ class Core:
         self.exit_code = EXIT_OK
         self.why = ""
         self.simulator: Simulator | None = None
+        self.page = PageProcess(config, self.threads.start, self.clock.mono_ns)
         self.venues = Venues(config, enabled_venues(config), self._surroundings())
         self.journal: Journal | None = None
         self.runtime: Supervisor | None = None
@@ -200,6 +202,7 @@ class Core:
         assert self.edge is not None
         edge = self.edge
         greet(self.config, VERSION, list(enabled_venues(self.config)))
+        self.page.start()
         is_ready = self._until(
             lambda: service.is_ready(edge, self.venues.present()), READY_WITHIN_S
         )
@@ -326,6 +329,7 @@ class Core:
             pause.wait(LOOK_EVERY_S)
 
     def _release(self) -> None:
+        self.page.stop()
         self.venues.stop(STOP_WITHIN_S)
         if self.journal is not None:
             self.journal.close()

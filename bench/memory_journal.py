@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from engine.journal import GENESIS, AppendResult, NewRecord, Record, Snapshot
+from engine.telemetry import COMMIT_US, Histogram
 
 
 class MemoryJournal:
@@ -12,6 +13,7 @@ class MemoryJournal:
         self.epoch = 1
         self.unchecked_upto = 0
         self.notices: list[str] = []
+        self.commit_times = Histogram(COMMIT_US)
         self._records: list[Record] = []
         self._by_id: dict[str, int] = {}
         self._by_key: dict[str, int] = {}

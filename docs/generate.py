@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: messages.md, orders.md, risk.md.
+"""Write the reference pages that are made from the code: messages, orders, risk, metrics.
 
 `make docs` runs it; a test fails when a page is not what the code says. It reads the sources as text
 for what the types do not tell (field types as written, who makes a message), and decides nothing.
@@ -16,9 +16,11 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from actors.tree import READERS  # noqa: E402
+from dashboard.metrics import HISTOGRAMS, METRICS  # noqa: E402
 from engine import messages  # noqa: E402
 from engine.edge import TOPIC_OF  # noqa: E402
 from engine.messages.base import Event, Message, Part  # noqa: E402
+from engine.telemetry import ACK_US, COMMIT_US, TICK_US  # noqa: E402
 from engine.trading import order_status as status  # noqa: E402
 from engine.trading.risk_limits import REASONS  # noqa: E402
 
@@ -277,10 +279,42 @@ def other_codes() -> dict[str, str]:
     return found
 
 
+def metrics_page() -> str:
+    """Return the catalogue of metrics."""
+    bounds = {"order_ack": ACK_US, "tick_to_book": TICK_US, "journal_commit": COMMIT_US}
+    out = [
+        MARK,
+        "# Metrics\n",
+        "`GET /metrics` on `metrics.host` and `metrics.port` ([config.yaml](config.md)), Prometheus' text",
+        "format. The page's process serves it and asks the core over the control socket at each scrape;",
+        "nothing on the tick path waits for it. When the core does not answer, `xcore_up` is 0 and all",
+        "others are absent. Counters begin with the core's start. No label ever carries an order's id.\n",
+        "`GET /livez`: 200 while the core answers. `GET /readyz`: 200 while every account is reconciled,",
+        "the journal is written and at least one venue is READY with a LIVE book; else 503 and, in words,",
+        "why not. No token is needed on this port, which is why it listens on loopback.\n",
+        "Alert rules: [deploy/prometheus/alerts.yml](../deploy/prometheus/alerts.yml), each with its",
+        "section of the [runbook](runbook.md). Dashboard for Grafana:",
+        "[deploy/grafana/xcore.json](../deploy/grafana/xcore.json).\n",
+        "| metric | type | labels | meaning |\n|---|---|---|---|",
+    ]
+    for name, known in METRICS.items():
+        labels = ", ".join(f"`{label}`" for label in known.labels)
+        out.append(f"| `{name}` | {known.kind} | {labels} | {known.text} |")
+    out += [
+        "",
+        "Upper bounds of the buckets, in milliseconds:\n",
+        "| histogram | bounds |\n|---|---|",
+    ]
+    for name, key in HISTOGRAMS.items():
+        out.append(f"| `{name}` | {', '.join(f'{us / 1000:g}' for us in bounds[key])} |")
+    return "\n".join(out) + "\n"
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "messages.md": messages_page,
     "orders.md": orders_page,
     "risk.md": risk_page,
+    "metrics.md": metrics_page,
 }
 
 

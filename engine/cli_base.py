@@ -41,7 +41,7 @@ _COMMON: Final = {"--json": 0, "-o": 1, "--output": 1, "--state-dir": 1, "--colo
                   "--yes": 0, "--live": 0}  # fmt: skip
 
 
-NUMBERS: Final = ("--timeout", "--count", "-n", "--depth", "--limit", "--after-seq")
+NUMBERS: Final = ("--timeout", "--count", "-n", "--depth", "--limit", "--after-seq", "--port")
 TEXTS: Final = ("--reason", "--command-id")
 
 

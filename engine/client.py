@@ -30,7 +30,7 @@ RECONNECT_MAX_S: Final = 5.0
 DURABLE: Final = ("order", "fill", "halt")
 QUESTIONS: Final = (
     *("status", "venues", "bbo", "book", "order.list", "order.show", "position.list", "pnl"),
-    *("depth", "impact", "arb", "balance", "risk.show", "actor.tree", "journal.tail"),
+    *("depth", "impact", "arb", "balance", "risk.show", "actor.tree", "journal.tail", "metrics"),
     *("journal.verify", "fault.list", "subscribe", "unsubscribe", "cancel_on_disconnect"),
 )
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
+from engine.config_dashboard import DashboardSection, MetricsSection
 from engine.config_scalars import (
     AccountName,
     ActorName,
@@ -268,6 +269,8 @@ class Settings(Section):
     journal: JournalSection = JournalSection()
     storage: Storage = Storage()
     control: ControlSection = ControlSection()
+    dashboard: DashboardSection = DashboardSection()
+    metrics: MetricsSection = MetricsSection()
     demo: Demo = Demo()
     log: Log = Log()
 

@@ -247,6 +247,7 @@ def _sentence(text: str) -> str:
 OPERATIONS: Final[dict[str, Operation]] = {
     "status": _plain_question("status"),
     "venues": _plain_question("venues"),
+    "metrics": _plain_question("metrics"),
     "bbo": _bbo,
     "book": _book,
     "depth": depth,

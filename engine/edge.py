@@ -6,7 +6,7 @@ by message, and the answer is a future with a deadline of the asker's own.
 """
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from itertools import count
 from threading import Lock
 from typing import Any, Final, Protocol
@@ -15,6 +15,7 @@ from loguru import logger
 
 from engine.clock import Clock
 from engine.control_port import Facts, Watcher
+from engine.edge_futures import done, fail, settle, unpack_into
 from engine.edge_views import Shown, actors_view, parked_row
 from engine.envelope import decode_event
 from engine.errors import CoreError, Fenced, MessageError, Refused, Unreachable
@@ -35,7 +36,7 @@ from engine.messages.engine_events import (
 from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import VenueHealth
 from engine.supervision import Supervisor
-from engine.wire import unpack
+from engine.telemetry import Telemetry
 
 ADDRESS: Final = "edge"
 ROUTER: Final = "order_router"
@@ -93,6 +94,7 @@ class Edge:
         self._consumer = runtime.add_mailbox(ADDRESS)
         self._processes = processes
         self._shown = Shown(facts, clock, processes)
+        self._telemetry = Telemetry(clock)
         self._watchers: dict[int, Watcher] = {}
         self._numbers = count(1)
         self._pending: dict[str, Future[Reply]] = {}
@@ -128,8 +130,10 @@ class Edge:
         shown = self._shown
         if isinstance(message, ConsolidatedBook):
             shown.books[message.symbol] = message
+            self._telemetry.take(message)
             self._tell_watchers(0, message)
         elif isinstance(message, Committed | CommittedNow):
+            self._telemetry.take(message.event)
             self._tell_watchers(message.seq, message.event)
         elif isinstance(message, Reply):
             self._resolve(message)
@@ -148,7 +152,7 @@ class Edge:
         with self._lock:
             future = self._pending.get(reply.correlation_id)
         if future is not None:
-            _set(future, reply)
+            settle(future, reply)
 
     # --- CorePort ---------------------------------------------------------------------------------
 
@@ -191,15 +195,16 @@ class Edge:
             "bbo": self._shown.bbo_view,
             "actors": self._actors_view,
             "parked": self._parked_view,
+            "metrics": lambda _: self._telemetry.view(self._journal.commit_times),
         }
         if topic in here:
-            return _done(here[topic], arguments)
+            return done(here[topic], arguments)
         if topic == "status":
             return self._status()
         if topic == "book":
             if arguments.get("venue"):
                 return self._ask("venue_book", arguments)
-            return _done(self._shown.book_view, arguments)
+            return done(self._shown.book_view, arguments)
         return self._ask(topic, arguments)
 
     def head_seq(self) -> int:
@@ -230,11 +235,11 @@ class Edge:
 
     def kill_actor(self, name: str, who: str) -> Future[Any]:
         """Crash an actor as a drill."""
-        return _done(lambda _: self._drill(name, "actor kill", who), {})
+        return done(lambda _: self._drill(name, "actor kill", who), {})
 
     def restart_actor(self, name: str, who: str) -> Future[Any]:
         """Start an actor anew from its snapshot and journal."""
-        return _done(lambda _: self._drill(name, "actor restart", who), {})
+        return done(lambda _: self._drill(name, "actor restart", who), {})
 
     def retry_parked(self, message_id: str, who: str) -> Future[Any]:
         """Give a parked message back to its actor; that it was asked for is journaled before."""
@@ -243,12 +248,12 @@ class Edge:
             self._record("actor retry", message_id, who)
             return parked_row(self._runtime.parking.retry(message_id, who))
 
-        return _done(retry, {})
+        return done(retry, {})
 
     def discard_parked(self, message_id: str, reason: str, who: str) -> Future[Any]:
         """Forget a parked message, journaled with who and why."""
         parking = self._runtime.parking
-        return _done(lambda _: parked_row(parking.discard(message_id, who, reason)), {})
+        return done(lambda _: parked_row(parking.discard(message_id, who, reason)), {})
 
     def faults(self, action: str, arguments: Mapping[str, str], who: str) -> Future[Any]:
         """List, inject or clear faults of the simulator."""
@@ -280,11 +285,11 @@ class Edge:
         def collect(name: str, future: Future[Any]) -> None:
             error = None if future.cancelled() else future.exception()
             if future.cancelled() or error is not None:
-                _fail(answer, error or Refused("TIMEOUT", f"no answer from {name}"))
+                fail(answer, error or Refused("TIMEOUT", f"no answer from {name}"))
                 return
             parts[name] = future.result()
             if len(parts) == 2:
-                _set(answer, self._status_view(parts))
+                settle(answer, self._status_view(parts))
 
         for topic in ("counts", "trading_state"):
             self._ask(topic, {}).add_done_callback(lambda f, topic=topic: collect(topic, f))  # type: ignore[misc]
@@ -317,7 +322,7 @@ class Edge:
         correlation_id = f"q{next(self._numbers)}"
         replied = self._expect(correlation_id)
         answer: Future[Any] = Future()
-        replied.add_done_callback(lambda future: _unpack_into(answer, future))
+        replied.add_done_callback(lambda future: unpack_into(answer, future))
         answer.add_done_callback(lambda _: self._forget(correlation_id))
         query = Query(correlation_id, topic, dict(arguments), ADDRESS)
         self._put(address, query)
@@ -353,37 +358,3 @@ class Edge:
     def _record(self, what: str, arguments: str, who: str) -> None:
         event = CommandRecorded("", what, arguments[:2000], who, self._clock.wall_ns())
         self._put("persistence", Append([event]))
-
-
-def _set(future: Future[Any], value: Any) -> None:
-    try:
-        future.set_result(value)
-    except InvalidStateError:
-        return  # whoever asked has stopped waiting
-
-
-def _fail(future: Future[Any], error: BaseException) -> None:
-    try:
-        future.set_exception(error)
-    except InvalidStateError:
-        return  # as above
-
-
-def _done(view: Callable[[Mapping[str, str]], Any], arguments: Mapping[str, str]) -> Future[Any]:
-    future: Future[Any] = Future()
-    try:
-        future.set_result(view(arguments))
-    except CoreError as error:
-        future.set_exception(error)
-    return future
-
-
-def _unpack_into(answer: Future[Any], replied: Future[Reply]) -> None:
-    if replied.cancelled():
-        answer.cancel()
-        return
-    reply = replied.result()
-    if not reply.ok:
-        _fail(answer, Refused(reply.code, reply.text))
-        return
-    _set(answer, unpack(reply.body) if reply.body else {})

@@ -74,6 +74,7 @@ from engine.journal_records import (
     VerifyReport,
 )
 from engine.journal_writer import Writer
+from engine.telemetry import COMMIT_US, Histogram
 
 __all__ = [
     "GENESIS",
@@ -109,7 +110,12 @@ class Journal:
     """The writer. One thread at a time may append; reading and snapshots are open to all."""
 
     def __init__(
-        self, folder: Path, opened: Opened, notices: list[str], faults: Callable[[str], None]
+        self,
+        folder: Path,
+        opened: Opened,
+        notices: list[str],
+        faults: Callable[[str], None],
+        clock: Clock,
     ) -> None:
         self.folder = folder
         self._opened = opened
@@ -122,6 +128,8 @@ class Journal:
         self._busy = threading.Lock()
         self._failed: JournalFailed | None = None
         self._closed = False
+        self._clock = clock
+        self.commit_times = Histogram(COMMIT_US)
         self._batches = 0
         self._reserve_bytes = 0
         self.notices = notices  # what was odd, newest last; shown by `status`
@@ -165,7 +173,7 @@ class Journal:
             report(f"the disk is full: the reserve of {freed} bytes was given up to open")
             opened = open_for_writing(folder, identity, clock, sync, report, whole_max)
             reserve_bytes = 0
-        journal = cls(folder, opened, notices, faults)
+        journal = cls(folder, opened, notices, faults, clock)
         journal._reserve_bytes = reserve_bytes
         try:
             journal.restore_reserve()
@@ -194,7 +202,9 @@ class Journal:
             if not records:
                 return []
             before = self._writer.head_seq
+            began_ns = self._clock.mono_ns()
             results = self._writer.commit(records)
+            self.commit_times.observe(self._clock.mono_ns() - began_ns)
             if self._writer.head_seq > before:
                 self._faults("journal.before_high_water")
                 self._write_mark()

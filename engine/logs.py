@@ -80,6 +80,7 @@ def secrets_of(config: Config) -> list[str]:
     """Return every secret of a configuration, for the filter and nothing else."""
     accounts = [venue.credentials for venue in config.venues.values()]
     held = [s for a in accounts for s in (a.api_key, a.api_secret, a.passphrase)]
+    held.append(config.dashboard.token)
     return [secret.get_secret_value() for secret in held if secret is not None]
 
 

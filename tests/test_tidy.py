@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("engine", "actors", "adapters", "simulator", "bench", "cli", "supervisor")
+OURS = ("engine", "actors", "adapters", "simulator", "dashboard", "bench", "cli", "supervisor")
 LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 
@@ -19,6 +19,11 @@ MAY_IMPORT = {
     "actors": ("engine", "actors"),
     "adapters": ("engine", "adapters"),
     "simulator": ("simulator", "engine.trading"),
+    # The page knows the core by its control socket: the client, its errors, and no more.
+    "dashboard": (
+        *("dashboard", "engine.client", "engine.client_async", "engine.errors"),
+        "engine.page_session",
+    ),
     "cli": ("engine", "cli", "adapters.replay"),
     "supervisor": OURS,
     "bench": OURS,
@@ -40,7 +45,8 @@ THIRD_PARTY_ONLY_IN = {
     "sqlite3": ("engine/journal",),
     "ruamel": ("engine/config",),
     "pydantic": ("engine/config",),
-    "aiohttp": ("simulator/",),
+    "aiohttp": ("simulator/", "dashboard/"),
+    "prometheus_client": ("dashboard/metrics.py",),
     "cryptography": ("simulator/coinbase_",),
 }
 # Where the machine's clocks, randomness and threads may be touched.

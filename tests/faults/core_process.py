@@ -38,6 +38,8 @@ CONFIG = {
     },
     "supervision": {"max_restarts": 1000, "backoff_initial_s": 0.01, "backoff_max_s": 0.2},
     "journal": {"snapshot_every_records": 100},
+    "dashboard": {"enabled": False},
+    "metrics": {"enabled": False},
     "log": {"console": "off"},
 }
 

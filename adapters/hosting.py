@@ -34,9 +34,12 @@ VENUE_FAULTS: Final = "venue."
 
 
 def venue_settings(
-    name: str, venue: Venue, simulated: Mapping[str, Any], state_dir: Path
+    name: str, venue: Venue, simulated: Mapping[str, Any], state_dir: Path, mode: str
 ) -> VenueConfig:
-    """Return what an adapter is told of a venue; `simulated` are the simulator's endpoints, if any."""
+    """Return what an adapter is told of a venue; `simulated` are the simulator's endpoints, if any.
+
+    In testnet mode nothing that is not configured falls back to the venue itself.
+    """
     urls, keys = venue.urls.given(), venue.credentials.given()
     if simulated and not urls:
         urls = dict(simulated["venues"][venue.protocol])
@@ -56,6 +59,7 @@ def venue_settings(
         quiet_after_s=venue.quiet_after_s,
         rate_limit_share=venue.rate_limit_share,
         order_road=venue.order_road,
+        testnet=mode == "testnet",
         halt_file=halt_path(state_dir.absolute()),
     )
 
@@ -148,9 +152,8 @@ class Venues:
 
     def _venue_config(self, name: str) -> VenueConfig:
         venue, config = self._venues[name], self._config
-        settings = venue_settings(name, venue, self.simulated, config.state_dir)
-        testnet = config.mode == "testnet"
-        return replace(settings, read_only=self._read_only(venue), testnet=testnet)
+        settings = venue_settings(name, venue, self.simulated, config.state_dir, config.mode)
+        return replace(settings, read_only=self._read_only(venue))
 
     # Live money goes by what nothing verifies only where somebody said so.
     def _read_only(self, venue: Venue) -> str:

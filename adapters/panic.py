@@ -88,7 +88,7 @@ class Panic:
             if not venue.enabled:
                 continue
             try:
-                settings = venue_settings(name, venue, simulated, self.state_dir)
+                settings = venue_settings(name, venue, simulated, self.state_dir, config.mode)
             except KeyError:
                 skipped.append(
                     _skipped(name, venue.account, "it is simulated, and no simulator runs")

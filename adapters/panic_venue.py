@@ -128,6 +128,7 @@ class VenuePanic:
         rest = CcxtRest(
             venue.rest.exchange_id, config.url("rest"), config.credentials,
             offset=offset, clock=clock, timeouts_s=(times.connect_s, times.read_s),
+            more_headers=config.headers,
         )  # fmt: skip
         return desk, Inquiry(desk, config.symbols, clock), rest
 

@@ -98,7 +98,7 @@ class Core:
             sync=config.journal.sync,
             faults=self.faults,
         )
-        if config.mode == "demo" and any(not v.urls.given() for v in venues.values()):
+        if config.mode == "demo" and any(v.is_simulated for v in venues.values()):
             self.simulator = begin(config, venues.values(), self.clock)
         bring_up_to_date(self.journal, folds(config), 2 * config.journal.snapshot_every_records)
         self.runtime = self._build_runtime(self.journal)
@@ -145,6 +145,7 @@ class Core:
             enforce_expiry=self.venues.enforce_expiry(),
             background=self.threads.background,
             shelf=shelf,
+            absent=self.venues.absent(),
         )
         return Supervisor(
             specs,
@@ -203,9 +204,7 @@ class Core:
         edge = self.edge
         greet(self.config, VERSION, list(enabled_venues(self.config)))
         self.page.start()
-        is_ready = self._until(
-            lambda: service.is_ready(edge, self.venues.present()), READY_WITHIN_S
-        )
+        is_ready = self._until(lambda: service.is_ready(edge, self.venues.absent()), READY_WITHIN_S)
         self.service.ready()  # a venue that is down is no reason to be started anew
         collector.settle()  # once the actors have their states back: those stay
         if is_ready:
@@ -224,8 +223,8 @@ class Core:
                 self._drill()
 
     def _but(self) -> str:
-        missing = set(enabled_venues(self.config)) - set(self.venues.present())
-        return f", but {', '.join(sorted(missing))}, which is not there" if missing else ""
+        missing = self.venues.absent()
+        return f", but for {', '.join(missing)}, not there" if missing else ""
 
     def _sweep_old_quotes(self) -> None:
         """Cancel what the demo maker of a killed run left resting; it does not know them any more."""

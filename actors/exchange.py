@@ -41,6 +41,7 @@ from engine.messages.port import (
     SetGate,
     VenueHealth,
 )
+from engine.trading.halts import RETIRED, scopes_over
 
 QUIET_NS = NS_PER_S // 2
 QUIET_LOOKS = 2  # risk opens an account, or finds a difference, on two that agree
@@ -62,6 +63,7 @@ class ExchangeActor(VenueOrders):
         self.private_up = False
         self.reconciliations = 0
         self.quiet_looks = self.early_looks = 0
+        self.reconciled_ns = 0  # when the newest clean look at the account began
         self.taken = 0  # the newest answer that was used
         self.wanted = 0  # the oldest answer that may call the venue READY
         self.quarantined: dict[str, int] = {}  # symbol: the reconciliation that lifts it
@@ -193,9 +195,12 @@ class ExchangeActor(VenueOrders):
         self._identify(message)
         self._report_balances(message)
         self._end_quarantine()
+        self.reconciled_ns = message.asked_mono_ns
         waits = self.venue_state in ("RECONCILING", "DEGRADED", "DOWN")
         if waits and self.private_up and self.taken >= self.wanted:
             self._set_state("READY", "")
+        else:
+            self._publish_state()
 
     def on_quarantine(self, message: Quarantine) -> None:
         """A report could not be handled: ask the venue anew, and trust its symbol only then."""
@@ -281,14 +286,16 @@ class ExchangeActor(VenueOrders):
             self.send(reader, message)
 
     def _state_message(self) -> VenueState:
+        retired = self.state.halts.get(f"{RETIRED}{self.config.venue}")
         return VenueState(
             self.config.venue,
-            self.venue_state,  # type: ignore[arg-type]
-            self.reason,
+            self.venue_state if retired is None else "RETIRED",  # type: ignore[arg-type]
+            self.reason if retired is None else retired,
             self.gate_closed,
             self.clock.mono_ns(),
             self.state.behind_gate(self.config.venue, "PENDING_NEW") if self.gate_asked else 0,
             self.state.uids.get(self.config.account),
+            self.reconciled_ns,
         )
 
     def on_introduce(self, message: Introduce) -> None:
@@ -318,11 +325,7 @@ class ExchangeActor(VenueOrders):
     def _sweep(self, halt: TradingHalted) -> None:
         for order in self.state.open_orders():
             ours = order.spec.origin == "COMMAND"
-            in_scope = halt.scope in (
-                "all",
-                f"venue:{self.config.venue}",
-                f"symbol:{order.spec.symbol}",
-            )
+            in_scope = halt.scope in scopes_over(self.config.venue, order.spec.symbol)
             if ours and in_scope and not order.cancel_requested:
                 self.cancel(order, f"halt: {halt.reason}")
 

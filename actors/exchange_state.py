@@ -38,6 +38,7 @@ from engine.messages.port import (
     SubmitOrder,
     SubmitResult,
 )
+from engine.trading.halts import closes_venue, scopes_over, words
 from engine.trading.order import Order
 from engine.trading.orders import OrderTable
 
@@ -121,7 +122,7 @@ class ExchangeState:
     def apply(self, event: Event, seq: int = 0) -> None:
         """Fold one event. The only place where the state changes."""
         if isinstance(event, TradingHalted):
-            self.halts[event.scope] = event.reason
+            self.halts[event.scope] = words(event)
         elif isinstance(event, TradingResumed):
             self.halts.pop(event.scope, None)  # a halt of another scope stands until it is lifted
         elif isinstance(event, VenueReconciled):
@@ -144,15 +145,12 @@ class ExchangeState:
 
     def halted(self, venue: str, symbol: str) -> str | None:
         """Return the reason of the halt that stops this symbol here, or None."""
-        for scope in ("all", f"venue:{venue}", f"symbol:{symbol}"):
-            if scope in self.halts:
-                return self.halts[scope]
-        return None
+        return next((self.halts[s] for s in scopes_over(venue, symbol) if s in self.halts), None)
 
     def gate(self, venue: str) -> tuple[bool, list[str]]:
         """Return whether the whole venue is closed, and the symbols that are closed by themselves."""
         symbols = sorted(s.partition(":")[2] for s in self.halts if s.startswith("symbol:"))
-        return "all" in self.halts or f"venue:{venue}" in self.halts, symbols
+        return closes_venue(self.halts, venue), symbols
 
     def behind_gate(self, venue: str, status: str) -> int:
         """Return how many orders that a closed gate would stop are `status`: sent before it closed."""

@@ -39,6 +39,7 @@ class OrderBookActor(Actor):
         self.venues = list(venues)
         self.readers = tuple(readers)
         self.looks = 0
+        self.retired: set[str] = set()
 
     def ready(self) -> None:
         """Ask for every book, and look for silence ten times a second."""
@@ -48,6 +49,8 @@ class OrderBookActor(Actor):
 
     def on_venue_book(self, book: VenueBook) -> None:
         """Merge one venue's newest book and publish the symbol."""
+        if book.venue in self.retired:
+            return
         self.books.update(book)
         self._publish(book.symbol)
 
@@ -57,6 +60,10 @@ class OrderBookActor(Actor):
 
     def on_venue_state(self, message: VenueState) -> None:
         """Withdraw a venue that is down before its silence proves it."""
+        if message.state == "RETIRED":
+            self.retired.add(message.venue)
+        else:
+            self.retired.discard(message.venue)
         if message.state in ("DOWN", "RETIRED"):
             for symbol in self.books.drop(message.venue):
                 self._publish(symbol)

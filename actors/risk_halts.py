@@ -15,6 +15,7 @@ from engine.errors import Refused
 from engine.messages.commands import AskGate, GateReport, Halt, Reply, Resume, Tick
 from engine.messages.events import TradingHalted, TradingResumed
 from engine.messages.port import Instrument
+from engine.trading.halts import is_trading_halted
 from engine.trading.risk import RiskGate
 from engine.wire import pack
 
@@ -92,7 +93,8 @@ class Halts(Actor):
 
     def _scope_problem(self, scope: str) -> str | None:
         kind, _, name = scope.partition(":")
-        known = {"venue": set(self.venues), "symbol": {s for _, s in self.instruments}}
+        venues = set(self.venues)
+        known = {"venue": venues, "retired": venues, "symbol": {s for _, s in self.instruments}}
         if scope == "all" or name in known.get(kind, set()):
             return None
         if kind == "symbol" and name and {v for v, _ in self.instruments} != known["venue"]:
@@ -182,7 +184,7 @@ class Halts(Actor):
             return "HALTED"
         ledger = self.state.ledger
         restricted = any(ledger.is_restricted(account) for account in ledger.accounts())
-        return "REDUCING" if restricted or self.state.halts else "ACTIVE"
+        return "REDUCING" if restricted or is_trading_halted(self.state.halts) else "ACTIVE"
 
     def refuse(self, reply_to: str, correlation_id: str, refusal: Refused) -> None:
         """Tell whoever asked why not."""

@@ -6,7 +6,7 @@ difference is itemised and makes the account reduce-only until a person accepts 
 acknowledged when every venue has closed its gate.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
@@ -72,14 +72,17 @@ class RiskPnLActor(Halts):
         venues: Sequence[str],
         opening_costs: Mapping[str, Mapping[str, Decimal]],
         gates_within_s: float,
+        absent: Collection[str] = (),
     ) -> None:
         """Take the limits and, per account and asset, what one unit of the opening balance cost.
 
-        `gates_within_s` is how long a halt waits for the gates before it says which is missing.
+        `gates_within_s` is how long a halt waits for the gates before it says which is missing. `absent`
+        are venues that have no adapter to tell their balances.
         """
         super().__init__(venues, gates_within_s)
         self.opening_costs = opening_costs
         self.limits = limits
+        self.with_money = {*venues} - {*absent}
         self.closed_kept_max = closed_kept_max
         self.books: dict[str, ConsolidatedBook] = {}
         self.unopened: dict[str, tuple[dict[str, Decimal], AccountSnapshot, int]] = {}
@@ -258,7 +261,7 @@ class RiskPnLActor(Halts):
             body = balance_rows(ledger, self.price, query.arguments.get("venue"))
         elif query.topic == "trading_state":
             opened = {a.partition(".")[0] for a in ledger.accounts() if ledger.is_opened(a)}
-            body = {"trading_state": self.trading_state(), "opened": opened >= {*self.venues}}
+            body = {"trading_state": self.trading_state(), "opened": opened >= self.with_money}
         else:
             refusal = Refused("BAD_REQUEST", f"no topic {query.topic!r}")
             self.refuse(query.reply_to, query.correlation_id, refusal)

@@ -4,7 +4,7 @@ The one place that knows all actors. supervisor.py builds the real tree from it,
 the benchmarks build the same tree on other dispatchers.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Final
@@ -70,8 +70,7 @@ def restart_policy(settings: Settings) -> RestartPolicy:
 
 def folds(settings: Settings) -> Folds:
     """Return how each durable actor's state is made from its snapshot, or from nothing."""
-    kept = settings.orders.closed_kept_max
-    limits = risk_limits(settings)
+    limits, kept = risk_limits(settings), settings.orders.closed_kept_max
 
     def exchange(data: bytes | None) -> Fold:
         return ExchangeState.empty(kept) if data is None else ExchangeState.from_bytes(data, kept)
@@ -97,6 +96,7 @@ def child_specs(
     enforce_expiry: Collection[str],
     background: Callable[[Callable[[], object]], object],
     shelf: Shelf | None = None,
+    absent: Collection[str] = (),
 ) -> list[ChildSpec]:
     """Return all actors in start order: the journal first, the venues' links last.
 
@@ -109,17 +109,13 @@ def child_specs(
         fault_point: called at labelled points, for drills.
         enforce_expiry: the adapters whose venue drops a request that arrives too late.
         background: runs what may block (closing a session) off the actors' threads.
+        absent: venues that have no adapter to talk to: closed, or not there.
         shelf: where restarting actors find states to copy; JournalRecovery has the same.
     """
     shelf = Shelf() if shelf is None else shelf
     venues = enabled_venues(settings)
-    kept = settings.orders.closed_kept_max
-    limits = risk_limits(settings)
-    accounts = {name: venue.account for name, venue in venues.items()}
     maker = settings.mode == "demo" and settings.demo.maker
     readers = (*READERS, "demo_maker") if maker else READERS
-    router = RouterConfig(settings.name, accounts, limits.price_collar_pct, kept)
-    stale = {name: venue.stale_after_ms * NS_PER_MS for name, venue in venues.items()}
 
     def persistence() -> PersistenceActor:
         return PersistenceActor(
@@ -131,17 +127,14 @@ def child_specs(
             fault_point=fault_point,
         )
 
-    def order_book() -> OrderBookActor:
-        return OrderBookActor(stale_after_ns=stale, depth=20, venues=list(venues), readers=readers)
-
     specs = [
         _essential(settings, "persistence", persistence, EXIT_JOURNAL),
-        _essential(settings, RISK, lambda: _risk(settings), EXIT_GAVE_UP),
-        _essential(settings, ROUTER, lambda: OrderRouterActor(router), EXIT_GAVE_UP),
-        _essential(settings, "order_book", order_book, EXIT_GAVE_UP),
+        _essential(settings, RISK, lambda: _risk(settings, absent), EXIT_GAVE_UP),
+        _essential(settings, ROUTER, lambda: _router(settings), EXIT_GAVE_UP),
+        _essential(settings, "order_book", lambda: _order_book(settings, readers), EXIT_GAVE_UP),
     ]
-    for name in venues:
-        expiry = venues[name].dialect in enforce_expiry
+    for name, venue in venues.items():
+        expiry = venue.dialect in enforce_expiry
         specs += _venue(settings, name, adapters[name], background, enforces_expiry=expiry)
     if maker:
         specs.append(_maker(settings, run))
@@ -152,7 +145,19 @@ def _on_threads(specs: list[ChildSpec], threads: Mapping[str, str]) -> list[Chil
     return [replace(spec, dispatcher=threads.get(spec.name, TICK)) for spec in specs]
 
 
-def _risk(settings: Settings) -> RiskPnLActor:
+def _router(settings: Settings) -> OrderRouterActor:
+    accounts = {name: venue.account for name, venue in enabled_venues(settings).items()}
+    collar, kept = risk_limits(settings).price_collar_pct, settings.orders.closed_kept_max
+    return OrderRouterActor(RouterConfig(settings.name, accounts, collar, kept))
+
+
+def _order_book(settings: Settings, readers: Sequence[str]) -> OrderBookActor:
+    venues = enabled_venues(settings)
+    stale = {name: venue.stale_after_ms * NS_PER_MS for name, venue in venues.items()}
+    return OrderBookActor(stale_after_ns=stale, depth=20, venues=list(venues), readers=readers)
+
+
+def _risk(settings: Settings, absent: Collection[str]) -> RiskPnLActor:
     venues = enabled_venues(settings)
     return RiskPnLActor(
         risk_limits(settings),
@@ -160,6 +165,7 @@ def _risk(settings: Settings) -> RiskPnLActor:
         venues=list(venues),
         opening_costs={venue.account: venue.opening_cost for venue in venues.values()},
         gates_within_s=settings.orders.ack_timeout_s + GATES_MARGIN_S,
+        absent=absent,
     )
 
 

@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 from adapters.ccxt_rest import CcxtRest
 from adapters.codec import Credentials, RestCall, RestCodec
 from adapters.generic_rest import GenericRest
-from adapters.offset import ClockOffset
-from engine.clock import Clock
 
 # What keeps a class from calling anything that was not asked for, where its defaults would.
 CLASS_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -45,15 +43,11 @@ class GenericClient(CcxtRest):
         return getattr(self._ccxt, call.method)(**call.params)
 
 
-def client_of(
-    codec: RestCodec, url: str, credentials: Credentials, *, offset: ClockOffset, clock: Clock,
-    timeouts_s: tuple[float, float],
-) -> CcxtRest:  # fmt: skip
+def client_of(codec: RestCodec, url: str, credentials: Credentials, **settings: Any) -> CcxtRest:
     """Return one thread's client of a venue, unified or raw as its dialect speaks."""
-    more: dict[str, Any] = {"offset": offset, "clock": clock, "timeouts_s": timeouts_s}
     if isinstance(codec, GenericRest):
-        return GenericClient(codec, url, credentials, **more)
-    return CcxtRest(codec.exchange_id, url, credentials, **more)
+        return GenericClient(codec, url, credentials, **settings)
+    return CcxtRest(codec.exchange_id, url, credentials, **settings)
 
 
 def redirect(

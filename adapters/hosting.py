@@ -129,9 +129,9 @@ class Venues:
         present = {v.dialect for n, v in self._venues.items() if n not in self._absent}
         return {name for name in present if enforces_expiry(name)}
 
-    def present(self) -> list[str]:
-        """Return the venues that have an adapter to talk to."""
-        return [name for name in self._venues if name not in self._absent]
+    def absent(self) -> list[str]:
+        """Return the venues that have no adapter to talk to."""
+        return sorted(self._absent)
 
     def view(self) -> dict[str, dict[str, Any]]:
         """Return pid, memory and restarts of each venue's process."""

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from adapters.absent import absence
 from adapters.hosting import venue_settings
 from adapters.panic_venue import VenuePanic, can_trade
 from engine import halt_file
@@ -86,6 +87,10 @@ class Panic:
         venues, skipped = [], []
         for name, venue in config.venues.items():
             if not venue.enabled:
+                continue
+            why = absence(venue, config.mode)
+            if why is not None:
+                skipped.append(_skipped(name, venue.account, "", why.text))
                 continue
             try:
                 settings = venue_settings(name, venue, simulated, self.state_dir, config.mode)
@@ -171,8 +176,10 @@ def _waited(known: "Future[JournalOrders | None]") -> JournalOrders | None:
         return None
 
 
-def _skipped(venue: str, account: str, problem: str) -> dict[str, Any]:
+def _skipped(
+    venue: str, account: str, problem: str, text: str = "no key: it cannot have traded"
+) -> dict[str, Any]:
     return {
         "venue": venue, "account": account, "canceled": [], "filled": [], "unknown": [],
-        "left": [], "proven": not problem, "problem": problem or "no key: it cannot have traded",
+        "left": [], "proven": not problem, "problem": problem or text,
     }  # fmt: skip

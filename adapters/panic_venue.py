@@ -13,6 +13,7 @@ from decimal import Decimal
 from threading import Event
 from typing import Any, Final
 
+from adapters.ccxt_generic import client_of
 from adapters.ccxt_rest import CcxtRest
 from adapters.desk import CallFailed, Desk
 from adapters.gate import Gate
@@ -125,8 +126,8 @@ class VenuePanic:
             on_auth=lambda _: None, on_clock=lambda: None,
         )  # fmt: skip
         times = config.timeouts
-        rest = CcxtRest(
-            venue.rest.exchange_id, config.url("rest"), config.credentials,
+        rest = client_of(
+            venue.rest, config.url("rest"), config.credentials,
             offset=offset, clock=clock, timeouts_s=(times.connect_s, times.read_s),
             more_headers=config.headers,
         )  # fmt: skip
@@ -249,4 +250,4 @@ class VenuePanic:
 
 def can_trade(config: VenueConfig) -> bool:
     """Tell whether a venue's configuration could have placed an order at all."""
-    return bool(config.api_key) and config.adapter in ADAPTERS
+    return bool(config.api_key) and (config.adapter in ADAPTERS or not dialect(config).read_only)

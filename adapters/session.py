@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from adapters.book_questions import BookQuestions
-from adapters.ccxt_generic import GenericClient
+from adapters.ccxt_generic import client_of
 from adapters.ccxt_rest import CcxtRest
 from adapters.codec import Codec
 from adapters.desk import Desk
@@ -251,14 +251,9 @@ class Session:
 
     def client(self) -> CcxtRest:
         """Return a REST client for one thread."""
-        times, codec = self.config.timeouts, self._venue.rest
-        if isinstance(codec, GenericRest):
-            return GenericClient(
-                codec, self.config.url("rest"), self.config.credentials,
-                offset=self.offset, clock=self.clock, timeouts_s=(times.connect_s, times.read_s),
-            )  # fmt: skip
-        return CcxtRest(
-            codec.exchange_id, self.config.url("rest"), self.config.credentials,
+        times = self.config.timeouts
+        return client_of(
+            self._venue.rest, self.config.url("rest"), self.config.credentials,
             offset=self.offset, clock=self.clock, timeouts_s=(times.connect_s, times.read_s),
             turnstile=self._turnstile, more_headers=self.config.headers,
         )  # fmt: skip

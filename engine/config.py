@@ -111,7 +111,7 @@ def _check_demo(settings: Settings, source: Source) -> None:
         problems += [
             source.complaint(("venues", name), "needs urls: demo.simulator is external")
             for name, venue in settings.venues.items()
-            if venue.enabled and not venue.urls.given()
+            if venue.enabled and venue.is_simulated
         ]
     if problems:
         raise ConfigError("\n".join(problems))

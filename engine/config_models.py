@@ -33,6 +33,7 @@ from engine.config_scalars import (
     wrong,
 )
 from engine.venue_kinds import CCXT
+from engine.venue_names import ADAPTERS
 
 MODES: Final = ("demo", "paper", "testnet", "live")
 CORE_LOSS_CANCEL_AFTER_S: Final = 10.0  # where real orders rest, unless the file says otherwise
@@ -125,6 +126,11 @@ class Venue(Section):
     def protocol(self) -> str:
         """Return whose protocol that is, whoever speaks it: a login is a login of this venue."""
         return self.ccxt_id if self.adapter == CCXT else self.adapter
+
+    @property
+    def is_simulated(self) -> bool:
+        """Tell whether demo mode plays this venue: a simulator can, and no other server is named."""
+        return self.protocol in ADAPTERS and not self.urls.given()
 
 
 class Risk(Section):

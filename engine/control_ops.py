@@ -25,6 +25,7 @@ from engine.control_orders import (
 from engine.control_parked import parked_discard, parked_list, parked_retry
 from engine.control_peer import Operation, Peer, told
 from engine.control_risk import difference_accept, risk_halt, risk_resume
+from engine.control_venue import venue_retire, venue_unretire
 from engine.envelope import to_plain
 from engine.errors import Refused
 from engine.messages.commands import (
@@ -266,6 +267,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "risk.halt": risk_halt,
     "risk.resume": risk_resume,
     "difference.accept": difference_accept,
+    "venue.retire": venue_retire,
+    "venue.unretire": venue_unretire,
     "actor.tree": _plain_question("actors"),
     "actor.kill": _actor_kill,
     "actor.restart": _actor_restart,
@@ -280,4 +283,4 @@ OPERATIONS: Final[dict[str, Operation]] = {
 }
 
 # These go through when a connection has too many requests in flight: they reduce risk.
-URGENT: Final = ("risk.halt", "order.cancel")
+URGENT: Final = ("risk.halt", "order.cancel", "venue.retire")

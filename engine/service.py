@@ -72,17 +72,16 @@ class Service:
             logger.bind(error=str(error)).warning("the service manager was not told {}", line)
 
 
-def is_ready(core: CorePort, present: Iterable[str]) -> bool:
-    """Tell whether every venue that is there is reconciled, and every account opened."""
+def is_ready(core: CorePort, absent: Iterable[str]) -> bool:
+    """Tell whether every venue that is there is reconciled or retired, and every account opened."""
     try:
         venues = core.query("venues", {}).result(ANSWER_WITHIN_S)
         money: Mapping[str, Any] = core.query("trading_state", {}).result(ANSWER_WITHIN_S)
     except (CoreError, TimeoutError):
         return False
-    names = set(present)
-    states = [venue["state"] for venue in venues if venue["name"] in names]
-    is_whole = len(states) == len(venues)  # who is not there has no money to open
-    return all(state == "READY" for state in states) and (bool(money["opened"]) or not is_whole)
+    missing = set(absent)
+    states = [venue["state"] for venue in venues if venue["name"] not in missing]
+    return bool(money["opened"]) and all(state in ("READY", "RETIRED") for state in states)
 
 
 def status_line(core: CorePort) -> str:

@@ -188,7 +188,8 @@ class VenueState(Message, frozen=True, array_like=True, tag=True):
     """What an ExchangeActor says of its venue, to whoever shows or gates on it.
 
     `in_flight`: the gate is closed, and so many orders that passed it before are not answered yet.
-    `account_uid`: the venue's own id of the account; None while not known.
+    `account_uid`: the venue's own id of the account; None while not known. `reconciled_mono_ns`: when the
+    newest clean comparison with the account began; 0 before any.
     """
 
     lane: ClassVar[Lane] = Lane.ORDERS
@@ -202,3 +203,4 @@ class VenueState(Message, frozen=True, array_like=True, tag=True):
     mono_ns: int
     in_flight: int = 0
     account_uid: Name | None = None
+    reconciled_mono_ns: int = 0

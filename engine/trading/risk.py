@@ -22,6 +22,7 @@ from engine.messages.events import (
 from engine.messages.port import Instrument
 from engine.trading import risk_limits as why
 from engine.trading.exposure import Exposure
+from engine.trading.halts import scopes_over
 from engine.trading.ledger import MOVES_MONEY, Ledger, LedgerState
 from engine.trading.money import ZERO, exact, plain, plain_or_none, plus, times
 from engine.trading.order import Order
@@ -235,7 +236,7 @@ class RiskGate:
         if self.orders.get(spec.order_id) is not None:
             return why.DUPLICATE, f"order {spec.order_id} is known already"
         if self.halts:
-            for scope in ("all", f"venue:{spec.venue}", f"symbol:{spec.symbol}"):
+            for scope in scopes_over(spec.venue, spec.symbol):
                 if scope in self.halts:
                     halt = self.halts[scope]
                     return why.HALTED, f"{scope} halted by {halt.who}: {halt.reason}"

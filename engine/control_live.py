@@ -13,7 +13,7 @@ from engine.errors import Refused
 # Placing, and whatever widens what may be placed or settles what is not proven.
 GUARDED: Final = (
     *("order.place", "order.resolve", "risk.resume", "difference.accept"),
-    *("actor.retry", "actor.discard"),
+    *("venue.unretire", "actor.retry", "actor.discard"),
 )
 
 

@@ -145,6 +145,10 @@ def _tapped(base: Any) -> Any:
                 signed["headers"] = {**(signed["headers"] or {}), "expTime": str(expiry)}
             return signed
 
+        # ccxt's own reader makes floats; amounts, prices and ids must come as they were written.
+        def on_json_response(self, body: Any) -> Any:
+            return json.loads(body, parse_float=str, parse_int=str)
+
         def fetch(self, *args: Any, **kwargs: Any) -> Any:
             self.tap.attempted = True
             return super().fetch(*args, **kwargs)

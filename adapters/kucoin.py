@@ -2,7 +2,7 @@
 
 https://www.kucoin.com/docs-new/websocket-api (3470221w order book increment, 3470227w orders).
 The address and its token come from REST, for each connection anew (`bullet-public`,
-`bullet-private`, adapters/kucoin_rest.py), and are the login: no frame of ours is signed.
+`bullet-private`, adapters/kucoin_address.py), and are the login: no frame of ours is signed.
 
 Verification: the sequence. Each message continues the one before, each row has its own id. The
 snapshot without a key has a hundred levels a side; the keeper shows nothing beyond them.

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.codec import NS_PER_MS, Ack, BadReply, Orders, Page, RestCall
+from adapters.codec import NS_PER_MS, Ack, BadReply, NotListed, Orders, Page, RestCall
 from adapters.symbols import Listing
 from adapters.wire import read, side_of
 from engine.messages.market import BookDelta
@@ -110,13 +110,8 @@ class _Account(msgspec.Struct):
     holds: Decimal
 
 
-class _Server(msgspec.Struct):
-    endpoint: str
-
-
-class _Bullet(msgspec.Struct):
-    token: str
-    instanceServers: list[_Server]
+class _ApiKey(msgspec.Struct):
+    uid: str
 
 
 def _data(reply: Any, kind: Any) -> Any:
@@ -149,21 +144,6 @@ class KucoinRest:
     def read_server_time(self, reply: Any) -> int:
         """{"code":"200000","data":1546837113087}."""
         return int(_data(reply, int))
-
-    # --- the address of a stream
-
-    def bullet(self, *, is_private: bool) -> RestCall:
-        """POST bullet-public or bullet-private: each connection wants a token of its own."""
-        method = "privatePostBulletPrivate" if is_private else "publicPostBulletPublic"
-        return RestCall(method, {}, {"spot" if is_private else "public": 10})
-
-    def read_bullet(self, reply: Any, connect_id: str) -> str:
-        """Return the address to connect to, token included: never log it."""
-        bullet = _data(reply, _Bullet)
-        if not bullet.instanceServers or not bullet.token:
-            raise BadReply("no server or no token for the stream")
-        endpoint = bullet.instanceServers[0].endpoint
-        return f"{endpoint}?token={bullet.token}&connectId={connect_id}"
 
     # --- instruments and books
 
@@ -282,8 +262,13 @@ class KucoinRest:
         return RestCall("privateGetHfOrdersOrderId", params, {"spot": 2})
 
     def read_order(self, reply: Any) -> OrderReport:
-        """Return the order."""
-        return self._order(_data(reply, _Order), "query")
+        """Return the order; NotListed where the venue answers null."""
+        if not isinstance(reply, dict) or "data" not in reply:
+            raise BadReply("no order")
+        row = _data(reply, _Order | None)
+        if row is None:
+            raise NotListed("the venue knows no such order")
+        return self._order(row, "query")
 
     def open_orders(self, symbol: str) -> RestCall:
         """GET hf/orders/active of one symbol: all of them, without pages."""
@@ -337,12 +322,15 @@ class KucoinRest:
         return {row.id: row.clientOid for row in rows}
 
     def account(self) -> RestCall | None:
-        """Nothing: no call that this program makes names the account."""
-        return None
+        """GET user/api-key."""
+        return RestCall("privateGetUserApiKey", {}, {"spot": 20})
 
     def read_account_uid(self, reply: Any) -> str:
-        """Never asked for."""
-        raise BadReply(f"no account in {type(reply).__name__}")
+        """{"code":"200000","data":{"apiKey":"6705..","uid":165111215,"isMaster":true,..}}."""
+        uid: str = _data(reply, _ApiKey).uid
+        if not uid:
+            raise BadReply("the key's owner is not named")
+        return uid
 
     def balances(self) -> RestCall:
         """GET accounts."""
@@ -385,6 +373,12 @@ class KucoinRest:
                           fee_asset=row.feeCurrency,
                           liquidity="MAKER" if row.liquidity == "maker" else "TAKER",
                           source=source, ts_event_ns=row.createdAt * NS_PER_MS)  # fmt: skip
+
+
+def dead_cancel_all(seconds: int) -> RestCall:
+    """POST hf/orders/dead-cancel-all: all open orders are canceled after so long; 0 turns it off."""
+    params = {"timeout": seconds or -1}
+    return RestCall("privatePostHfOrdersDeadCancelAll", params, {"spot": 2})
 
 
 # The venue has no word for an order's state, only what follows from it.

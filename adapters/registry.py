@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
 
-from adapters import audit, binance, generic, okx, okx_rest
+from adapters import audit, binance, generic, kucoin_address, kucoin_rest, okx, okx_rest
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
@@ -27,6 +28,7 @@ from adapters.symbols import venue_symbol
 from adapters.trade_codec import TradeCodec
 from engine.errors import ConfigError
 
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 __all__ = ["ADAPTERS", "Secret", "Timeouts", "Venue", "VenueConfig", "dialect"]
 
 
@@ -73,14 +75,25 @@ class VenueConfig:
         return Credentials(self.api_key, self.api_secret, self.passphrase)
 
     def url(self, kind: str) -> str:
-        """Return the url of this kind: the configured one or the venue's own."""
+        """Return the url of this kind: the configured one or the venue's own; empty: REST tells it."""
         known = known_adapter(self.adapter)
-        return self.urls.get(kind) or (known.testnet if self.testnet else known.urls)[kind]
+        own = known.testnet if self.testnet else known.urls
+        return self.urls.get(kind) or own.get(kind, "")
 
     @property
     def headers(self) -> Mapping[str, str]:
         """What every REST request carries beside its signature."""
         return known_adapter(self.adapter).testnet_headers if self.testnet else {}
+
+
+class Address(NamedTuple):
+    """How REST is asked where a stream is, before each connection: the call, and what reads its answer.
+
+    `read` takes the answer and an id of ours for the connection; the address it returns may be a login.
+    """
+
+    call: RestCall
+    read: Callable[[Any, str], str]
 
 
 class Adapter(NamedTuple):
@@ -102,6 +115,8 @@ class Adapter(NamedTuple):
         str, str
     ] = {}  # the urls of its testnet, of the same kinds; empty: it has none
     testnet_headers: Mapping[str, str] = {}  # what tells the venue that the testnet is meant
+    # Where a stream (`public_ws`, `private_ws`) is that has no fixed address.
+    address: Callable[[str], Address] | None = None
 
 
 class Venue(NamedTuple):
@@ -221,6 +236,8 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.1,
         enforces_expiry=True,
         depth=audit.KUCOIN,
+        dead_man=kucoin_rest.dead_cancel_all,
+        address=lambda kind: Address(kucoin_address.ask(kind), kucoin_address.read_address),
     ),
 }
 
@@ -243,6 +260,13 @@ def dialect(config: VenueConfig) -> Venue:
         raise ConfigError(f"venues.{config.name}.symbols: name at least one symbol")
     if config.depth < 1 or not 0 < config.rate_limit_share <= 1:
         raise ConfigError(f"venues.{config.name}: depth from 1, rate_limit_share in (0, 1]")
+    if any(urlsplit(url).hostname in LOOPBACK for url in config.urls.values()):
+        # What is not given would lead to the venue itself.
+        missing = (
+            set(known.urls) - {"trade_ws"} - {kind for kind, url in config.urls.items() if url}
+        )
+        if missing:
+            raise ConfigError(f"venues.{config.name}.urls.{min(missing)}: is missing")
     symbols = {known.venue_symbol(symbol): symbol for symbol in config.symbols}
     rest = known.rest(config.name, config.account, symbols)
     trade = known.trade if has_trade_road(config) else None
@@ -255,6 +279,16 @@ def dialect(config: VenueConfig) -> Venue:
         known.one_lane,
         known.depth,
     )
+
+
+def address(config: VenueConfig, kind: str) -> Address | None:
+    """Return how to ask where a stream is; None where its address is fixed."""
+    known = known_adapter(config.adapter)
+    if config.url(kind):
+        return None
+    if known.address is None:
+        raise ConfigError(f"venues.{config.name}.urls.{kind}: is missing")
+    return known.address(kind)
 
 
 def has_trade_road(config: VenueConfig) -> bool:

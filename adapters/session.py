@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from adapters.address import asker
 from adapters.book_questions import BookQuestions
 from adapters.ccxt_generic import client_of
 from adapters.ccxt_rest import CcxtRest
@@ -26,7 +27,7 @@ from adapters.offset import ClockOffset
 from adapters.pending import Pending
 from adapters.private import PrivateFeed
 from adapters.rate import RateGovernor
-from adapters.registry import Venue, VenueConfig, dialect
+from adapters.registry import Venue, VenueConfig, address, dialect
 from adapters.relay import NUMBERED, PrivateRenewal, PublicRenewal
 from adapters.stream import LinkHandler, Watch, WsLink
 from adapters.trade_codec import TradeCodec
@@ -321,8 +322,11 @@ class Session:
         times = self.config.timeouts
         # The trading link renews itself in time, between two requests.
         age_s = times.link_age_s * (1 if stand_in is None else 2)
+        asked = address(self.config, url)
         return WsLink(
-            self.config.url(url),
+            self.config.url(url)
+            if asked is None
+            else asker(asked, self.desk, self.client, self.rng),
             handler,
             clock=self.clock,
             rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets

@@ -82,6 +82,14 @@ class LinkHandler(Protocol):
         ...
 
 
+class NoAddress(Exception):
+    """The venue did not tell where to connect to; `is_final`: asking again does not help."""
+
+    def __init__(self, reason: str, *, is_final: bool = False) -> None:
+        super().__init__(reason)
+        self.is_final = is_final
+
+
 class _LinkLost(Exception):
     # We or the venue ended this connection, for the reason given.
     pass
@@ -107,11 +115,15 @@ def backoff_s(attempt: int, rng: random.Random) -> float:
 
 
 class WsLink:
-    """A link that is kept up. `run()` blocks until `stopping` is set or `give_up()` was called."""
+    """A link that is kept up. `run()` blocks until `stopping` is set or `give_up()` was called.
+
+    `url` may be asked for before each connection, in the link's thread; it raises NoAddress. Such an
+    address may be a login by itself: it is never told to anybody.
+    """
 
     def __init__(
         self,
-        url: str,
+        url: str | Callable[[], str],
         handler: LinkHandler,
         *,
         clock: Clock,
@@ -180,6 +192,10 @@ class WsLink:
             self._read_on(link)
         except _LinkLost as lost:
             return str(lost)
+        except NoAddress as none:
+            if none.is_final:
+                self.give_up()
+            return str(none)
         except (websocket.WebSocketException, OSError) as error:
             return f"{type(error).__name__}: {str(error)[:150]}"
         finally:
@@ -188,7 +204,8 @@ class WsLink:
         return "stopped"
 
     def _connect(self) -> websocket.WebSocket:
-        host = urlsplit(self._url).hostname or ""
+        url = self._url if isinstance(self._url, str) else self._url()
+        host = urlsplit(url).hostname or ""
         is_loopback = host in ("127.0.0.1", "localhost", "::1")
         link = websocket.WebSocket(
             skip_utf8_validation=True,
@@ -198,7 +215,7 @@ class WsLink:
         link.settimeout(self._watch.connect_s)
         no_proxy = [host] if is_loopback else None
         try:
-            link.connect(self._url, http_no_proxy=no_proxy)  # type: ignore[no-untyped-call]
+            link.connect(url, http_no_proxy=no_proxy)  # type: ignore[no-untyped-call]
         except ValueError as error:
             raise _LinkLost(f"no WebSocket answer: {str(error)[:150]}") from error
         link.frame_buffer = _BoundedFrames(link._recv, skip_utf8_validation=True)  # noqa: SLF001

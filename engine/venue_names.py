@@ -10,6 +10,7 @@ from typing import Final
 
 DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "binance": ("binance.com", "binance.us", "binance.vision"),
+    "kucoin": ("kucoin.com", "kucoin.plus"),
     "okx": ("okx.com", "okx.cab", "okex.com"),
 }
 ADAPTERS: Final = tuple(DOMAINS)

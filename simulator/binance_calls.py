@@ -4,10 +4,8 @@ Checks come in the venue's order: key, signature, timestamp, parameters, symbol,
 The transport has verified nothing but the shape of the request.
 """
 
-import hmac
 import re
 from decimal import Decimal
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from simulator.binance_words import (
@@ -24,6 +22,7 @@ from simulator.binance_words import (
 )
 from simulator.instruments import Instrument, decimal_of, fixed8, units_of
 from simulator.orders import NewOrder, Order, OrderType, Refused, Side, Stp, TimeInForce
+from simulator.signing import is_hex_of
 from simulator.venue import Account, Venue, require
 
 if TYPE_CHECKING:
@@ -66,12 +65,7 @@ class Calls:
             raise ApiError(401, -2015, "Invalid API-key, IP, or permissions for action.")
         if not params.get("signature"):
             raise ApiError(400, -1102, _missing("signature"))
-        right = hmac.new(
-            account.api_secret.encode(), signed.encode("utf-8", "replace"), sha256
-        ).hexdigest()
-        if not hmac.compare_digest(
-            right.encode(), params["signature"].lower().encode("utf-8", "replace")
-        ):
+        if not is_hex_of(account.api_secret, signed, params["signature"]):
             raise ApiError(400, -1022, "Signature for this request is not valid.")
         self.check_time(params)
         return account

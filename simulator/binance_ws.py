@@ -22,7 +22,7 @@ from simulator.binance_words import (
 from simulator.book import BookDelta
 from simulator.clock import NS_PER_S
 from simulator.instruments import Instrument, fixed8
-from simulator.orders import BalanceChanged, Event, OrderChanged, Traded
+from simulator.orders import BalanceChanged, Event, OrderChanged, Side, Traded
 from simulator.peers import Hub, Peer
 from simulator.reply import HANG_UP, Reply, serve
 from simulator.venue import Venue
@@ -355,13 +355,15 @@ def _balance_event(event: BalanceChanged, now_ms: int) -> Json:
 def _merged(deltas: list[BookDelta]) -> BookDelta:
     bids: dict[int, int] = {}
     asks: dict[int, int] = {}
+    touched: dict[tuple[Side, int], int] = {}
     for delta in deltas:
         bids.update(delta.bids)
         asks.update(delta.asks)
+        touched.update(delta.touched)
     first, last = deltas[0], deltas[-1]
     return BookDelta(
         first.symbol, first.first_id, last.last_id,
-        tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items())),
+        tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items())), touched,
     )  # fmt: skip
 
 

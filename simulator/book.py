@@ -5,7 +5,7 @@ stream counts them; `flush` hands out what changed since the last call.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from simulator.orders import Order, Side
@@ -21,13 +21,17 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class BookDelta:
-    """Absolute lots of each level that changed; 0 lots removes it."""
+    """Absolute lots of each level that changed; 0 lots removes it.
+
+    `touched` has the update id at which a level last changed, for venues that number their rows.
+    """
 
     symbol: str
     first_id: int
     last_id: int
     bids: tuple[tuple[int, int], ...]
     asks: tuple[tuple[int, int], ...]
+    touched: Mapping[tuple[Side, int], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +135,12 @@ class Book:
         self.sides = {Side.BUY: BookSide(Side.BUY), Side.SELL: BookSide(Side.SELL)}
         self.update_id = first_update_id
         self._flushed_id = first_update_id
-        self._dirty: dict[tuple[Side, int], None] = {}
+        self._dirty: dict[tuple[Side, int], int] = {}  # the update id of the last touch
 
     def touch(self, side: Side, price: int) -> None:
         """Note that a level changed."""
         self.update_id += 1
-        self._dirty[side, price] = None
+        self._dirty[side, price] = self.update_id
 
     def flush(self) -> BookDelta | None:
         """Return what changed since the last flush, None if nothing did."""
@@ -152,8 +156,9 @@ class Book:
             self.update_id,
             tuple(sorted(changed[Side.BUY], reverse=True)),
             tuple(sorted(changed[Side.SELL])),
+            self._dirty,
         )
-        self._dirty.clear()
+        self._dirty = {}
         self._flushed_id = self.update_id
         return delta
 

@@ -9,28 +9,30 @@ from simulator.venue import Venue
 
 
 class Timers:
-    """The timers of all accounts; looked at once a second."""
+    """The timers of all accounts, each for some symbols or for all; looked at once a second."""
 
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
-        self._due_ns: dict[str, int] = {}
+        self._due: dict[str, tuple[int, tuple[str, ...]]] = {}
 
-    def set(self, account: str, seconds: int) -> int:
+    def set(self, account: str, seconds: int, symbols: tuple[str, ...] = ()) -> int:
         """Set or renew an account's timer, 0 turns it off; return when it fires, venue's ms or 0."""
-        self._due_ns.pop(account, None)
+        self._due.pop(account, None)
         if not seconds:
             return 0
-        self._due_ns[account] = self._venue.clock.monotonic_ns() + seconds * NS_PER_S
+        due_ns = self._venue.clock.monotonic_ns() + seconds * NS_PER_S
+        self._due[account] = due_ns, symbols
         return self._venue.now_ms() + seconds * 1000
 
     def every_second(self) -> None:
         """Cancel for whoever has not been heard of in time."""
         now_ns = self._venue.clock.monotonic_ns()
-        for account, due_ns in list(self._due_ns.items()):
+        for account, (due_ns, symbols) in list(self._due.items()):
             if now_ns >= due_ns:
-                del self._due_ns[account]
+                del self._due[account]
                 for order in list(self._venue.engine.open_orders(account)):
-                    self._cancel(order.order_id, account)
+                    if not symbols or order.symbol in symbols:
+                        self._cancel(order.order_id, account)
 
     def _cancel(self, order_id: int, account: str) -> None:
         order = self._venue.find(account, order_id, "")

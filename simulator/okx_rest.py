@@ -1,11 +1,8 @@
 """OKX's REST face: /api/v5 with its headers, signatures, envelopes and limits."""
 
-import base64
-import hmac
 import json
 from collections.abc import Callable
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,6 +14,7 @@ from simulator.okx_dead_man import DeadMan
 from simulator.okx_market import Market
 from simulator.okx_words import ApiError, Json, RowError, error, fault_error
 from simulator.reply import HANG_UP, Reply, serve, write
+from simulator.signing import is_base64_of
 from simulator.venue import Account, Venue
 
 # POST path: (action, is a batch, what faults know it as)
@@ -49,7 +47,12 @@ class Rest:
     """Routes under /api/v5."""
 
     def __init__(
-        self, venue: Venue, calls: Calls, market: Market, limiter: Limiter, dead_man: DeadMan
+        self,
+        venue: Venue,
+        calls: Calls,
+        market: Market,
+        limiter: Limiter,
+        dead_man: DeadMan,
     ) -> None:
         self._venue = venue
         self._dead_man = dead_man
@@ -164,10 +167,7 @@ class Rest:
 
 def is_signed(account: Account, text: str, sign: str) -> bool:
     """Tell whether `sign` is this account's signature of the text."""
-    right = base64.b64encode(
-        hmac.new(account.api_secret.encode(), text.encode("utf-8", "replace"), sha256).digest()
-    )
-    return hmac.compare_digest(right, sign.encode("utf-8", "replace"))
+    return is_base64_of(account.api_secret, text, sign)
 
 
 def late(venue: Venue, expiry: str) -> Callable[[], bool]:

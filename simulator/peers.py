@@ -197,6 +197,7 @@ def _corrupt_level(frame: str) -> str:
     message = json.loads(frame)
     data = message.get("data", message.get("events", message))
     data = data[0] if isinstance(data, list) else data
+    data = data.get("changes", data) if isinstance(data, dict) else data
     for name in ("b", "a", "bids", "asks", "updates"):
         if data.get(name):
             level = data[name][0]

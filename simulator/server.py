@@ -16,6 +16,7 @@ from simulator.clock import NS_PER_MS, NS_PER_S, Clock
 from simulator.coinbase import coinbase_parts
 from simulator.flow import STEP_MS
 from simulator.kraken import kraken_parts
+from simulator.kucoin import kucoin_parts
 from simulator.okx import okx_parts
 from simulator.parts import Parts
 from simulator.venue import Venue
@@ -26,6 +27,7 @@ PING_EVERY_S, PONG_WITHIN_S = 20, 60
 BODY_BYTES_MAX = 256 * 1024
 DIALECTS: dict[str, Callable[[Venue], Parts]] = {
     "binance": binance_parts,
+    "kucoin": kucoin_parts,
     "coinbase": coinbase_parts,
     "kraken": kraken_parts,
     "okx": okx_parts,
@@ -59,6 +61,7 @@ class Site:
         assert self.runner is not None
         listening = bind(self.port)
         self.port = listening.getsockname()[1]
+        self.venue.address = f"{HOST}:{self.port}"
         self.listener = web.SockSite(self.runner, listening)
         await self.listener.start()
 

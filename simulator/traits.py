@@ -37,6 +37,14 @@ TRAITS: dict[str, Traits] = {
         first_uid=354_937_868,
         ws_paths=("/stream", "/ws-api/v3", "/ws-api/v3"),
     ),
+    "kucoin": Traits(
+        Fees(maker_bps=10, taker_bps=10, step=1, in_quote=True),
+        first_uid=165_111_215,
+        ws_paths=(None, None, None),  # REST tells the address, with a token
+        client_id_forever=True,
+        post_only_expires=True,
+        has_passphrase=True,
+    ),
     "coinbase": Traits(
         Fees(maker_bps=15, taker_bps=25, step=10**4, in_quote=True),  # of an account with volume
         first_uid=2_000_000_001,

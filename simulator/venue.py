@@ -78,6 +78,7 @@ class Venue:
     ) -> None:
         self.name = name
         self.clock = clock
+        self.address = ""  # host and port, once it listens: some dialects tell it to their clients
         self.accounts = {account.api_key: account for account in demo_accounts(name)}
         self.store = Store(folder / f"{name}.jsonl", clock)
         self._mark_path = folder / f"{name}.mark.json"

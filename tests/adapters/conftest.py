@@ -2,28 +2,24 @@
 
 import pytest
 from rig import Desk, Sim
-from traits import TRAITS, is_case_of
+from share import case_of, is_case_of, leave_the_others
+from traits import TRAITS
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave each venue its part of the cases (`traits.py`); --all-venues leaves it all."""
-    kept, left = [], []
-    for item in items:
-        (kept if _is_run(item, config.getoption("--all-venues")) else left).append(item)
-    if left:
-        items[:] = kept
-        config.hook.pytest_deselected(items=left)
+    """Leave each venue its part of the cases (`tests/share.py`); --all-venues leaves it all."""
+    leave_the_others(config, items, _is_run)
 
 
 def _is_run(item, runs_all):
     params = getattr(getattr(item, "callspec", None), "params", {})
     if "make" not in params or "make" not in item.fixturenames:
         return True
-    venue, others = params["make"], {k: v for k, v in params.items() if k != "make"}
-    is_about_the_road = item.get_closest_marker("trade_road") or others.get("road") == "ws"
+    venue = params["make"]
+    is_about_the_road = item.get_closest_marker("trade_road") or params.get("road") == "ws"
     if is_about_the_road and not TRAITS[venue].has_trade_road:
         return False
-    return runs_all or is_case_of(venue, f"{item.originalname} {sorted(others.items())}")
+    return runs_all or is_case_of(venue, case_of(item, "make"), TRAITS)
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def test_a_refused_key_is_told_once_and_not_tried_again(make):
         wait_for(lambda: private.link is not None, "the private link is begun")
         link = private.link
         wait_for(lambda: link._given_up, "the private link is given up")
-        assert link.connections == 1
+        assert link.connections <= 1, "none where the address itself is refused"
     else:
         desk.live()
     assert len(desk.found(AdapterFailed)) <= 2, "once by REST, once by the link"

@@ -106,7 +106,8 @@ def test_a_market_order_with_a_collar_never_trades_beyond_it(desk):
     order = desk.new_order(price="40000", order_type="MARKET")
     assert ask(desk, order).outcome == "ACCEPTED"
     ended = desk.wait(
-        OrderReport, lambda m: m.client_order_id == order.client_order_id and m.status == "EXPIRED"
+        OrderReport,
+        lambda m: (m.client_order_id, m.status) == (order.client_order_id, desk.traits.expired),
     )
     assert ended.filled_quantity == 0
 

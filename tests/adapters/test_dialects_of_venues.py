@@ -6,6 +6,7 @@ from decimal import Decimal
 import ccxt
 import pytest
 
+from adapters import kucoin_address
 from adapters.bybit import BybitCodec, login_signature
 from adapters.bybit_rest import BybitRest
 from adapters.ccxt_rest import CcxtRest
@@ -125,11 +126,13 @@ def test_kucoins_login_is_its_address_and_kraken_subscribes_with_a_token():
     assert topics == ["/spotMarket/tradeOrdersV2", "/account/balance"]
     bullet = {"code": "200000", "data": {"token": "abc", "instanceServers": [
         {"endpoint": "wss://ws-api-spot.kucoin.com/", "pingInterval": "18000"}]}}  # fmt: skip
-    rest = rest_of("kucoin")
-    assert rest.bullet(is_private=True).method == "privatePostBulletPrivate"
-    assert rest.read_bullet(bullet, "7") == "wss://ws-api-spot.kucoin.com/?token=abc&connectId=7"
+    assert kucoin_address.ask("private_ws").method == "privatePostBulletPrivate"
+    assert (
+        kucoin_address.read_address(bullet, "7")
+        == "wss://ws-api-spot.kucoin.com/?token=abc&connectId=7"
+    )
     with pytest.raises(BadReply, match="no server"):
-        rest.read_bullet({"data": {"token": "abc", "instanceServers": []}}, "7")
+        kucoin_address.read_address({"data": {"token": "abc", "instanceServers": []}}, "7")
     executions, balances = (json.loads(text) for text in private_subscriptions("t0k"))
     assert executions["params"]["token"] == balances["params"]["token"] == "t0k"
 

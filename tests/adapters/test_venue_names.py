@@ -3,12 +3,15 @@
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from traits import PARTS, TRAITS, is_case_of
+import pytest
+from share import ALL_CASES, is_case_of
+from traits import TRAITS
 
 from adapters.ccxt_rest import CcxtRest
 from adapters.offset import ClockOffset
-from adapters.registry import ADAPTERS, VenueConfig
+from adapters.registry import ADAPTERS, VenueConfig, dialect
 from engine.clock import SystemClock
+from engine.errors import ConfigError
 from engine.venue_names import ADAPTERS as NAMES
 from engine.venue_names import DOMAINS, SHARED_HOSTS, TESTNETS, is_real
 from simulator.server import DIALECTS
@@ -38,9 +41,7 @@ def test_a_testnet_has_addresses_of_its_own_and_the_gates_know_them():
         assert hosts == set(TESTNETS.get(name, ())), name
         if not hosts:
             continue
-        assert set(known.testnet) == set(known.urls), (
-            "what is missing would lead to the venue itself"
-        )
+        assert set(known.testnet) == set(known.urls)
         shared = hosts & {urlsplit(url).hostname for url in known.urls.values()}
         assert shared <= set(SHARED_HOSTS)
         assert not shared or known.testnet_headers, "only a header tells the two apart"
@@ -58,11 +59,18 @@ def test_a_testnet_is_asked_with_its_header_and_at_its_addresses():
     rest.close()
 
 
-def test_three_venues_in_a_row_run_every_case_once(monkeypatch):
-    for name in ("a", "b", "c"):
-        monkeypatch.setitem(TRAITS, name, None)
-    others = list(TRAITS)[-PARTS:]
+def test_three_venues_in_a_row_run_every_case_once():
+    venues = [*ALL_CASES, "a", "b", "c", "d"]
     for number in range(50):
         case = f"test_{number} []"
-        assert is_case_of("binance", case)
-        assert sum(is_case_of(name, case) for name in others) == 1
+        assert is_case_of("binance", case, venues)
+        assert sum(is_case_of(name, case, venues) for name in "abc") == 1
+        assert is_case_of("d", case, venues) == is_case_of("a", case, venues)
+
+
+def test_urls_on_this_machine_are_given_all_or_none():
+    urls = {"rest": "http://127.0.0.1:9", "public_ws": "ws://127.0.0.1:9/a"}
+    config = VenueConfig("okx", "okx", "okx.main", ("BTC/USDT",), urls=urls)
+    with pytest.raises(ConfigError, match=r"venues.okx.urls.private_ws: is missing"):
+        dialect(config)
+    dialect(replace(config, urls={**urls, "private_ws": "ws://127.0.0.1:9/b"}))

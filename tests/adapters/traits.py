@@ -1,16 +1,8 @@
-"""The venues that the shared tests run on, what differs between them, and which cases each runs.
-
-A venue joins by a row. The first two run every case; each further one runs a third, chosen by the
-case's name, so that three of them in a row run them all. `--all-venues` runs everything everywhere.
-"""
+"""The venues that the shared tests run on, and what differs between them. A venue joins by a row."""
 
 from typing import NamedTuple
-from zlib import crc32
 
 from adapters.registry import ADAPTERS
-
-ALL_CASES = ("binance", "okx")
-PARTS = 3
 
 
 class Traits(NamedTuple):
@@ -25,6 +17,7 @@ class Traits(NamedTuple):
         ""  # its trading link's word for an expiry that has passed, where that proves nothing
     )
     book_loss: str = "sequence"  # why a book with a missing frame is lost
+    expired: str = "EXPIRED"  # how it calls an IOC order that found nothing
 
     @property
     def has_trade_road(self):
@@ -42,13 +35,6 @@ TRAITS = {
     for traits in (
         Traits("binance", counts="orders_day", queries_by_link=True),
         Traits("okx", late_code="51149"),
+        Traits("kucoin", tells_fees=False, expired="CANCELED"),
     )
 }
-
-
-def is_case_of(venue, case):
-    """Tell whether this venue runs this case."""
-    if venue in ALL_CASES:
-        return True
-    others = [name for name in TRAITS if name not in ALL_CASES]
-    return crc32(case.encode()) % PARTS == others.index(venue) % PARTS

@@ -17,7 +17,7 @@ from engine.cli_dashboard import dashboard
 from engine.cli_market import arb, depth, impact
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
 from engine.cli_panic import panic
-from engine.cli_venue import venue_retire, venue_unretire
+from engine.cli_venue import venue_check, venue_retire, venue_unretire
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
 from engine.views import COLORS, FORMATS, Screen
 
@@ -101,6 +101,7 @@ def venue_list(context: typer.Context) -> None:
     show(context, ask(context, "venues"), "venue")
 
 
+venue_app.command("check")(venue_check)
 venue_app.command("retire")(venue_retire)
 venue_app.command("unretire")(venue_unretire)
 

@@ -38,15 +38,30 @@ def request(
             screen.say(f"LIVE {client.live}")
 
 
+def agree(screen: Screen, instance: str, what: str, *, is_agreed: bool) -> None:
+    """Have a person or the flags agree to something live that goes through no core.
+
+    Raises RequestRefused with exit code 8 where nobody does.
+    """
+    screen.say(f"LIVE {instance}: {what}")
+    if not is_agreed:
+        _type_yes("it was not confirmed; nothing was sent")
+
+
 def _agree(
     client: Client, screen: Screen, op: str, arguments: Mapping[str, Any], refused: RequestRefused
 ) -> None:
+    if sys.stdin.isatty():
+        screen.say(f"LIVE {client.live}: real orders, real money")
+        for line in effect(client, op, arguments):
+            screen.say(line)
+    _type_yes(refused.text)
+
+
+def _type_yes(why: str) -> None:
     if not sys.stdin.isatty():
-        text = f"{refused.text}; on a terminal you are asked, a script says --yes and --live"
+        text = f"{why}; on a terminal you are asked, a script says --yes and --live"
         raise RequestRefused(UNCONFIRMED, text, EXIT_UNCONFIRMED, None)
-    screen.say(f"LIVE {client.live}: real orders, real money")
-    for line in effect(client, op, arguments):
-        screen.say(line)
     if typer.prompt("type yes to go on", default="", show_default=False, err=True) != "yes":
         text = "not confirmed; nothing was sent"
         raise RequestRefused(UNCONFIRMED, text, EXIT_UNCONFIRMED, None)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from engine import cli_setup
+from engine import cli_process, cli_setup
 from engine.cli_base import Options, ask, group, options, run, show, usage
 from engine.cli_dashboard import dashboard
 from engine.cli_market import arb, depth, impact
@@ -47,11 +47,14 @@ for name, part in {
     "fault": fault_app,
     "codec": codec_app,
     "config": config_app,
+    "log": cli_process.log_app,
 }.items():
     app.add_typer(part, name=name)
 app.command()(dashboard)
 
 
+app.command("up")(cli_process.up)
+app.command("down")(cli_process.down)
 app.command("doctor")(cli_setup.doctor)
 app.command("init")(cli_setup.init)
 config_app.command("path")(cli_setup.config_path)
@@ -64,7 +67,7 @@ def _common(
         Path | None, typer.Option(help="The core's state folder (also XCORE_STATE_DIR).")
     ] = None,
     output: Annotated[
-        str, typer.Option("-o", "--output", help="table, wide, json or jsonl.")
+        str, typer.Option("-o", "--output", help="table, wide, json, jsonl, csv or name.")
     ] = "table",
     json: Annotated[bool, typer.Option("--json", help="The same as -o json.")] = False,
     color: Annotated[str, typer.Option(help="auto, always or never.")] = "auto",

@@ -8,8 +8,8 @@ promises never to resend a submit and never to invent a fill.
 
 from typing import ClassVar, Final
 
+from actors.awaited import Awaited
 from actors.exchange_state import (
-    Awaited,
     EarlyCancels,
     ExchangeConfig,
     ExchangeState,

@@ -26,11 +26,13 @@ from engine.messages.events import (
     OrderResolved,
     OrderSpec,
     OrderVenueFilled,
+    SymbolStatusChanged,
     TradingHalted,
     TradingResumed,
     VenueReconciled,
 )
 from engine.messages.port import (
+    AdapterReady,
     CancelOrder,
     FillReport,
     OrderReport,
@@ -39,6 +41,7 @@ from engine.messages.port import (
     SubmitResult,
 )
 from engine.trading.halts import closes_venue, scopes_over, words
+from engine.trading.instrument import standing
 from engine.trading.order import Order
 from engine.trading.orders import OrderTable
 
@@ -70,6 +73,7 @@ class _Snapshot(Part, frozen=True, array_like=True):
     fills_since_cursor: bool
     cancels_taken: list[str] = []  # noqa: RUF012  msgspec copies the empty default
     uids: dict[str, str] = {}  # noqa: RUF012
+    statuses: dict[str, str] = {}  # noqa: RUF012
 
 
 class ExchangeState:
@@ -85,6 +89,7 @@ class ExchangeState:
         self.opened: dict[str, int] = {}
         self.halts: dict[str, str] = {}
         self.uids: dict[str, str] = {}
+        self.statuses: dict[str, str] = {}  # of symbols that may not be traded, with why
         self.fills_since_cursor = False
         self.cancels_taken: deque[str] = deque(maxlen=CANCELS_KEPT_MAX)
 
@@ -102,7 +107,7 @@ class ExchangeState:
         state.cursors, state.opened, state.halts = held.cursors, held.opened, held.halts
         state.fills_since_cursor = held.fills_since_cursor
         state.cancels_taken.extend(held.cancels_taken)
-        state.uids = held.uids
+        state.uids, state.statuses = held.uids, held.statuses
         return state
 
     def to_bytes(self) -> bytes:
@@ -116,6 +121,7 @@ class ExchangeState:
                 self.fills_since_cursor,
                 list(self.cancels_taken),
                 dict(sorted(self.uids.items())),
+                dict(sorted(self.statuses.items())),
             )
         )
 
@@ -131,6 +137,11 @@ class ExchangeState:
             self.fills_since_cursor = False
         elif isinstance(event, AccountIdentified):
             self.uids[event.account] = event.uid
+        elif isinstance(event, SymbolStatusChanged):
+            self.statuses.pop(event.symbol, None)
+            if event.status != "TRADING":
+                why = f": {event.reason}" if event.reason else ""
+                self.statuses[event.symbol] = f"{event.status}{why}"
         elif isinstance(event, OrderCancelTaken):
             self.cancels_taken.append(event.order_id)
         else:
@@ -177,36 +188,6 @@ class ExchangeState:
         return self.opened.get(account, NEVER_NS)
 
 
-class Awaited:
-    """Submits whose answer is due, oldest first, behind one timer for all of them."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_ns = int(timeout_s * NS_PER_S)
-        self._due_ns: dict[str, int] = {}
-        self._watched = False
-
-    def add(self, order_id: str, now_ns: int) -> float | None:
-        """Await an answer; return how long the timer has to run if none is running."""
-        self._due_ns[order_id] = now_ns + self._timeout_ns
-        was, self._watched = self._watched, True
-        return None if was else self._timeout_ns / NS_PER_S
-
-    def drop(self, order_id: str) -> None:
-        """The answer is here."""
-        self._due_ns.pop(order_id, None)
-
-    def look(self, now_ns: int, orders: OrderTable) -> tuple[list[Order], float | None]:
-        """Return and forget those that are late, and how long to wait until the next may be."""
-        over = [order_id for order_id, due_ns in self._due_ns.items() if due_ns <= now_ns]
-        for order_id in over:
-            del self._due_ns[order_id]
-        found = [orders.order(order_id) for order_id in over]
-        late = [order for order in found if order is not None and order.status == "PENDING_NEW"]
-        next_ns = next(iter(self._due_ns.values()), None)
-        self._watched = next_ns is not None
-        return late, None if next_ns is None else (next_ns - now_ns) / NS_PER_S
-
-
 class EarlyCancels:
     """Cancels that overtook their order's approval: with luck the order need not leave at all.
 
@@ -229,6 +210,19 @@ class EarlyCancels:
     def take(self, order_id: str) -> str:
         """Return why an order that has not left need not leave; empty if it shall."""
         return self._held.pop(order_id, ("", 0))[0]
+
+
+def status_events(state: ExchangeState, told: AdapterReady, now_wall_ns: int) -> list[Event]:
+    """Return what has changed in the symbols' statuses since they were last journaled."""
+    return [
+        SymbolStatusChanged(
+            told.venue, rule.symbol, rule.status,
+            state.statuses.get(rule.symbol, "TRADING").partition(":")[0], rule.status_reason,
+            now_wall_ns,
+        )
+        for rule in told.instruments
+        if standing(rule) != state.statuses.get(rule.symbol, "TRADING")
+    ]  # fmt: skip
 
 
 def submit_event(order: Order, result: SubmitResult) -> Event | None:

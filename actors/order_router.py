@@ -312,6 +312,7 @@ class OrderRouterActor(Actor):
             {"venue": i.venue, "symbol": i.symbol, "tick_size": i.tick_size,
              "lot_size": i.lot_size, "quantity_min": i.quantity_min,
              "notional_min": i.notional_min, "status": i.status,
+             "status_reason": i.status_reason,
              "maker_fee": i.maker_fee, "taker_fee": i.taker_fee}
             for rules in self.planner.instruments.values() for i in rules.values()
         ]  # fmt: skip

@@ -14,6 +14,7 @@ from engine.messages.commands import PlaceOrder
 from engine.messages.events import AnyEvent, OrderDenied, OrderSpec, ParentAccepted
 from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import Instrument
+from engine.trading.instrument import standing
 from engine.trading.routing import (
     Plan,
     Want,
@@ -112,7 +113,7 @@ class Planner:
             elif state.gate_closed:
                 unfit[venue] = "halted"
             elif rule.status != "TRADING":
-                unfit[venue] = f"symbol {rule.status}"
+                unfit[venue] = f"symbol {standing(rule)}"
         return unfit
 
     def _instrument(self, venue: str, symbol: str) -> Instrument:
@@ -131,7 +132,7 @@ class Planner:
             names = ", ".join(sorted(self.instruments[venue]))
             raise Refused("NOT_FOUND", f"{venue} does not trade {symbol!r} here; it trades {names}")
         if rule.status != "TRADING":
-            raise Refused("symbol_halted", f"{symbol} at {venue} is {rule.status}")
+            raise Refused("symbol_halted", f"{symbol} at {venue} is {standing(rule)}")
         return rule
 
     def _limit(self, command: PlaceOrder) -> Decimal:

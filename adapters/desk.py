@@ -17,6 +17,7 @@ from adapters.gate import Gate, GateShut
 from adapters.offset import SAMPLES, ClockOffset
 from adapters.outcome import Kind, Verdict, classify
 from adapters.rate import Priority, RateGovernor
+from adapters.rules import Announced, Announcement
 from adapters.stream import backoff_s
 from engine.clock import NS_PER_S, Clock
 from engine.messages.base import Message
@@ -291,12 +292,29 @@ class Desk:
 
     def load_instruments(self, rest: CcxtRest, symbols: Sequence[str]) -> list[Instrument]:
         """Return the rules of every symbol; BadReply names those the venue does not list."""
-        reply = self.read(rest, self.codec.instruments(), Priority.READ)
-        found = {i.symbol: i for i in self.codec.read_instruments(reply)}
+        found = {i.symbol: i for i in self.listing(rest)}
         missing = [symbol for symbol in symbols if symbol not in found]
         if missing:
             raise BadReply(f"{self.venue} does not list {', '.join(missing)}")
         return [self._with_fees(rest, found[symbol]) for symbol in symbols]
+
+    def listing(self, rest: CcxtRest) -> list[Instrument]:
+        """Return the rules of the symbols that the venue lists now; CallFailed or BadReply."""
+        reply = self.read(rest, self.codec.instruments(), Priority.READ)
+        return self.codec.read_instruments(reply)
+
+    def announced(self, rest: CcxtRest, announcement: Announcement) -> Announced:
+        """Return what the venue says of itself, asked once; CallFailed or BadReply."""
+        call = announcement.call
+        deadline_ns = self._clock.mono_ns() + READ_DEADLINE_NS
+        if not self._governor.acquire(Priority.READ, call.costs, deadline_ns):
+            raise CallFailed(self._limited(call))
+        try:
+            return announcement.read(rest.call(call))
+        except RestFailure as failure:
+            raise CallFailed(self.judge(classify(failure.evidence))) from None
+        except (AttributeError, LookupError, TypeError) as error:
+            raise BadReply(f"no announcement: {type(error).__name__}") from None
 
     def _with_fees(self, rest: CcxtRest, instrument: Instrument) -> Instrument:
         # Rates are an estimate for routing; the fee that counts comes with each fill.

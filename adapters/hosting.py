@@ -57,6 +57,8 @@ def venue_settings(
         publish_interval_ms=venue.publish_interval_ms,
         stale_after_ms=venue.stale_after_ms,
         quiet_after_s=venue.quiet_after_s,
+        rules_every_s=venue.rules_every_s,
+        maintenance=tuple(venue.maintenance),
         rate_limit_share=venue.rate_limit_share,
         order_road=venue.order_road,
         testnet=mode == "testnet",

@@ -6,7 +6,16 @@ from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from adapters import audit, binance, generic, kucoin_address, kucoin_rest, okx, okx_rest
+from adapters import (
+    audit,
+    binance,
+    generic,
+    kucoin_address,
+    kucoin_rest,
+    okx,
+    okx_rest,
+    rules,
+)
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
@@ -62,6 +71,8 @@ class VenueConfig:
     publish_interval_ms: int = 0
     stale_after_ms: int = 10_000
     quiet_after_s: float = 60.0
+    rules_every_s: float = 300.0
+    maintenance: tuple[str, ...] = ()
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -115,6 +126,7 @@ class Adapter(NamedTuple):
         str, str
     ] = {}  # the urls of its testnet, of the same kinds; empty: it has none
     testnet_headers: Mapping[str, str] = {}  # what tells the venue that the testnet is meant
+    announcement: rules.Announcement | None = None  # where it says that it does not trade at all
     # Where a stream (`public_ws`, `private_ws`) is that has no fixed address.
     address: Callable[[str], Address] | None = None
 
@@ -129,6 +141,7 @@ class Venue(NamedTuple):
     read_only: str
     one_lane: bool
     depth: audit.Depth | None
+    announcement: rules.Announcement | None
 
 
 # The trading link names instruments by numbers that the REST half learns with the instruments.
@@ -184,6 +197,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
             "trade_ws": "wss://wspap.okx.com:8443/ws/v5/private",
         },
         testnet_headers={"x-simulated-trading": "1"},
+        announcement=rules.OKX,
     ),
     # The four below are read and written (their recordings replay, their dialects are tested), but
     # not yet run against a simulated venue: the configuration does not accept them.
@@ -227,6 +241,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         enforces_expiry=False,
         one_lane=True,
         depth=audit.KRAKEN,
+        announcement=rules.KRAKEN,
     ),
     "kucoin": Adapter(
         urls={"rest": "https://api.kucoin.com"},  # each stream's address comes by REST
@@ -236,6 +251,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.1,
         enforces_expiry=True,
         depth=audit.KUCOIN,
+        announcement=rules.KUCOIN,
         dead_man=kucoin_rest.dead_cancel_all,
         address=lambda kind: Address(kucoin_address.ask(kind), kucoin_address.read_address),
     ),
@@ -278,6 +294,7 @@ def dialect(config: VenueConfig) -> Venue:
         config.read_only or known.read_only,
         known.one_lane,
         known.depth,
+        known.announcement,
     )
 
 

@@ -79,7 +79,8 @@ def _depth(
     elif state.get("gate_closed"):
         problem = "halted"
     elif rule["status"] != "TRADING":
-        problem = f"the symbol is {rule['status']}"
+        reason = rule.get("status_reason")
+        problem = f"the symbol is {rule['status']}" + (f": {reason}" if reason else "")
     return VenueDepth(
         book["venue"],
         told["state"],

@@ -5,8 +5,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from loguru import logger
+
 from engine.config import STATE_DIR_VARIABLE
 from engine.config_models import Config
+from engine.confusable import warnings
 
 
 def say(text: str) -> None:
@@ -41,6 +44,9 @@ def greet(config: Config, version: str, venues: Sequence[str]) -> None:
     say(f"xcore {version}  {config.mode.upper()} {config.name}  {_MEANING[config.mode]}")
     for line in _where(config, venues):
         say(line)
+    for doubt in warnings(config):
+        say(f"warning  {doubt}")
+        logger.bind(doubt=doubt).warning("a venue is probably another one")
     say(f"state    {folder}")
     say("try      in a second terminal:")
     for what in ("status", "bbo", "order place best BTC/USDT buy 0.01 --market"):

@@ -3,6 +3,7 @@
 A pipe gets no colour and no cut columns. NO_COLOR is honoured. rich is imported only for tables.
 """
 
+import csv
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-FORMATS: Final = ("table", "wide", "json", "jsonl")
+FORMATS: Final = ("table", "wide", "json", "jsonl", "csv", "name")
 COLORS: Final = ("auto", "always", "never")
 PIPE_WIDTH: Final = 4_000
 
@@ -94,11 +95,25 @@ class Screen:
         """Print an answer: a map or a list of maps."""
         if self.format == "json":
             self.line(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+        elif self.format == "csv":
+            self._csv(value if isinstance(value, list) else [value])
+        elif self.format == "name":
+            for row in value if isinstance(value, list) else [value]:
+                self.line(_name(row, COLUMNS.get(kind, ())))
         elif self.format == "jsonl":
             for item in value if isinstance(value, list) else [value]:
                 self.line(json.dumps(item, ensure_ascii=False, default=str))
         else:
             self._table(value, kind)
+
+    # Every column of every row; what is no plain value stands as JSON in its cell.
+    def _csv(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        names = list(dict.fromkeys(key for row in rows for key in row if key != "schema"))
+        table = csv.writer(sys.stdout, lineterminator="\n")
+        table.writerow(names)
+        for row in rows:
+            table.writerow(["" if row.get(n) is None else _plain(row[n]) for n in names])
+        sys.stdout.flush()
 
     def line(self, text: str) -> None:
         """Print one line of data."""
@@ -156,6 +171,12 @@ class Screen:
 
     def _rows(self, rows: Sequence[Mapping[str, Any]], kind: str) -> Any:
         return _rows(rows, COLUMNS.get(kind, ()), only=self.format == "table")
+
+
+# What a script goes on with: the id or name of each row, else its first value.
+def _name(row: Mapping[str, Any], columns: Sequence[str]) -> str:
+    names = [n for n in ("order_id", "id", "name", *columns) if n in row]
+    return _plain(row[names[0]] if names else next(iter(row.values()), ""))
 
 
 def wants_color(choice: str, *, terminal: bool) -> bool:

@@ -248,6 +248,20 @@ class AccountIdentified(Event, frozen=True, array_like=True, tag=True):
         return f"identity:{self.account}"
 
 
+class SymbolStatusChanged(Event, frozen=True, array_like=True, tag=True):
+    """What the venue lets be done in a symbol is another thing than before: from here on it decides.
+
+    `status` is that of the instrument; anything but TRADING denies new orders.
+    """
+
+    venue: Name
+    symbol: Name
+    status: Name
+    before: Name
+    reason: Text
+    ts_ns: TsNs
+
+
 # --- risk and money -------------------------------------------------------------------------------
 
 
@@ -350,6 +364,7 @@ AnyEvent = (
     | ExternalOrderSeen
     | VenueReconciled
     | AccountIdentified
+    | SymbolStatusChanged
     | TradingHalted
     | TradingResumed
     | OpeningBalance

@@ -29,8 +29,15 @@ Source = Literal["stream", "reply", "query", "reconcile"]
 VenueStatus = Literal["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
 
 
+# CLOSED: outside its trading hours; MAINTENANCE: as announced, or in a window of the configuration.
+SymbolStatus = Literal["TRADING", "HALTED", "CANCEL_ONLY", "DELISTED", "CLOSED", "MAINTENANCE"]
+
+
 class Instrument(Part, frozen=True, array_like=True):
-    """The trading rules of one symbol at one venue, exact. `status` other than TRADING refuses orders."""
+    """The trading rules of one symbol at one venue, exact. `status` other than TRADING refuses orders.
+
+    `status_reason` says more where more is known.
+    """
 
     venue: Name
     symbol: Name
@@ -44,7 +51,8 @@ class Instrument(Part, frozen=True, array_like=True):
     notional_min: Decimal
     maker_fee: Decimal
     taker_fee: Decimal
-    status: Literal["TRADING", "HALTED", "CANCEL_ONLY", "DELISTED"] = "TRADING"
+    status: SymbolStatus = "TRADING"
+    status_reason: Text = ""
 
 
 # --- actor to adapter -----------------------------------------------------------------------------
@@ -232,6 +240,8 @@ class LinkChanged(Message, frozen=True, array_like=True, tag=True):
 
 class AdapterReady(Message, frozen=True, array_like=True, tag=True):
     """The adapter has loaded its instruments and opens its links, in this session of its own.
+
+    Told again within a session when its trading rules have changed.
 
     `account_uid` is the venue's own id of the account that the credentials belong to; None where the
     venue tells none, or refused to tell.

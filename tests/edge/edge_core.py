@@ -59,6 +59,7 @@ class SmallCore:
         self.halting = None
         self.mode = mode
         self.journal_reads = 0
+        self.looks = 0  # how often the list of orders was asked for
         self.stuck_topics = set()
         self.fault_port = None
         self.parked = {"m1": dict(PARKED)}
@@ -317,6 +318,7 @@ class SmallCore:
                     return view
             raise Refused("NOT_FOUND", "no such order")
         if topic == "orders":
+            self.looks += 1
             state = arguments["state"]
             closed = ("FILLED", "CANCELED", "DENIED", "REJECTED", "EXPIRED")
             return [

@@ -10,7 +10,6 @@ from typing import ClassVar, Final
 
 from actors.awaited import Awaited
 from actors.exchange_state import (
-    EarlyCancels,
     ExchangeConfig,
     ExchangeState,
     cancel_of,
@@ -26,6 +25,7 @@ from actors.exchange_state import (
     submit_event,
     wire_order,
 )
+from actors.exchange_waits import EarlyCancels
 from engine.actor import Actor
 from engine.clock import NS_PER_S
 from engine.messages.base import Event, Message
@@ -133,12 +133,12 @@ class VenueOrders(Actor):
         if denial is not None:
             self.emit(OrderDenied(spec, *denial))
             return
-        self.tell_adapter(wire_order(spec, approval.expires_mono_ns))
+        self.tell_adapter(wire_order(spec, approval.expires_mono_ns, reduces=approval.reduces))
         self._await_answer(spec.order_id)
 
     def denial(self, approval: OrderApproved) -> tuple[str, str] | None:
         """Return the code and the sentence of why an order may not leave now, or None."""
-        halt = self.state.halted(approval.order.venue, approval.order.symbol)
+        halt = self.state.halted(approval.order, reduces=approval.reduces)
         if halt is not None:
             return "halted", f"trading is halted: {halt}"
         if self.venue_state != "READY":

@@ -37,6 +37,7 @@ from engine.messages.events import (
 )
 from engine.messages.market import ConsolidatedBook
 from engine.messages.port import AdapterReady, Instrument
+from engine.trading.benchmark import seen
 from engine.trading.orders import OrderTable
 from engine.trading.pnl import balance_rows, position_rows, symbol_rows, total_row
 from engine.trading.reconcile import (
@@ -160,14 +161,21 @@ class RiskPnLActor(Halts):
     def _judge(self, spec: OrderSpec) -> OrderApproved | OrderDenied:
         now_ns = self.clock.mono_ns()
         verdict = self.state.judge(spec, now_ns, self.clock.wall_ns(), self)
-        return self.state.event(verdict, now_ns)
+        looked = seen(self.books.get(spec.symbol), now_ns) if spec.parent_id is None else None
+        return self.state.event(verdict, now_ns, looked)
 
     def on_dry_run(self, message: DryRun) -> None:
         """Judge without consequence. Legs are judged each by itself."""
         judged = [self._judge(spec) for spec in message.orders]
         legs = [leg_view(event) for event in judged]
         approved = all(isinstance(event, OrderApproved) for event in judged)
-        body = {"dry_run": True, "approved": approved, "plan": message.plan, "orders": legs}
+        mark = message.benchmark
+        body = {
+            "dry_run": True, "approved": approved, "plan": message.plan, "orders": legs,
+            "reasons": message.reasons, "expected": None if mark is None else mark.plan_price,
+            "best_single_venue": None if mark is None else mark.venue,
+            "best_single_price": None if mark is None else mark.venue_price,
+        }  # fmt: skip
         self.send(message.reply_to, Reply(message.correlation_id, True, "", "", pack(body)))
 
     def on_append_refused(self, message: AppendRefused) -> None:
@@ -274,7 +282,8 @@ class RiskPnLActor(Halts):
             "trading_state": self.trading_state(),
             "limits": self.state.show(self.clock.mono_ns(), self),
             "halts": [
-                {"scope": h.scope, "reason": h.reason, "who": h.who, "ts_ns": h.ts_ns}
+                {"scope": h.scope, "level": h.level, "reason": h.reason, "who": h.who,
+                 "ts_ns": h.ts_ns}
                 for _, h in sorted(self.state.halts.items())
             ],
             "differences": [

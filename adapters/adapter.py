@@ -120,7 +120,7 @@ class VenueAdapter:
         session = self._session
         match message:
             case SetGate():
-                self._gate.set(message.symbols, closed=message.closed)
+                self._gate.set(message)
                 self._deliver(GateChanged(message.request_id, self._config.name, message.closed))
             case SubmitOrder():
                 self._submit(session, message)

@@ -48,12 +48,17 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "balance": ("account", "asset", "total", "value", "currency"),
     "limit": ("limit", "scope", "unit", "limit_value", "used", "headroom"),
+    "listed": (
+        *("symbol", "venue_symbol", "kind", "quote_class", "multiplier", "contract_size", "settle"),
+        *("named", "is_active"),
+    ),
     "finding": ("check", "result", "found", "remedy"),
     "fault": ("kind", "description", "targets"),
     "impact": (
         *("venue", "average_price", "after_fees", "slippage_bps", "from_mid_bps", "worst_price"),
         *("levels", "quantity", "notional", "complete", "short"),
     ),
+    "step": ("step", "at", "venue_at", "venue", "text", "seq"),
     "edge": (
         *("symbol", "buy_at", "ask", "sell_at", "bid", "raw_bps", "net_bps", "quantity", "gain"),
         *("verdict", "why"),

@@ -31,8 +31,10 @@ MAY_IMPORT = {
 # Actors meet only as messages; what they share is pure.
 SHARED_BY_ACTORS = {
     "actors.exchange_orders",
+    "actors.exchange_relay",
     "actors.awaited",
     "actors.exchange_state",
+    "actors.exchange_waits",
     "actors.folds",
     "actors.planning",
     "actors.replicas",

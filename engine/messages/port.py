@@ -59,7 +59,10 @@ class Instrument(Part, frozen=True, array_like=True):
 
 
 class SubmitOrder(Message, frozen=True, array_like=True, tag=True):
-    """Send this order once, never twice. Refused by the gate when it is closed or the time is up."""
+    """Send this order once, never twice. Refused by the gate when it is closed or the time is up.
+
+    `reduces`: it passes a gate that is closed to everything else.
+    """
 
     account: Name
     client_order_id: Id
@@ -71,6 +74,7 @@ class SubmitOrder(Message, frozen=True, array_like=True, tag=True):
     quantity: Decimal
     price: Decimal | None
     expires_mono_ns: int
+    reduces: bool = False
 
 
 class CancelOrder(Message, frozen=True, array_like=True, tag=True):
@@ -101,13 +105,19 @@ class Reconcile(Message, frozen=True, array_like=True, tag=True):
 
 
 class SetGate(Message, frozen=True, array_like=True, tag=True):
-    """Close or open the last gate before the socket. Answered by GateChanged."""
+    """Close or open the last gate before the socket. Answered by GateChanged.
+
+    Closed for everything or for `symbols`; with `reduce_only`, or for `reduce_symbols`, only orders
+    that reduce a position pass.
+    """
 
     lane: ClassVar[Lane] = Lane.CONTROL
 
     request_id: Id
     closed: bool
     symbols: list[Name]
+    reduce_only: bool = False
+    reduce_symbols: list[Name] = []  # noqa: RUF012  msgspec copies the empty default
 
 
 class Resubscribe(Message, frozen=True, array_like=True, tag=True):

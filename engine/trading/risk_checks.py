@@ -74,7 +74,11 @@ def on_step(value: Decimal, step: Decimal, rounding: str) -> Decimal:
 
 
 def _check_restriction(gate: "RiskGate", case: Case) -> Refusal | None:
-    if not gate.ledger.is_restricted(case.account) or case.reduces:
+    if case.reduces:
+        return None
+    for halt in gate.halts_of(case.spec):
+        return why.REDUCE_ONLY, f"{halt.scope} halted to {halt.level} by {halt.who}: {halt.reason}"
+    if not gate.ledger.is_restricted(case.account):
         return None
     assets = ", ".join(gate.ledger.differences(case.account))
     return why.REDUCE_ONLY, f"{case.account} differs from the venue in {assets}"

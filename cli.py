@@ -18,7 +18,7 @@ from engine.cli_dashboard import dashboard
 from engine.cli_market import arb, depth, impact, route
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
 from engine.cli_panic import panic
-from engine.cli_venue import venue_retire, venue_symbols, venue_unretire
+from engine.cli_venue import venue_app
 from engine.cli_why import why
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
 from engine.views import COLORS, FORMATS, Screen
@@ -34,7 +34,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-venue_app = group("Venues.")
 order_app = group("Place, look at, cancel and settle orders.")
 position_app = group("Positions.")
 risk_app = group("Limits, halt and resume.")
@@ -100,16 +99,7 @@ def status(
         raise typer.Exit(EXIT_DEGRADED)
 
 
-@venue_app.command("list")
-def venue_list(context: typer.Context) -> None:
-    """List the venues with their state."""
-    show(context, ask(context, "venues"), "venue")
-
-
 venue_app.command("check")(venue_check)
-venue_app.command("retire")(venue_retire)
-venue_app.command("unretire")(venue_unretire)
-venue_app.command("symbols")(venue_symbols)
 
 
 @app.command()

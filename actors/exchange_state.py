@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, Literal, NamedTuple
 
-from engine.clock import NS_PER_S
 from engine.ids import is_ours, is_sibling
 from engine.messages import base
 from engine.messages.base import Event, Part
@@ -36,7 +35,6 @@ from engine.messages.port import (
     CancelOrder,
     FillReport,
     OrderReport,
-    QueryOrder,
     SubmitOrder,
     SubmitResult,
 )
@@ -61,6 +59,7 @@ class ExchangeConfig:
     enforces_expiry: bool
     reconcile_every_s: float
     closed_kept_max: int
+    keeps_names: bool = True  # the venue keeps our name of an order, and tells it
 
 
 class GateOrder(NamedTuple):
@@ -344,14 +343,6 @@ def owner(client_order_id: str, instance: str) -> str:
     return "this instance, not in this journal" if is_ours(client_order_id, instance) else "venue"
 
 
-def is_question_due(order: Order, tick: str) -> bool:
-    """Tell whether a timer that went off still has something to ask the venue."""
-    if tick in ("query", "missing") and order.missing_fills:
-        return True
-    doubtful = {"query": ("UNKNOWN", "PENDING_CANCEL"), "cancel": ("PENDING_CANCEL",)}
-    return order.status in doubtful.get(tick, ())
-
-
 def wire_order(spec: OrderSpec, expires_mono_ns: int, *, reduces: bool = False) -> SubmitOrder:
     """Return the wire order. A market order leaves as IOC at its collar, so that it is bounded."""
     bounded = spec.order_type == "MARKET" and spec.price is not None
@@ -374,18 +365,3 @@ def cancel_of(order: Order, account: str) -> CancelOrder:
     """Return the wire cancel of an order."""
     client_id = order.spec.client_order_id or ""
     return CancelOrder(account, client_id, order.venue_order_id, order.spec.symbol)
-
-
-def query_about(order: Order, account: str) -> QueryOrder:
-    """Return the question what became of an order."""
-    spec = order.spec
-    client_id = spec.client_order_id or ""
-    return QueryOrder(account, client_id, order.venue_order_id, spec.symbol, spec.ts_created_ns)
-
-
-def query_for(fill: FillReport) -> QueryOrder:
-    """Return the question whose a fill is."""
-    since_ns = fill.ts_event_ns - NS_PER_S
-    return QueryOrder(
-        fill.account, fill.client_order_id, fill.venue_order_id, fill.symbol, since_ns
-    )

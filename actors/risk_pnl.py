@@ -142,12 +142,20 @@ class RiskPnLActor(Halts):
         book = self.books.get(symbol)
         return None if book is None else quantity_before(book, venue, side, price)
 
+    def mark(self, symbol: str) -> tuple[Decimal, int] | None:
+        """Return what a position is valued by and its age in ns: the mid, else a declared rate."""
+        base, _, quote = symbol.partition("/")
+        rate = (
+            self.limits.declared_rates.get(base) if quote == self.limits.report_currency else None
+        )
+        return self.mid(symbol) or (None if rate is None else (rate, 0))
+
     def price(self, asset: str) -> Decimal | None:
-        """Return one unit of an asset in the report currency, from the consolidated mid."""
+        """Return one unit of an asset in the report currency: the market's price, else the declared one."""
         if asset == self.limits.report_currency:
             return Decimal(1)
         found = self.mid(f"{asset}/{self.limits.report_currency}")
-        return found[0] if found is not None else None
+        return found[0] if found is not None else self.limits.declared_rates.get(asset)
 
     # --- the gate ---------------------------------------------------------------------------------
 
@@ -255,7 +263,7 @@ class RiskPnLActor(Halts):
 
     def on_query(self, query: Query) -> None:
         """Answer an edge: topics `risk`, `positions`, `pnl`, `balances`, `trading_state`."""
-        ledger, mark = self.state.ledger, self.mid
+        ledger, mark = self.state.ledger, self.mark
         if query.topic == "risk":
             body: Any = self._risk_view()
         elif query.topic == "positions":

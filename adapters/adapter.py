@@ -25,6 +25,7 @@ from engine.halt_file import stands
 from engine.messages.base import Message
 from engine.messages.port import (
     AdapterFailed,
+    AskVenue,
     CancelOrder,
     GateChanged,
     QueryOrder,
@@ -33,6 +34,7 @@ from engine.messages.port import (
     SetGate,
     SubmitOrder,
     SubmitResult,
+    VenueTold,
 )
 from engine.port_refusals import refusal
 
@@ -130,6 +132,10 @@ class VenueAdapter:
                 self._query(session, message)
             case Reconcile():
                 self._reconcile(session, message)
+            case AskVenue():
+                text = f"{self._config.name} is an exchange: its records are our orders and fills"
+                to, number = message.reply_to, message.correlation_id
+                self._deliver(VenueTold(to, number, False, "BAD_REQUEST", text, b""))
             case Resubscribe():
                 if session is not None:
                     session.republish()

@@ -105,6 +105,8 @@ class Venue(Section):
     dedicated_account: Switch = False
     trade_unverified: Switch = False
     trade_uncertified: Switch = False
+    api: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,16}$")] = ""
+    account_uid: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
 
     @model_validator(mode="after")
     def _windows_are_readable(self) -> Self:
@@ -157,6 +159,7 @@ class Risk(Section):
     )
     price_collar_pct: Annotated[Money, Field(le=50)] = Decimal(2)
     report_currency: Asset = "USDT"
+    declared_rates: dict[Asset, Money] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_order_fits_the_whole(self) -> Self:

@@ -24,6 +24,7 @@ from engine.control_orders import (
 )
 from engine.control_parked import parked_discard, parked_list, parked_retry
 from engine.control_peer import Operation, Peer, told
+from engine.control_records import venue_records
 from engine.control_risk import difference_accept, risk_halt, risk_receipt, risk_resume
 from engine.control_venue import venue_retire, venue_unretire
 from engine.envelope import to_plain
@@ -248,6 +249,7 @@ def _sentence(text: str) -> str:
 OPERATIONS: Final[dict[str, Operation]] = {
     "status": _plain_question("status"),
     "venues": _plain_question("venues"),
+    "venue.records": lambda peer, args: venue_records(peer.hub, peer.facts, args),
     "metrics": _plain_question("metrics"),
     "bbo": _bbo,
     "book": _book,

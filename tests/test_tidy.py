@@ -37,8 +37,10 @@ SHARED_BY_ACTORS = {
     "actors.exchange_waits",
     "actors.folds",
     "actors.planning",
+    "actors.questions",
     "actors.replicas",
     "actors.risk_halts",
+    "actors.venue_records",
 }
 
 THIRD_PARTY_ONLY_IN = {

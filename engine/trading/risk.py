@@ -322,10 +322,14 @@ class RiskGate:
         return (mid, "") if age_ns <= self.limits.mid_age_max_ns else (None, why.STALE_MID)
 
     def rate(self, asset: str, market: MarketView) -> Decimal | None:
-        """Return one unit of an asset in the report currency; None if not valuable now."""
+        """Return one unit of an asset in the report currency; None if not valuable now.
+
+        The market's rate goes before the one that a person declared.
+        """
         if asset == self.limits.report_currency:
             return ONE
-        return self._mid(f"{asset}/{self.limits.report_currency}", market)[0]
+        mid = self._mid(f"{asset}/{self.limits.report_currency}", market)[0]
+        return self.limits.declared_rates.get(asset) if mid is None else mid
 
     @exact
     def show(self, now_mono_ns: int, market: MarketView) -> list[dict[str, Any]]:

@@ -76,6 +76,8 @@ class RiskLimits:
     mid_age_max_ns: int = 5_000_000_000
     fee_reserve: Decimal = field(default_factory=lambda: Decimal("0.002"))  # of a buy's notional
     count_opening: bool = True  # whether opening balances count as position
+    # One unit of an asset in the report currency by a person's word, where the market has no price.
+    declared_rates: dict[str, Decimal] = field(default_factory=dict)
 
     def position_max(self, asset: str) -> Decimal | None:
         """Return the limit of an asset; None when none is configured."""

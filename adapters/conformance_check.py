@@ -21,6 +21,7 @@ from adapters.conformance_bench import Failed, Surroundings, check
 from adapters.conformance_stage import Stage
 from adapters.conformance_suite import Suite
 from adapters.hosting import venue_settings
+from adapters.runners import OWN
 from engine.clock import SystemClock
 from engine.config_models import Config, Venue
 from engine.demo import Simulator
@@ -50,6 +51,10 @@ def check_venue(config: Config, name: str, wanted: Wanted, say: Callable[[Mark],
     why = absence(venue, config.mode)
     if why is not None:
         raise ConfigError(f"venues.{name}: {why.text}")
+    if venue.dialect in OWN:
+        raise ConfigError(
+            f"venues.{name}: the suite is about order books, {venue.dialect} has none"
+        )
     unknown = set(wanted.exams) - {exam.number for exam in EXAMS}
     if unknown:
         raise ConfigError(f"no examination is called {', '.join(sorted(unknown))}")

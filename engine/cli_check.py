@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from loguru import logger
 
 from engine import cli_live
 from engine.cli_base import options
@@ -34,7 +33,7 @@ def venue_check(
         cli_live.agree(screen, found.name, f"one least order at {venue}, cancelled at once",
                        is_agreed=options(context).yes and options(context).live)  # fmt: skip
     player: Any = import_module("adapters.conformance_check")  # the adapters' libraries, only here
-    logger.remove()
+    player.quiet()
     try:
         score = player.check_venue(
             found, venue, player.Wanted(exam or (), canary),

@@ -10,11 +10,23 @@ from typing import Final
 
 DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "binance": ("binance.com", "binance.us", "binance.vision"),
+    "coinbase": ("coinbase.com",),
+    "kraken": ("kraken.com",),
     "kucoin": ("kucoin.com", "kucoin.plus"),
     "okx": ("okx.com", "okx.cab", "okex.com"),
     "deriv": ("deriv.com", "derivws.com", "binaryws.com"),
 }
 ADAPTERS: Final = tuple(DOMAINS)
+# Where each venue's testnet is. A host that serves both is told apart by a header and by its keys.
+TESTNETS: Final[Mapping[str, tuple[str, ...]]] = {
+    "binance": (
+        "testnet.binance.vision",
+        "stream.testnet.binance.vision",
+        "ws-api.testnet.binance.vision",
+    ),
+    "okx": ("www.okx.com", "wspap.okx.com"),
+}
+SHARED_HOSTS: Final = ("www.okx.com",)
 
 
 def is_real(host: str) -> bool:

@@ -208,12 +208,9 @@ class KrakenRest:
 
     def snapshot(self, symbol: str) -> RestCall | None:
         """Nothing: the stream brings it."""
-        del symbol
-        return None
 
     def read_snapshot(self, reply: Any, symbol: str) -> BookDelta:
         """Never asked for."""
-        del reply
         raise BadReply(f"the stream brings the snapshot of {symbol}")
 
     # --- orders
@@ -336,8 +333,11 @@ class KrakenRest:
         return RestCall("privatePostClosedOrders", params, {"counter": 2}, symbol=symbol)
 
     def read_client_ids(self, reply: Any) -> dict[str, str]:
-        """Return venue order id -> client order id."""
-        orders = read(at(reply, "result", "closed"), dict[str, _Order])
+        """Return venue order id -> client order id, from a list or a query of several orders."""
+        listed = at(reply, "result", "closed")
+        orders = read(at(reply, "result") if listed is None else listed, dict[str, _Order])
+        for txid, order in orders.items():
+            self._names.learn(order.cl_ord_id or "", txid)
         return {txid: order.cl_ord_id or "" for txid, order in orders.items()}
 
     def account(self) -> RestCall | None:

@@ -66,6 +66,8 @@ class Subject(NamedTuple):
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "binance": Subject(),
     "okx": Subject(),
+    "kucoin": Subject(),
+    "bybit": Subject(),
 }
 
 

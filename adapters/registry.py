@@ -11,6 +11,7 @@ from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
 from adapters.bybit import BybitCodec
 from adapters.bybit_rest import BybitRest
+from adapters.bybit_trade import BybitTrade
 from adapters.codec import Codec, Credentials, RestCall, RestCodec, Secret
 from adapters.coinbase import CoinbaseCodec
 from adapters.coinbase_rest import CoinbaseRest
@@ -155,8 +156,6 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         trade=_okx_trade,
         depth=audit.OKX,
     ),
-    # The four below are read and written (their recordings replay, their dialects are tested), but
-    # not yet run against a simulated venue: the configuration does not accept them.
     "bybit": Adapter(
         urls={
             "rest": "https://api.bybit.com",
@@ -170,7 +169,10 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.05,
         enforces_expiry=True,
         depth=audit.BYBIT,
+        trade=lambda credentials, _: BybitTrade(credentials),
     ),
+    # These two are read and written (their recordings replay, their dialects are tested), but the
+    # configuration does not accept them yet.
     "coinbase": Adapter(
         urls={
             "rest": "https://api.coinbase.com",

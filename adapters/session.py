@@ -80,7 +80,9 @@ class Session:
         self._introduction: AdapterReady | None = None
         venue = speak(config)
         self._venue = venue
-        self.governor = RateGovernor(venue.rest.scopes, clock, config.rate_limit_share)
+        self.governor = RateGovernor(
+            venue.rest.scopes, clock, config.rate_limit_share, self.stopping
+        )
         self.offset = ClockOffset(clock)
         self.desk = Desk(
             config.name, venue.rest, governor=self.governor, offset=self.offset, gate=gate,
@@ -323,10 +325,9 @@ class Session:
         # The trading link renews itself in time, between two requests.
         age_s = times.link_age_s * (1 if stand_in is None else 2)
         asked = address(self.config, url)
+        ask = asked and asker(asked, self.desk, self.governor, self.client, self.rng, self.stopping)
         return WsLink(
-            self.config.url(url)
-            if asked is None
-            else asker(asked, self.desk, self.client, self.rng),
+            ask or self.config.url(url),
             handler,
             clock=self.clock,
             rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets

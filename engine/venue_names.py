@@ -10,6 +10,7 @@ from typing import Final
 
 DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "binance": ("binance.com", "binance.us", "binance.vision"),
+    "bybit": ("bybit.com", "bybit.nl", "bybit.eu", "bytick.com"),
     "kucoin": ("kucoin.com", "kucoin.plus"),
     "okx": ("okx.com", "okx.cab", "okex.com"),
 }

@@ -11,13 +11,15 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from engine import cli_setup
+from engine import cli_process, cli_setup
+from engine.cli_backup import backup_app
 from engine.cli_base import Options, ask, group, options, run, show, usage
 from engine.cli_dashboard import dashboard
-from engine.cli_market import arb, depth, impact
+from engine.cli_market import arb, depth, impact, route
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
 from engine.cli_panic import panic
-from engine.cli_venue import venue_retire, venue_unretire
+from engine.cli_venue import venue_app
+from engine.cli_why import why
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
 from engine.views import COLORS, FORMATS, Screen
 
@@ -32,7 +34,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-venue_app = group("Venues.")
 order_app = group("Place, look at, cancel and settle orders.")
 position_app = group("Positions.")
 risk_app = group("Limits, halt and resume.")
@@ -47,12 +48,17 @@ for name, part in {
     "fault": fault_app,
     "codec": codec_app,
     "config": config_app,
+    "log": cli_process.log_app,
+    "backup": backup_app,
 }.items():
     app.add_typer(part, name=name)
 app.command()(dashboard)
 
 
+app.command("up")(cli_process.up)
+app.command("down")(cli_process.down)
 app.command("doctor")(cli_setup.doctor)
+app.command("completion")(cli_setup.completion)
 app.command("init")(cli_setup.init)
 config_app.command("path")(cli_setup.config_path)
 
@@ -64,7 +70,7 @@ def _common(
         Path | None, typer.Option(help="The core's state folder (also XCORE_STATE_DIR).")
     ] = None,
     output: Annotated[
-        str, typer.Option("-o", "--output", help="table, wide, json or jsonl.")
+        str, typer.Option("-o", "--output", help="table, wide, json, jsonl, csv or name.")
     ] = "table",
     json: Annotated[bool, typer.Option("--json", help="The same as -o json.")] = False,
     color: Annotated[str, typer.Option(help="auto, always or never.")] = "auto",
@@ -93,16 +99,6 @@ def status(
         raise typer.Exit(EXIT_DEGRADED)
 
 
-@venue_app.command("list")
-def venue_list(context: typer.Context) -> None:
-    """List the venues with their state."""
-    show(context, ask(context, "venues"), "venue")
-
-
-venue_app.command("retire")(venue_retire)
-venue_app.command("unretire")(venue_unretire)
-
-
 @app.command()
 def bbo(context: typer.Context, symbol: Annotated[str | None, typer.Argument()] = None) -> None:
     """Show the best bid and offer over all venues."""
@@ -121,9 +117,8 @@ def book(
     options(context).screen.book(answer)
 
 
-app.command()(depth)
-app.command()(impact)
-app.command()(arb)
+for market_command in (depth, impact, arb, route):
+    app.command()(market_command)
 
 
 @position_app.command("list")
@@ -271,15 +266,19 @@ def risk_show(context: typer.Context) -> None:
 def risk_halt(
     context: typer.Context,
     scope: Annotated[str, typer.Option(help="all, venue:NAME or symbol:BASE/QUOTE.")] = "all",
+    level: Annotated[str, typer.Option(help="no-new, reduce-only or flat.")] = "no-new",
     reason: Annotated[str, typer.Option()] = "halted by hand",
-    no_cancel: Annotated[bool, typer.Option("--no-cancel", help="Leave open orders.")] = False,
+    keep_orders: Annotated[
+        bool, typer.Option("--keep-orders", "--no-cancel", help="Leave open orders.")
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the gates.")] = 10.0,
 ) -> None:
     """Stop new orders now and cancel the open ones. Never asks, survives restarts."""
     from engine.cli_waiting import halt  # noqa: PLC0415  asyncio is slow to load, for one command
 
     chosen = options(context)
-    arguments = {"scope": scope, "reason": reason, "cancel": not no_cancel, "timeout_s": timeout}
+    arguments = {"scope": scope, "reason": reason, "cancel": not keep_orders, "timeout_s": timeout}
+    arguments |= {"level": level}
     show(context, halt(chosen.screen, chosen.state_dir, arguments))
 
 
@@ -306,7 +305,8 @@ def risk_accept(
 
 # --- without a core -------------------------------------------------------------------------------
 
-app.command()(panic)
+for offline in (panic, why):
+    app.command()(offline)
 
 
 @codec_app.command("replay")
@@ -364,21 +364,6 @@ def version(context: typer.Context) -> None:
     from importlib.metadata import version as installed  # noqa: PLC0415
 
     show(context, {"schema": 1, "name": "xcore", "version": installed("xcore")})
-
-
-@app.command()
-def completion(
-    context: typer.Context,
-    shell: Annotated[str, typer.Argument(help="bash, zsh, fish or powershell.")] = "bash",
-) -> None:
-    """Print the completion script of a shell: `source <(xcore completion bash)`."""
-    if shell not in ("bash", "zsh", "fish", "powershell"):
-        raise usage(f"no completion for '{shell}'; there is bash, zsh, fish, powershell")
-    typers: Any = import_module("typer.completion")
-    script = typers.get_completion_script(
-        prog_name="xcore", complete_var="_XCORE_COMPLETE", shell=shell
-    )
-    options(context).screen.line(script)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,8 +7,9 @@ market data passed on as it came. The orders' half is actors/exchange_orders.py.
 
 from decimal import Decimal
 
-from actors.exchange_orders import QUERY_MAX_S, VenueOrders
-from actors.exchange_state import ExchangeConfig
+from actors.exchange_orders import QUERY_MAX_S
+from actors.exchange_relay import ExchangeRelay
+from actors.exchange_state import ExchangeConfig, status_events
 from engine.clock import NS_PER_S
 from engine.messages.base import Event
 from engine.messages.commands import (
@@ -28,7 +29,7 @@ from engine.messages.events import (
     TradingResumed,
     VenueReconciled,
 )
-from engine.messages.market import LinkAlive, TradePrint, VenueBook, VenueState
+from engine.messages.market import VenueState
 from engine.messages.port import (
     AdapterFailed,
     AdapterReady,
@@ -39,7 +40,6 @@ from engine.messages.port import (
     ReconcileResult,
     Resubscribe,
     SetGate,
-    VenueHealth,
 )
 from engine.trading.halts import RETIRED, scopes_over
 
@@ -51,7 +51,7 @@ FIRST_LOOK_S = 0.1
 __all__ = ["ExchangeActor", "ExchangeConfig"]
 
 
-class ExchangeActor(VenueOrders):
+class ExchangeActor(ExchangeRelay):
     """See the module's docstring. Handlers are idempotent by client_order_id and fill key."""
 
     def __init__(self, config: ExchangeConfig) -> None:
@@ -101,6 +101,14 @@ class ExchangeActor(VenueOrders):
 
     def on_adapter_ready(self, message: AdapterReady) -> None:
         """A session of the adapter began. Nothing may leave before it is reconciled."""
+        for event in status_events(self.state, message, self.clock.wall_ns()):
+            self.emit(event)
+        if self._is_news_of_rules(message):
+            self.ready_message = message
+            for reader in ("order_router", "risk_pnl", "edge"):
+                self.send(reader, message)
+            self._set_state("READY", self._ready_words())
+            return
         if self.session not in ("", message.session):
             for order in self.state.open_orders():
                 if order.status == "PENDING_NEW":
@@ -123,6 +131,12 @@ class ExchangeActor(VenueOrders):
         self.taken = 0
         self._reconcile()
         self.wanted = self.reconciliations
+
+    # A running session tells its instruments again when its venue's rules have changed.
+    def _is_news_of_rules(self, message: AdapterReady) -> bool:
+        held = self.ready_message
+        is_same = self.session == message.session and self.venue_state == "READY"
+        return is_same and held is not None and held.instruments != message.instruments
 
     def on_adapter_failed(self, message: AdapterFailed) -> None:
         """The adapter stopped by itself."""
@@ -167,7 +181,7 @@ class ExchangeActor(VenueOrders):
 
     def on_reconcile_result(self, message: ReconcileResult) -> None:
         """Compare the venue's own account with ours; only then may the venue trade."""
-        if not self.is_ours or self._is_overtaken(message):
+        if self.answers_edge(message) or not self.is_ours or self._is_overtaken(message):
             return
         if not message.ok:
             if self.venue_state in ("READY", "RECONCILING"):
@@ -198,7 +212,7 @@ class ExchangeActor(VenueOrders):
         self.reconciled_ns = message.asked_mono_ns
         waits = self.venue_state in ("RECONCILING", "DEGRADED", "DOWN")
         if waits and self.private_up and self.taken >= self.wanted:
-            self._set_state("READY", "")
+            self._set_state("READY", self._ready_words())
         else:
             self._publish_state()
 
@@ -217,7 +231,12 @@ class ExchangeActor(VenueOrders):
         ended = len(held) < len(self.quarantined)
         self.quarantined = held
         if ended and self.venue_state == "READY":
-            self._set_state("READY", self._quarantine_words())
+            self._set_state("READY", self._ready_words())
+
+    # What is READY with an exception says which.
+    def _ready_words(self) -> str:
+        closed = [f"{symbol} {why}" for symbol, why in sorted(self.state.statuses.items())]
+        return "; ".join(filter(None, (self._quarantine_words(), ", ".join(closed))))[:2000]
 
     def _quarantine_words(self) -> str:
         symbols = ", ".join(symbol or "every symbol" for symbol in self.quarantined)
@@ -227,6 +246,9 @@ class ExchangeActor(VenueOrders):
         """Return why an order may not leave now: what holds everywhere, or its symbol's quarantine."""
         if {"", approval.order.symbol} & self.quarantined.keys():
             return "quarantined", self._quarantine_words()
+        status = self.state.statuses.get(approval.order.symbol)
+        if status is not None:
+            return "symbol_halted", f"{approval.order.symbol} at {self.config.venue} is {status}"
         return super().denial(approval)
 
     # From the first clean reconciliation on the account is the venue's own, whatever it is called here.
@@ -319,8 +341,9 @@ class ExchangeActor(VenueOrders):
             self._set_gate(event.request_id)
 
     def _set_gate(self, request_id: str) -> None:
-        closed, symbols = self.state.gate(self.config.venue)
-        self.send(self.adapter, SetGate(request_id, closed or not self.is_ours, symbols))
+        closed, symbols, reducing, lenient = self.state.gate(self.config.venue)
+        closed = closed or not self.is_ours
+        self.send(self.adapter, SetGate(request_id, closed, symbols, reducing, lenient))
 
     def _sweep(self, halt: TradingHalted) -> None:
         for order in self.state.open_orders():
@@ -357,21 +380,3 @@ class ExchangeActor(VenueOrders):
         if not in_flight:
             self.gate_asked.clear()
         self._publish_state()
-
-    # --- market data, passed on as it came --------------------------------------------------------
-
-    def on_venue_book(self, message: VenueBook) -> None:
-        """Pass a book on to the consolidated book."""
-        self.forward("order_book")
-
-    def on_link_alive(self, message: LinkAlive) -> None:
-        """Pass proof of life on."""
-        self.forward("order_book")
-
-    def on_trade_print(self, message: TradePrint) -> None:
-        """Pass a public trade on to the edges."""
-        self.forward("edge")
-
-    def on_venue_health(self, message: VenueHealth) -> None:
-        """Pass gauges on to the edges."""
-        self.forward("edge")

@@ -14,6 +14,8 @@ from engine.messages.commands import PlaceOrder
 from engine.messages.events import AnyEvent, OrderDenied, OrderSpec, ParentAccepted
 from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import Instrument
+from engine.trading.benchmark import seen
+from engine.trading.instrument import standing
 from engine.trading.routing import (
     Plan,
     Want,
@@ -100,7 +102,8 @@ class Planner:
             for n, leg in enumerate(plan.legs)
         ]
         text = plan.text() + (f"; not placed: {plan.unplaced:f}" if plan.unplaced else "")
-        accepted = ParentAccepted(parent, [c.order_id for c in children], text[:2000])
+        ids, looked = [c.order_id for c in children], seen(book, self.now_mono_ns)
+        accepted = ParentAccepted(parent, ids, text[:2000], looked, plan.benchmark)
         return [accepted], children, plan
 
     def _unfit(self, rules: dict[str, Instrument]) -> dict[str, str]:
@@ -112,7 +115,7 @@ class Planner:
             elif state.gate_closed:
                 unfit[venue] = "halted"
             elif rule.status != "TRADING":
-                unfit[venue] = f"symbol {rule.status}"
+                unfit[venue] = f"symbol {standing(rule)}"
         return unfit
 
     def _instrument(self, venue: str, symbol: str) -> Instrument:
@@ -131,7 +134,7 @@ class Planner:
             names = ", ".join(sorted(self.instruments[venue]))
             raise Refused("NOT_FOUND", f"{venue} does not trade {symbol!r} here; it trades {names}")
         if rule.status != "TRADING":
-            raise Refused("symbol_halted", f"{symbol} at {venue} is {rule.status}")
+            raise Refused("symbol_halted", f"{symbol} at {venue} is {standing(rule)}")
         return rule
 
     def _limit(self, command: PlaceOrder) -> Decimal:

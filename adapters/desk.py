@@ -8,7 +8,7 @@ clock correction. Nothing that may have arrived is ever sent twice.
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from adapters.ccxt_rest import CcxtRest, RestFailure
@@ -17,9 +17,10 @@ from adapters.gate import Gate, GateShut
 from adapters.offset import SAMPLES, ClockOffset
 from adapters.outcome import Kind, Verdict, classify
 from adapters.rate import Priority, RateGovernor
+from adapters.rules import Announced, Announcement
 from adapters.stream import backoff_s
 from engine.clock import NS_PER_S, Clock
-from engine.messages.base import Message
+from engine.messages.base import Message, replaced
 from engine.messages.port import (
     CancelOrder,
     CancelResult,
@@ -132,16 +133,14 @@ class Desk:
             text = "no tokens of the rate limit before the approval ran out"
             return Verdict("NOT_SENT", 0, "rate_limited", text), None
         try:
-            reply = rest.call(
-                call, "submit", lambda: self._gate.passing(order.symbol, order.expires_mono_ns)
-            )
+            reply = rest.call(call, "submit", lambda: self._gate.passing(order))
             ack = self.codec.read_submit(reply, order)
         except GateShut as shut:
             return Verdict("NOT_SENT", 0, shut.code, shut.text), None
         except RestFailure as failure:
-            return self.judge(classify(failure.evidence)), None
+            return self.judge(classify(failure.evidence), call.costs), None
         except ValueError:
-            return self.judge(classify(rest.evidence("submit"))), None
+            return self.judge(classify(rest.evidence("submit")), call.costs), None
         finally:
             self._governor.observe(self.codec.used(rest.headers))
         result = self.accepted(order, ack, rest.sending.left_wall_ns)
@@ -228,7 +227,7 @@ class Desk:
             try:
                 return rest.call(call, action)
             except RestFailure as failure:
-                verdict = self.judge(classify(failure.evidence))
+                verdict = self.judge(classify(failure.evidence), call.costs)
             finally:
                 self._governor.observe(self.codec.used(rest.headers))
             if verdict.kind == "CLOCK" and clocks == 0 and self.try_sync(rest):
@@ -244,11 +243,14 @@ class Desk:
         text = f"not asked, for the venue's rate limit: {self._governor.shortage(call.costs)}"
         return Verdict("NOT_SENT", 0, "rate_limited", text)
 
-    def judge(self, verdict: Verdict) -> Verdict:
-        """Take what a verdict says about more than its call. Every verdict passes here once."""
+    def judge(self, verdict: Verdict, scopes: Iterable[str] = ()) -> Verdict:
+        """Take what a verdict says about more than its call. Every verdict passes here once.
+
+        `scopes` are what the call counted for.
+        """
         if verdict.kind == "RATE_LIMITED":
             banned = "HTTP 418" in verdict.text or "HTTP 403" in verdict.text
-            self._governor.on_limited(verdict.retry_after_s, banned=banned)
+            self._governor.on_limited(verdict.retry_after_s, banned=banned, scopes=scopes)
         elif verdict.kind == "AUTH":
             self._on_auth(verdict.text)
         elif verdict.kind == "CLOCK" or verdict.code in CLOCK_SUSPECTS:
@@ -284,27 +286,51 @@ class Desk:
             try:
                 reply = rest.call(call)
             except RestFailure as failure:
-                raise CallFailed(self.judge(classify(failure.evidence))) from None
+                raise CallFailed(self.judge(classify(failure.evidence), call.costs)) from None
             after_ns = self._clock.mono_ns()
             samples.append((before_ns, after_ns, self.codec.read_server_time(reply)))
         self._offset.update(samples)
 
     def load_instruments(self, rest: CcxtRest, symbols: Sequence[str]) -> list[Instrument]:
         """Return the rules of every symbol; BadReply names those the venue does not list."""
-        reply = self.read(rest, self.codec.instruments(), Priority.READ)
-        found = {i.symbol: i for i in self.codec.read_instruments(reply)}
+        found = {i.symbol: i for i in self.listing(rest)}
         missing = [symbol for symbol in symbols if symbol not in found]
         if missing:
             raise BadReply(f"{self.venue} does not list {', '.join(missing)}")
-        return [self._with_fees(rest, found[symbol]) for symbol in symbols]
+        return self.with_fees(rest, [found[symbol] for symbol in symbols])
+
+    def listing(self, rest: CcxtRest) -> list[Instrument]:
+        """Return the rules of the symbols that the venue lists now; CallFailed or BadReply."""
+        reply = self.read(rest, self.codec.instruments(), Priority.READ)
+        return self.codec.read_instruments(reply)
+
+    def announced(self, rest: CcxtRest, announcement: Announcement) -> Announced:
+        """Return what the venue says of itself, asked once; CallFailed or BadReply."""
+        call = announcement.call
+        deadline_ns = self._clock.mono_ns() + READ_DEADLINE_NS
+        if not self._governor.acquire(Priority.READ, call.costs, deadline_ns):
+            raise CallFailed(self._limited(call))
+        try:
+            return announcement.read(rest.call(call))
+        except RestFailure as failure:
+            raise CallFailed(self.judge(classify(failure.evidence), call.costs)) from None
+        except (AttributeError, LookupError, TypeError) as error:
+            raise BadReply(f"no announcement: {type(error).__name__}") from None
+
+    def with_fees(self, rest: CcxtRest, instruments: Sequence[Instrument]) -> list[Instrument]:
+        """Return the instruments with the account's own rates, where the venue tells them.
+
+        Rates are an estimate for routing; the fee that counts comes with each fill.
+        """
+        return [self._with_fees(rest, instrument) for instrument in instruments]
 
     def _with_fees(self, rest: CcxtRest, instrument: Instrument) -> Instrument:
-        # Rates are an estimate for routing; the fee that counts comes with each fill.
         try:
             reply = self.read(rest, self.codec.fees(instrument.symbol), Priority.READ)
-            return self.codec.read_fees(reply, instrument)
+            told = self.codec.read_fees(reply, instrument)
         except (CallFailed, ValueError):
             return instrument
+        return replaced(told, fee_source="venue", fee_ts_ns=self._clock.wall_ns())
 
     def account_uid(self, rest: CcxtRest) -> str | None:
         """Return the venue's own id of the account; None where it tells none or refuses the key.

@@ -110,6 +110,12 @@ class PublicFeed:
             )
             self._slots[instrument.symbol] = _Slot(instrument, keeper)
 
+    def set_trading(self, instruments: Sequence[Instrument]) -> None:
+        """Note which symbols trade: the silence of one that does not is nothing to ask about."""
+        with self._lock:
+            for instrument in instruments:
+                self._slots[instrument.symbol].instrument = instrument
+
     @property
     def gaps(self) -> int:
         """How often a book was lost."""
@@ -266,8 +272,8 @@ class PublicFeed:
     # No stream can show that its last message is missing, so silence is asked about.
     def _look_at_quiet(self, slot: _Slot, mono_ns: int) -> None:
         since_ns = max(slot.recv_mono_ns, slot.audited_ns)
-        is_due = mono_ns - since_ns >= self._quiet_ns and slot.auditing_ns is None
-        if is_due and self.is_up and self._ask_audit is not None:
+        is_due = slot.instrument.status == "TRADING" and mono_ns - since_ns >= self._quiet_ns
+        if is_due and slot.auditing_ns is None and self.is_up and self._ask_audit is not None:
             slot.auditing_ns = mono_ns
             if not self._ask_audit(slot.instrument):
                 slot.auditing_ns = None  # no place for the question: at the next look

@@ -5,7 +5,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
-from adapters import audit, binance, generic, kucoin_address, kucoin_rest, okx, okx_rest
+from adapters import (
+    audit,
+    binance,
+    generic,
+    kucoin_address,
+    kucoin_rest,
+    okx,
+    okx_rest,
+    rules,
+)
 from adapters.binance import BinanceCodec
 from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
@@ -43,6 +52,7 @@ class Timeouts:
     link_age_s: float = 23 * 3600.0
     sync_s: float = 10.0
     clock_every_s: float = 60.0
+    fees_every_s: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +71,15 @@ class VenueConfig:
     publish_interval_ms: int = 0
     stale_after_ms: int = 10_000
     quiet_after_s: float = 60.0
+    rules_every_s: float = 300.0
+    maintenance: tuple[str, ...] = ()
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
     read_only: str = ""  # why no order may leave, whatever the adapter could do; empty where it may
     halt_file: str = ""  # while it stands no order passes the gate; empty: there is none
+    api: str = ""  # which of its APIs, at a venue that has two; empty: the newer one
+    account_uid: str = ""  # the venue's own id of the account, where the login opens several
 
     @property
     def credentials(self) -> Credentials:
@@ -102,6 +116,7 @@ class Adapter(NamedTuple):
     read_only: str = ""  # why no order may leave; empty where it may
     one_lane: bool = False  # takes one signed request at a time: its nonce must rise
     depth: audit.Depth | None = None  # how its best levels are asked for; None: no book is audited
+    announcement: rules.Announcement | None = None  # where it says that it does not trade at all
     # Where a stream (`public_ws`, `private_ws`) is that has no fixed address.
     address: Callable[[str], Address] | None = None
 
@@ -116,6 +131,7 @@ class Venue(NamedTuple):
     read_only: str
     one_lane: bool
     depth: audit.Depth | None
+    announcement: rules.Announcement | None
 
 
 # The trading link names instruments by numbers that the REST half learns with the instruments.
@@ -155,6 +171,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         dead_man=okx_rest.cancel_all_after,
         trade=_okx_trade,
         depth=audit.OKX,
+        announcement=rules.OKX,
     ),
     "bybit": Adapter(
         urls={
@@ -199,6 +216,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         enforces_expiry=False,
         one_lane=True,
         depth=audit.KRAKEN,
+        announcement=rules.KRAKEN,
     ),
     "kucoin": Adapter(
         urls={"rest": "https://api.kucoin.com"},  # each stream's address comes by REST
@@ -208,6 +226,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.1,
         enforces_expiry=True,
         depth=audit.KUCOIN,
+        announcement=rules.KUCOIN,
         dead_man=kucoin_rest.dead_cancel_all,
         address=lambda kind: Address(kucoin_address.ask(kind), kucoin_address.read_address),
     ),
@@ -243,6 +262,7 @@ def dialect(config: VenueConfig) -> Venue:
         config.read_only or known.read_only,
         known.one_lane,
         known.depth,
+        known.announcement,
     )
 
 

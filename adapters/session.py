@@ -36,7 +36,7 @@ from adapters.trade_link import TradeLink
 from adapters.turnstile import Turnstile
 from adapters.upkeep import Upkeep
 from engine.clock import Clock
-from engine.messages.base import Message
+from engine.messages.base import Message, replaced
 from engine.messages.port import (
     AdapterFailed,
     AdapterReady,
@@ -78,6 +78,7 @@ class Session:
         self.stopping = threading.Event()
         self.is_ready = False
         self._introduction: AdapterReady | None = None
+        self._speak = speak
         venue = speak(config)
         self._venue = venue
         self.governor = RateGovernor(
@@ -91,7 +92,7 @@ class Session:
         )  # fmt: skip
         self.upkeep = Upkeep(
             config, self.desk, clock=clock, rng=rng, stopping=self.stopping, deliver=self.deliver,
-            on_opened=self.opened,
+            on_opened=self.opened, on_rules=self.rules_changed, announcement=venue.announcement,
         )  # fmt: skip
         self.inquiry = Inquiry(self.desk, config.symbols, clock)
         self._turnstile = Turnstile() if venue.one_lane else None
@@ -148,7 +149,8 @@ class Session:
 
     # A codec may remember what its connection has said.
     def _codec(self) -> Codec:
-        return dialect(self.config).codec if self._introduction is not None else self._venue.codec
+        is_first = self._introduction is None
+        return self._venue.codec if is_first else self._speak(self.config).codec
 
     def _open_trade_road(self, codec: TradeCodec, gate: Gate, pending: Pending) -> None:
         link = TradeLink(
@@ -270,12 +272,22 @@ class Session:
         self.public.set_instruments(instruments)
         self.is_ready = True
         self.deliver(LinkChanged(name, "rest", True, "instruments loaded", self.clock.mono_ns()))
-        account = self.config.account
         self._introduction = AdapterReady(
-            name, self.session_id, instruments, [account], account_uid
+            name, self.session_id, instruments, [self.config.account], account_uid
         )
         self._introduce()
         self.open_links()
+
+    def rules_changed(self, instruments: list[Instrument]) -> None:
+        """Tell new trading rules; books that count in other units are begun beside the old ones."""
+        assert self._introduction is not None, "rules change after they are first told"
+        units = [(rule.tick_size, rule.lot_size) for rule in instruments]
+        if units != [(rule.tick_size, rule.lot_size) for rule in self._instruments]:
+            self.publics.ask("the trading rules have changed")
+        self._instruments = instruments
+        self.public.set_trading(instruments)
+        self._introduction = replaced(self._introduction, instruments=instruments)
+        self._introduce()
 
     def open_links(self) -> None:
         """Start the WebSocket links; without a key only the public one."""

@@ -21,6 +21,38 @@ ASSETS: Final[Mapping[str, Mapping[str, str]]] = {
         "ZCAD": "CAD", "ZEUR": "EUR", "ZGBP": "GBP", "ZJPY": "JPY", "ZKRW": "KRW", "ZUSD": "USD",
     },
 }  # fmt: skip
+# Names of one asset that mean the same wherever they stand, beside the tables above: bitcoin's code after
+# ISO 4217, where X marks what no country issues (BitMEX, Deribit's index, KuCoin's futures); and the
+# chain that split from Bitcoin Cash (https://github.com/ccxt/ccxt, `commonCurrencies` of every class).
+EVERYWHERE: Final[Mapping[str, str]] = {"XBT": "BTC", "XDG": "DOGE", "BCHSV": "BSV"}
+# Instruments whose price is for many at once, because one costs too little: the venue's name of the
+# base -> ours, and how many. From the listings of perpetuals at Binance
+# (https://fapi.binance.com/fapi/v1/exchangeInfo) and Bybit (https://api.bybit.com/v5/market/
+# instruments-info?category=linear). A name that begins with digits and is not here is a name: 1INCH.
+MULTIPLIED: Final[Mapping[str, tuple[str, int]]] = {
+    **{f"1000{name}": (name, 1000) for name in (
+        "BONK", "BTT", "CAT", "CATS", "CHEEMS", "FLOKI", "LUNC", "MUMU", "NEIROCTO", "PEPE",
+        "RATS", "SATS", "SHIB", "TAG", "TOSHI", "TURBO", "WHY", "X", "XEC",
+    )},
+    **{f"10000{name}": (name, 10_000) for name in ("COQ", "ELON", "LADYS", "QUBIC", "SATS",
+                                                   "WEN", "WHY")},
+    **{f"1000000{name}": (name, 1_000_000) for name in ("BABYDOGE", "BOB", "CHEEMS", "MOG",
+                                                        "PEIPEI")},
+    "1MBABYDOGE": ("BABYDOGE", 1_000_000),
+    "1MCHEEMS": ("CHEEMS", 1_000_000),
+    "SHIB1000": ("SHIB", 1000),
+}  # fmt: skip
+# What a quote is, for who compares prices: the same class is not the same asset. Dollars issued by
+# a state, dollars promised by a company (https://www.circle.com/usdc, https://tether.to, and each issuer's
+# page), other states' money, and coins.
+QUOTE_CLASSES: Final[Mapping[str, frozenset[str]]] = {
+    "dollar": frozenset({"USD"}),
+    "dollar token": frozenset({"USDT", "USDC", "FDUSD", "TUSD", "DAI", "PYUSD", "USDE", "USDD",
+                               "BUSD", "USDG", "RLUSD", "USD1"}),
+    "fiat": frozenset({"EUR", "GBP", "JPY", "CHF", "AUD", "CAD", "NZD", "TRY", "BRL", "MXN", "ARS",
+                       "ZAR", "PLN", "UAH", "AED", "SGD", "KRW", "IDR", "CZK", "RON", "COP"}),
+    "fiat token": frozenset({"EURC", "EURI", "EURT", "AEUR", "EURQ", "EURR", "XAUT", "PAXG"}),
+}  # fmt: skip
 # Our name of an asset -> the venue's, where its spellings of symbols kept an older name.
 SPELLED: Final[Mapping[str, Mapping[str, str]]] = {
     # GET /api/v1/symbols: `symbol` BCHSV-USDT has `name` BSV-USDT and `baseCurrency` BSV.
@@ -58,7 +90,17 @@ class Table(NamedTuple):
 
 def asset(venue: str, name: str) -> str:
     """Return our name of a venue's asset."""
-    return ASSETS.get(venue, {}).get(name, name)
+    return ASSETS.get(venue, {}).get(name) or EVERYWHERE.get(name, name)
+
+
+def identity(base: str) -> tuple[str, int]:
+    """Return which asset an instrument is about, and how many of it its price is for: 1000BONK."""
+    return MULTIPLIED.get(base, (base, 1))
+
+
+def quote_class(quote: str) -> str:
+    """Return what kind of money a quote is; `coin` where it is none."""
+    return next((name for name, quotes in QUOTE_CLASSES.items() if quote in quotes), "coin")
 
 
 def venue_symbol(venue: str, symbol: str) -> str:

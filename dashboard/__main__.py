@@ -90,6 +90,7 @@ class Process:
             self.notes.append(f"no metrics: {host}:{port}: {error.strerror}")
             return []
         self.notes.append(f"metrics  http://{_shown(host)}:{got}/metrics")
+        self.options["metrics_port"] = got
         return [runner]
 
     # The file is how `xcore dashboard --url` and the next core find this process.
@@ -98,11 +99,10 @@ class Process:
             sys.stdout.write("\n".join([f"page     {url}", *self.notes, "stop     Ctrl-C", ""]))
             sys.stdout.flush()
             return
-        session = {"pid": os.getpid(), "port": port, "token": self.options["token"], "url": url}
+        ports = {"port": port, "metrics_port": self.options["metrics_port"]}
+        session = {"pid": os.getpid(), **ports, "token": self.options["token"], "url": url}
         write_session(self.state_dir, session)
-        sys.stdout.write(
-            json.dumps({"listening": True, "port": port, "url": url, "notes": self.notes})
-        )
+        sys.stdout.write(json.dumps({"listening": True, **ports, "url": url, "notes": self.notes}))
         sys.stdout.write("\n")
         sys.stdout.flush()
 

@@ -7,11 +7,13 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import typer
 
+from engine.cli_watch import taken, watch
 from engine.client import Client, RequestRefused, RequestUnknown
 from engine.errors import (
     EXIT_CONFIG,
@@ -106,8 +108,24 @@ def check_signs(arguments: list[str]) -> None:
 
 def run(app: typer.Typer, given: list[str]) -> int:
     """Run one command line and return its exit code."""
-    hoisted = hoist(given)
+    plain, every_s = taken(given)
+    hoisted = hoist(plain)
+    if every_s is None:
+        return _once(app, hoisted)
+    first = _command_at(hoisted)
+    return watch(partial(_once, app), hoisted[:first], hoisted[first:], every_s)
+
+
+def _once(app: typer.Typer, hoisted: list[str]) -> int:
     return _guarded(lambda: _run(app, hoisted), _screen(hoisted))
+
+
+# Where the command begins, behind the common options that `hoist` has put in front.
+def _command_at(hoisted: list[str]) -> int:
+    place = 0
+    while place < len(hoisted) and (name := hoisted[place].partition("="))[0] in _COMMON:
+        place += 1 + (0 if name[1] else _COMMON[name[0]])
+    return place
 
 
 def _run(app: typer.Typer, given: list[str]) -> None:

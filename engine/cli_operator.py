@@ -1,5 +1,6 @@
 """The CLI's commands for whoever runs the core: actors, journal, faults, configuration."""
 
+import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ import typer
 
 from engine.cli_base import ask, group, options, show, usage
 from engine.client import Client, find_state_dir
-from engine.errors import EXIT_FAILED, ConfigError, Unreachable
+from engine.errors import EXIT_FAILED, EXIT_NOT_FOUND, ConfigError, Unreachable
 from engine.views import Screen
 
 FOLLOW_PAUSE_S: Final = 0.3
@@ -143,6 +144,31 @@ def _fields(record: dict[str, Any]) -> dict[str, Any]:
     return {**(order if isinstance(order, dict) else {}), **rest}
 
 
+@journal_app.command("show")
+def journal_show(context: typer.Context, seq: Annotated[str, typer.Argument()]) -> None:
+    """Show one record whole."""
+    if not seq.isdecimal() or not int(seq):
+        raise usage(f"{seq} is no seq: a whole number from 1")
+    found = ask(context, "journal.tail", count=1, after_seq=int(seq) - 1)
+    if not found or found[0]["seq"] != int(seq):
+        sys.stderr.write(f"xcore: the journal has no record {seq}\n")
+        raise typer.Exit(EXIT_NOT_FOUND)
+    show(context, found[0])
+
+
+@journal_app.command("export")
+def journal_export(
+    context: typer.Context,
+    after_seq: Annotated[int, typer.Option(help="Those after this seq only.")] = 0,
+) -> None:
+    """Write every record as a line of JSON, oldest first, to stdout."""
+    screen = Screen("jsonl")
+    with Client(options(context).state_dir) as client:
+        while records := client.request("journal.tail", count=PAGE, after_seq=after_seq):
+            screen.show(records)
+            after_seq = records[-1]["seq"]
+
+
 @journal_app.command("verify")
 def journal_verify(context: typer.Context) -> None:
     """Check every record, the hash chain and the high-water mark; works without a running core."""
@@ -206,6 +232,9 @@ def config_check(
 ) -> None:
     """Check a configuration: every problem at once, each with its line."""
     found = _load(context, file)
+    doubts = import_module("engine.confusable").warnings(found)
+    for doubt in doubts:
+        sys.stderr.write(f"warning: {doubt}\n")
     show(
         context,
         {
@@ -216,6 +245,7 @@ def config_check(
             "name": found.name,
             "venues": list(found.venues),
             "state_dir": str(found.state_dir),
+            "warnings": doubts,
         },
     )
 

@@ -46,7 +46,7 @@ def panic(
         show(context, told)
         return
     try:
-        config = _load(config_file, state_dir)
+        config = configuration(config_file, state_dir)
     except ConfigError as error:
         _say(f"fenced, but without its configuration nothing can be cancelled: {error}")
         raise typer.Exit(EXIT_CONFIG) from None
@@ -77,11 +77,12 @@ def _counted(row: dict[str, Any]) -> dict[str, Any]:
 def _state_dir(context: typer.Context, config_file: Path | None) -> Path:
     given = options(context).state_dir
     if given is None and config_file is not None:
-        return Path(_load(config_file, None).state_dir)
+        return Path(configuration(config_file, None).state_dir)
     return find_state_dir(given)
 
 
-def _load(config_file: Path | None, state_dir: Path | None) -> Any:
+def configuration(config_file: Path | None, state_dir: Path | None) -> Any:
+    """Return the configuration of a core: the given file, or what it last ran with. ConfigError."""
     from engine import config  # noqa: PLC0415  pydantic only where it is needed
 
     noted = last_run(state_dir) if state_dir is not None else {}

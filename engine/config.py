@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails, to_json
 
 from engine.config_models import MODES, Config, Credentials, Settings, Urls
 from engine.config_yaml import Key, Source, read_source
+from engine.confusable import unknown_adapter
 from engine.errors import ConfigError
 from engine.venue_names import is_real
 
@@ -183,6 +184,8 @@ def _complaint(source: Source, error: ErrorDetails) -> str:
     text = error["msg"] if words is None else words.format(**context)
     expected = re.findall(r"[\w-]+", str(context.get("expected", "")))
     hint = _did_you_mean(str(error["input"]), expected) if expected else ""
+    if path[-1] == "adapter":
+        hint = f"  {told}" if (told := unknown_adapter(str(error["input"]))) else hint
     return source.complaint(path, text + hint, on_key="[key]" in error["loc"])
 
 

@@ -32,6 +32,7 @@ from engine.config_scalars import (
     Whole,
     wrong,
 )
+from engine.maintenance import window_of
 from engine.venue_kinds import CCXT
 from engine.venue_names import ADAPTERS
 
@@ -95,12 +96,25 @@ class Venue(Section):
     rate_limit_share: Share = 0.5
     stale_after_ms: Annotated[Whole, Field(ge=100, le=600_000)] = 2_000
     quiet_after_s: Annotated[Whole, Field(ge=0, le=86_400)] = 60
+    rules_every_s: Annotated[Whole, Field(ge=10, le=86_400)] = 300
+    maintenance: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
     depth: Annotated[Whole, Field(ge=1, le=5_000)] = 200
     publish_interval_ms: Annotated[Whole, Field(ge=0, le=10_000)] = 0
     order_road: Literal["ws", "rest"] = "ws"
     isolation: Literal["process", "thread"] = "process"
     dedicated_account: Switch = False
     trade_unverified: Switch = False
+    api: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,16}$")] = ""
+    account_uid: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
+
+    @model_validator(mode="after")
+    def _windows_are_readable(self) -> Self:
+        for number, text in enumerate(self.maintenance):
+            try:
+                window_of(text)
+            except ValueError as error:
+                raise wrong(f"maintenance.{number}", str(error)) from None
+        return self
 
     @model_validator(mode="after")
     def _each_symbol_once(self) -> Self:
@@ -144,6 +158,7 @@ class Risk(Section):
     )
     price_collar_pct: Annotated[Money, Field(le=50)] = Decimal(2)
     report_currency: Asset = "USDT"
+    declared_rates: dict[Asset, Money] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_order_fits_the_whole(self) -> Self:

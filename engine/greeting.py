@@ -4,8 +4,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+from loguru import logger
+
 from engine.config import STATE_DIR_VARIABLE
 from engine.config_models import Config
+from engine.confusable import warnings
 
 
 def say(text: str) -> None:
@@ -20,6 +23,9 @@ def greet(config: Config, version: str, venues: Sequence[str]) -> None:
     at = "" if os.environ.get(STATE_DIR_VARIABLE) else f" --state-dir {folder}"
     say(f"xcore {version}  {config.mode.upper()} {config.name}  no real orders")
     say(f"venues   {', '.join(venues)} (simulated, on loopback)")
+    for doubt in warnings(config):
+        say(f"warning  {doubt}")
+        logger.bind(doubt=doubt).warning("a venue is probably another one")
     say(f"state    {folder}")
     say("try      in a second terminal:")
     for what in ("status", "bbo", "order place best BTC/USDT buy 0.01 --market"):

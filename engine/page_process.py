@@ -112,7 +112,7 @@ class PageProcess:
             "allowed_hosts": list(page.allowed_hosts),
             "metrics": metrics.enabled,
             "metrics_host": metrics.host,
-            "metrics_port": metrics.port,
+            "metrics_port": metrics.port or before.get("metrics_port", 0),
             "log": str(config.state_dir / log) if log else "",
         }
 
@@ -161,6 +161,7 @@ class PageProcess:
     # The URL goes to the terminal, never into a log: whoever has it may trade.
     def _greet(self, told: dict[str, Any], settings: dict[str, Any]) -> None:
         settings["port"] = told["port"] or settings["port"]  # a restart listens where pages look
+        settings["metrics_port"] = told["metrics_port"]
         url = told["url"]
         if url and url != self._url:
             say(f"page     {url}")

@@ -13,6 +13,7 @@ DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "bybit": ("bybit.com", "bybit.nl", "bybit.eu", "bytick.com"),
     "kucoin": ("kucoin.com", "kucoin.plus"),
     "okx": ("okx.com", "okx.cab", "okex.com"),
+    "deriv": ("deriv.com", "derivws.com", "binaryws.com"),
 }
 ADAPTERS: Final = tuple(DOMAINS)
 

@@ -3,6 +3,7 @@
 A pipe gets no colour and no cut columns. NO_COLOR is honoured. rich is imported only for tables.
 """
 
+import csv
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-FORMATS: Final = ("table", "wide", "json", "jsonl")
+FORMATS: Final = ("table", "wide", "json", "jsonl", "csv", "name")
 COLORS: Final = ("auto", "always", "never")
 PIPE_WIDTH: Final = 4_000
 
@@ -47,17 +48,31 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "balance": ("account", "asset", "total", "value", "currency"),
     "limit": ("limit", "scope", "unit", "limit_value", "used", "headroom"),
+    "backup": ("file", "created", "head_seq", "bytes", "problem"),
+    "listed": (
+        *("symbol", "venue_symbol", "kind", "quote_class", "multiplier", "contract_size", "settle"),
+        *("named", "is_active"),
+    ),
     "finding": ("check", "result", "found", "remedy"),
     "fault": ("kind", "description", "targets"),
     "impact": (
         *("venue", "average_price", "after_fees", "slippage_bps", "from_mid_bps", "worst_price"),
         *("levels", "quantity", "notional", "complete", "short"),
     ),
+    "fee": (
+        *("account", "symbol", "maker_fee", "taker_fee", "source", "age_s", "fills_checked"),
+        *("fills_differing", "last_difference"),
+    ),
+    "swept": (*("venue", "account", "canceled", "filled", "unknown", "left", "proven", "problem"),),
+    "step": ("step", "at", "venue_at", "venue", "text", "seq"),
     "edge": (
         *("symbol", "buy_at", "ask", "sell_at", "bid", "raw_bps", "net_bps", "quantity", "gain"),
         *("verdict", "why"),
     ),
 }
+
+# Which columns rows inside an answer have, by a field that only they have.
+KINDS: Final[dict[str, str]] = {"net_bps": "edge", "verdict": "leg", "proven": "swept"}
 
 STYLES: Final[dict[str, str]] = {
     "FILLED": "green",
@@ -94,11 +109,25 @@ class Screen:
         """Print an answer: a map or a list of maps."""
         if self.format == "json":
             self.line(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+        elif self.format == "csv":
+            self._csv(value if isinstance(value, list) else [value])
+        elif self.format == "name":
+            for row in value if isinstance(value, list) else [value]:
+                self.line(_name(row, COLUMNS.get(kind, ())))
         elif self.format == "jsonl":
             for item in value if isinstance(value, list) else [value]:
                 self.line(json.dumps(item, ensure_ascii=False, default=str))
         else:
             self._table(value, kind)
+
+    # Every column of every row; what is no plain value stands as JSON in its cell.
+    def _csv(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        names = list(dict.fromkeys(key for row in rows for key in row if key != "schema"))
+        table = csv.writer(sys.stdout, lineterminator="\n")
+        table.writerow(names)
+        for row in rows:
+            table.writerow(["" if row.get(n) is None else _plain(row[n]) for n in names])
+        sys.stdout.flush()
 
     def line(self, text: str) -> None:
         """Print one line of data."""
@@ -150,12 +179,18 @@ class Screen:
             if isinstance(part, list) and part and all(isinstance(p, dict) for p in part):
                 del parts[name]
                 console.print(_titled(name))
-                kind = "leg" if "verdict" in part[0] else name.rstrip("s")
+                kind = next((k for field, k in KINDS.items() if field in part[0]), name.rstrip("s"))
                 console.print(self._rows(part, kind))
         console.print(_pairs(parts))
 
     def _rows(self, rows: Sequence[Mapping[str, Any]], kind: str) -> Any:
         return _rows(rows, COLUMNS.get(kind, ()), only=self.format == "table")
+
+
+# What a script goes on with: the id or name of each row, else its first value.
+def _name(row: Mapping[str, Any], columns: Sequence[str]) -> str:
+    names = [n for n in ("order_id", "id", "name", *columns) if n in row]
+    return _plain(row[names[0]] if names else next(iter(row.values()), ""))
 
 
 def wants_color(choice: str, *, terminal: bool) -> bool:

@@ -31,11 +31,16 @@ MAY_IMPORT = {
 # Actors meet only as messages; what they share is pure.
 SHARED_BY_ACTORS = {
     "actors.exchange_orders",
+    "actors.exchange_relay",
+    "actors.awaited",
     "actors.exchange_state",
+    "actors.exchange_waits",
     "actors.folds",
     "actors.planning",
+    "actors.questions",
     "actors.replicas",
     "actors.risk_halts",
+    "actors.venue_records",
 }
 
 THIRD_PARTY_ONLY_IN = {
@@ -57,8 +62,10 @@ RUNTIME_FILES = (
     "engine/timers.py",
     "engine/supervision.py",
     "engine/threads.py",
-    "engine/client.py",  # these two run in the user's process, not in the core
+    "engine/client.py",  # these run in the user's process, not in the core
     "engine/cli_operator.py",
+    "engine/cli_process.py",
+    "engine/cli_watch.py",
 )
 BANNED_CALLS = {
     "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter",
@@ -137,6 +144,15 @@ def test_imports_go_in_the_allowed_direction(path: Path):
             if other.startswith("actors.") and other not in SHARED_BY_ACTORS
         ]
     assert not wrong, f"{name} may not import {wrong}"
+
+
+def test_the_core_never_loads_the_page():
+    core = [
+        p for p in python_files() if p.parts[0] in ("supervisor.py", "cli.py", "engine", "actors")
+    ]
+    assert [
+        str(p) for p in core if any(i.split(".")[0] == "dashboard" for i in imports_of(p))
+    ] == []
 
 
 @pytest.mark.parametrize("path", python_files(), ids=str)

@@ -34,11 +34,11 @@ export function orders() {
       const row = make("tr");
       row.dataset.id = o.order_id;
       for (let n = 0; n < 11; n += 1) row.append(make("td"));
-      const open = make("button", o.order_id.slice(0, 8));
+      const open = make("button", o.order_id.slice(-8));
       open.type = "button";
       open.setAttribute("aria-label", `Story of order ${o.order_id}`);
       open.addEventListener("click", () => story(o.order_id));
-      row.cells[10].append(open);
+      row.cells[0].append(open);
       row.addEventListener("click", () => { selected.id = o.order_id; orders(); });
       return row;
     },
@@ -47,11 +47,11 @@ export function orders() {
       const cells = [
         [`${SHAPES[o.status] ?? "○"} ${o.status}`, `state-${o.status}`], [o.venue, ""], [o.symbol, ""],
         [o.side, o.side.toLowerCase()], [o.quantity, "n"], [o.filled_quantity, "n"], [o.price ?? "market", "n"],
-        [o.average_price ?? "-", "n"], [o.who, ""], [duration(Math.max(0, now - o.ts_created_ns / 1e6)), "n"],
+        [o.average_price ?? "-", "n"], [duration(Math.max(0, now - o.ts_created_ns / 1e6)), "n"], [o.who, ""],
       ];
       cells.forEach(([text, className], n) => {
-        setText(row.cells[n], text);
-        setClass(row.cells[n], className);
+        setText(row.cells[n + 1], text);
+        setClass(row.cells[n + 1], className);
       });
     },
   );

@@ -29,8 +29,20 @@ Source = Literal["stream", "reply", "query", "reconcile"]
 VenueStatus = Literal["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
 
 
+# CLOSED: outside its trading hours; MAINTENANCE: as announced, or in a window of the configuration.
+SymbolStatus = Literal[
+    "TRADING", "HALTED", "CANCEL_ONLY", "DELISTED", "CLOSED", "MAINTENANCE", "WATCH_ONLY"
+]
+
+
 class Instrument(Part, frozen=True, array_like=True):
-    """The trading rules of one symbol at one venue, exact. `status` other than TRADING refuses orders."""
+    """The trading rules of one symbol at one venue, exact. `status` other than TRADING refuses orders.
+
+    `status_reason` says more where more is known. The fee rates are shares of the notional: the account's
+    own as the venue told them at `fee_ts_ns`, or (`fee_source` default) ours until it does. `pricing` is
+    `quoted` where the venue itself names the price of each order and is its counterparty: there is no
+    book, so no collar and nobody to trade with by mistake, and the order's own price bounds its cost.
+    """
 
     venue: Name
     symbol: Name
@@ -44,14 +56,21 @@ class Instrument(Part, frozen=True, array_like=True):
     notional_min: Decimal
     maker_fee: Decimal
     taker_fee: Decimal
-    status: Literal["TRADING", "HALTED", "CANCEL_ONLY", "DELISTED"] = "TRADING"
+    status: SymbolStatus = "TRADING"
+    status_reason: Text = ""
+    pricing: Literal["book", "quoted"] = "book"
+    fee_source: Literal["default", "venue"] = "default"
+    fee_ts_ns: TsNs = 0
 
 
 # --- actor to adapter -----------------------------------------------------------------------------
 
 
 class SubmitOrder(Message, frozen=True, array_like=True, tag=True):
-    """Send this order once, never twice. Refused by the gate when it is closed or the time is up."""
+    """Send this order once, never twice. Refused by the gate when it is closed or the time is up.
+
+    `reduces`: it passes a gate that is closed to everything else.
+    """
 
     account: Name
     client_order_id: Id
@@ -63,6 +82,7 @@ class SubmitOrder(Message, frozen=True, array_like=True, tag=True):
     quantity: Decimal
     price: Decimal | None
     expires_mono_ns: int
+    reduces: bool = False
 
 
 class CancelOrder(Message, frozen=True, array_like=True, tag=True):
@@ -74,6 +94,20 @@ class CancelOrder(Message, frozen=True, array_like=True, tag=True):
     symbol: Name
 
 
+class Intent(Part, frozen=True, array_like=True):
+    """What an order asked for, to find it at a venue that keeps no name of ours.
+
+    `taken` are the venue's ids of other orders that may look like it; `twins` is how many other orders
+    of ours, just as unproven, look the same.
+    """
+
+    side: Side
+    quantity: Decimal
+    price: Decimal | None
+    taken: list[Name]
+    twins: int
+
+
 class QueryOrder(Message, frozen=True, array_like=True, tag=True):
     """Ask the venue what became of an order: the order, open orders and its fills."""
 
@@ -82,6 +116,19 @@ class QueryOrder(Message, frozen=True, array_like=True, tag=True):
     venue_order_id: Name | None
     symbol: Name
     since_wall_ns: int
+    intent: Intent | None = None
+
+
+class AskVenue(Message, frozen=True, array_like=True, tag=True):
+    """Ask for the venue's own records, for people: what it calls portfolio, statement, profit table.
+
+    `reply_to` and `correlation_id` are the edge's, and come back with the answer.
+    """
+
+    reply_to: Name
+    correlation_id: Id
+    topic: Name
+    arguments: dict[str, str]
 
 
 class Reconcile(Message, frozen=True, array_like=True, tag=True):
@@ -93,13 +140,19 @@ class Reconcile(Message, frozen=True, array_like=True, tag=True):
 
 
 class SetGate(Message, frozen=True, array_like=True, tag=True):
-    """Close or open the last gate before the socket. Answered by GateChanged."""
+    """Close or open the last gate before the socket. Answered by GateChanged.
+
+    Closed for everything or for `symbols`; with `reduce_only`, or for `reduce_symbols`, only orders
+    that reduce a position pass.
+    """
 
     lane: ClassVar[Lane] = Lane.CONTROL
 
     request_id: Id
     closed: bool
     symbols: list[Name]
+    reduce_only: bool = False
+    reduce_symbols: list[Name] = []  # noqa: RUF012  msgspec copies the empty default
 
 
 class Resubscribe(Message, frozen=True, array_like=True, tag=True):
@@ -212,6 +265,17 @@ class ReconcileResult(Message, frozen=True, array_like=True, tag=True):
     asked_mono_ns: int
 
 
+class VenueTold(Message, frozen=True, array_like=True, tag=True):
+    """The answer to one AskVenue. `body` is MessagePack: a list of rows, empty where `ok` is False."""
+
+    reply_to: Name
+    correlation_id: Id
+    ok: bool
+    code: Code
+    text: Text
+    body: bytes
+
+
 class BalanceUpdate(Message, frozen=True, array_like=True, tag=True):
     """Balances that the private stream pushed; a hint, the reconciliation decides."""
 
@@ -232,6 +296,8 @@ class LinkChanged(Message, frozen=True, array_like=True, tag=True):
 
 class AdapterReady(Message, frozen=True, array_like=True, tag=True):
     """The adapter has loaded its instruments and opens its links, in this session of its own.
+
+    Told again within a session when its trading rules have changed.
 
     `account_uid` is the venue's own id of the account that the credentials belong to; None where the
     venue tells none, or refused to tell.

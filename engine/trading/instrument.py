@@ -20,6 +20,12 @@ VENUE_DECIMALS: Final = 8
 SPARE_DECIMALS: Final = 3
 
 
+def standing(instrument: Instrument) -> str:
+    """Return an instrument's status in words, with its reason where one is known."""
+    reason = instrument.status_reason
+    return f"{instrument.status}: {reason}" if reason else instrument.status
+
+
 def decimals_of(step: Decimal) -> int:
     """Return how many decimals a tick or lot has: 0.01 -> 2, 10 -> 0."""
     exponent = step.normalize().as_tuple().exponent
@@ -66,7 +72,7 @@ def check_order(instrument: Instrument, quantity: Decimal, price: Decimal | None
     """
     name = f"{instrument.symbol} at {instrument.venue}"
     if instrument.status != "TRADING":
-        raise Refused("not_trading", f"{name} is {instrument.status}")
+        raise Refused("not_trading", f"{name} is {standing(instrument)}")
     if quantity <= 0 or quantity < instrument.quantity_min:
         raise Refused(
             "quantity_min", f"{name}: quantity {quantity} is below {instrument.quantity_min}"

@@ -14,6 +14,7 @@ from engine.errors import Refused
 from engine.ids import client_order_id
 from engine.messages.commands import (
     AppendRefused,
+    AskOpen,
     CancelOrders,
     Halt,
     PlaceOrder,
@@ -59,6 +60,7 @@ class SmallCore:
         self.halting = None
         self.mode = mode
         self.journal_reads = 0
+        self.looks = 0  # how often the list of orders was asked for
         self.stuck_topics = set()
         self.fault_port = None
         self.parked = {"m1": dict(PARKED)}
@@ -212,6 +214,9 @@ class SmallCore:
                 self.halting = message, reply
             else:
                 self._answer_gates(message, reply)
+        elif isinstance(message, AskOpen):
+            told = {"ok": True, "text": "", "ours": [], "others": []}
+            reply.set_result(Reply(message.correlation_id, True, "", "", msgpack.packb(told)))
         elif isinstance(message, Resume):
             self.halted = False
             self.commit(
@@ -317,6 +322,7 @@ class SmallCore:
                     return view
             raise Refused("NOT_FOUND", "no such order")
         if topic == "orders":
+            self.looks += 1
             state = arguments["state"]
             closed = ("FILLED", "CANCELED", "DENIED", "REJECTED", "EXPIRED")
             return [

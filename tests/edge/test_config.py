@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from engine.config import config_hash, default_path, load
+from engine.config_models import Settings
+from engine.confusable import warnings
 from engine.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -221,3 +224,31 @@ def test_a_choice_and_a_switch_may_come_from_the_environment(written):
     )
     config = load(path, environ={})
     assert (config.mode, config.demo.maker, config.log.level) == ("demo", False, "DEBUG")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("deriv: {adapter: ccxt, ccxt_id: derive, symbols: [ETH/USDC]}", "called deriv and speaks"),
+        ("d: {adapter: ccxt, ccxt_id: deribit, symbols: [EUR/USD]}", "probably deriv is Deriv"),
+        ("d: {adapter: ccxt, ccxt_id: deriv, symbols: [EUR/USD]}", "ccxt has no deriv"),
+        (
+            "d: {adapter: ccxt, ccxt_id: derive, symbols: [ETH/USDC], urls: {rest: 'https://deribit.com'}}",
+            "deribit.com is deribit's",
+        ),
+        ("d: {adapter: ccxt, ccxt_id: derive, symbols: [ETH/USDC]}", None),
+        ("deribit: {adapter: ccxt, ccxt_id: deribit, symbols: [BTC/USDC]}", None),
+        ("okx: {symbols: [EUR/USD]}", None),
+    ],
+)
+def test_one_of_the_confusable_venues_that_probably_means_another_is_warned_of(text, words):
+    name, _, venue = text.partition(": ")
+    settings = Settings.model_validate({"venues": {name: YAML(typ="safe").load(venue)}})
+    found = warnings(settings)
+    assert (found == []) if words is None else (words in " | ".join(found)), found
+
+
+def test_a_confusable_name_that_is_no_adapter_is_told_what_to_write(written):
+    text = problems(written("venues: {d: {adapter: deribit, symbols: [BTC/USDC]}}\n"))
+    assert "`adapter: ccxt` with `ccxt_id: deribit`" in text
+    assert "not to be taken for deriv, derive" in text

@@ -1,8 +1,10 @@
 """What the service manager is told: by a core whose actors answer, by one whose do not, by a real process."""
 
+import json
 import shutil
 import socket
 import subprocess
+import sys
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -120,7 +122,10 @@ def test_a_real_core_tells_its_life(manager, core):
     wait_for(lambda: manager.heard("STATUS=DEMO ACTIVE, 2/2 venues"), "it says how it is")
     wait_for(lambda: manager.heard("WATCHDOG=1"), "it is well")
     assert not manager.heard("STOPPING")
-    assert core.terminate() == 0
+    down = [sys.executable, "cli.py", "--json", "--state-dir", str(core.state_dir), "down"]
+    done = subprocess.run(down, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout) == {"schema": 1, "pid": core.process.pid, "stopped": True}
+    assert core.process.wait(5) == 0
     assert manager.heard("STOPPING=1")
 
 

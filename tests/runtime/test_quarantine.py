@@ -1,4 +1,4 @@
-"""A report of the venue that cannot be handled: its symbol waits for a reconciliation."""
+"""When one symbol of a venue takes no order: in quarantine, or because the venue does not trade it."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -19,6 +19,7 @@ from engine.messages import (
     ConsolidatedBook,
     FillReport,
     Halt,
+    Instrument,
     LinkChanged,
     OrderApproved,
     OrderDenied,
@@ -28,6 +29,7 @@ from engine.messages import (
     ReconcileResult,
     SubmitOrder,
     SubmitResult,
+    SymbolStatusChanged,
     VenueBook,
 )
 
@@ -180,6 +182,33 @@ class Desk:
         why = [e.code for e in denied if e.order.command_id == f"c{self.orders}"]
         assert len(sent) + len(why) == 1
         return sent != [] or why[0]
+
+
+def rules(status="TRADING", reason=""):
+    step = Decimal("0.1")
+    figures = step, step, step, None, step, step, step
+    return AdapterReady("okx", "s1", [
+        Instrument("okx", BTC, "BTC-USDT", "BTC", "USDT", *figures, status, reason),
+        Instrument("okx", ETH, "ETH-USDT", "ETH", "USDT", *figures),
+    ], ["okx.main"])  # fmt: skip
+
+
+def test_a_symbol_that_its_venue_does_not_trade_takes_no_order_and_the_journal_says_why():
+    desk = Desk()
+    desk.tell(rules())
+    mail(desk.adapter, Reconcile)
+    desk.tell(rules("HALTED", "announced: upgrade"))
+    assert desk.actor.venue_state == "READY", "the others trade on"
+    assert desk.actor.reason == "BTC/USDT HALTED: announced: upgrade"
+    assert mail(desk.adapter, Reconcile) == [], "nothing was lost that would have to be compared"
+    assert desk.leaves(BTC) == "symbol_halted"
+    assert desk.leaves(ETH) is True
+    desk.tell(rules())
+    assert desk.leaves(BTC) is True
+    told = [e for _, _, e in desk.world.journal.records if isinstance(e, SymbolStatusChanged)]
+    assert [(e.symbol, e.before, e.status) for e in told] == [
+        (BTC, "TRADING", "HALTED"), (BTC, "HALTED", "TRADING"),
+    ]  # fmt: skip
 
 
 def test_a_symbol_in_quarantine_takes_no_order_until_reconciled_and_the_others_do():

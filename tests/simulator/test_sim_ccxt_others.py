@@ -60,8 +60,8 @@ def test_an_order_lives_its_life(sim, venue):
     client.cancel_order(changed["id"], BTC)
     ended = client.fetch_order(changed["id"], BTC)
     assert (ended["status"], ended["filled"]) in (("canceled", 0.004), ("closed", 0.004))
-    (fill,) = client.fetch_my_trades(BTC)
-    assert (fill["order"], fill["amount"], fill["price"]) == (placed["id"], 0.004, 50000)
+    (fill,) = (t for t in client.fetch_my_trades(BTC) if t["order"] == placed["id"])
+    assert (fill["amount"], fill["price"]) == (0.004, 50000)
     assert fill["takerOrMaker"] == "maker"
     fee = {"kucoin": ("USDT", "0.2"), "bybit": ("BTC", "0.000004")}[venue]
     assert (fill["fee"]["currency"], Decimal(str(fill["fee"]["cost"]))) == (fee[0], Decimal(fee[1]))

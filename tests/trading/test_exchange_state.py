@@ -3,7 +3,12 @@
 import msgspec
 
 from actors.exchange_state import CANCELS_KEPT_MAX, ExchangeState
-from engine.messages.events import AccountIdentified, OrderCancelTaken, VenueReconciled
+from engine.messages.events import (
+    AccountIdentified,
+    OrderCancelTaken,
+    SymbolStatusChanged,
+    VenueReconciled,
+)
 
 
 def known():
@@ -11,6 +16,9 @@ def known():
     state.apply(VenueReconciled("okx", "okx.main", 5))
     state.apply(AccountIdentified("okx", "okx.main", "uid-1", 6))
     state.apply(OrderCancelTaken("ce1", "okx", "by hand"))
+    state.apply(SymbolStatusChanged("okx", "BTC/USDT", "HALTED", "TRADING", "by the venue", 7))
+    state.apply(SymbolStatusChanged("okx", "ETH/USDT", "DELISTED", "TRADING", "", 7))
+    state.apply(SymbolStatusChanged("okx", "ETH/USDT", "TRADING", "DELISTED", "", 8))
     return state
 
 
@@ -18,9 +26,10 @@ def test_a_snapshot_is_read_back_and_one_of_an_older_version_too():
     state = known()
     again = ExchangeState.from_bytes(state.to_bytes(), 10)
     assert again.to_bytes() == state.to_bytes()
+    assert again.statuses == {"BTC/USDT": "HALTED: by the venue"}
     assert (again.uids, list(again.cancels_taken)) == ({"okx.main": "uid-1"}, ["ce1"])
     fields = msgspec.msgpack.decode(state.to_bytes())
-    older = ExchangeState.from_bytes(msgspec.msgpack.encode(fields[:-2]), 10)
+    older = ExchangeState.from_bytes(msgspec.msgpack.encode(fields[:-4]), 10)
     assert (older.cursors, older.uids, list(older.cancels_taken)) == ({"okx.main": 5}, {}, [])
 
 

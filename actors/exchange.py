@@ -233,9 +233,10 @@ class ExchangeActor(ExchangeRelay):
         if ended and self.venue_state == "READY":
             self._set_state("READY", self._ready_words())
 
-    # What is READY with an exception says which.
+    # What is READY with an exception says which; what is there to be watched is none.
     def _ready_words(self) -> str:
-        closed = [f"{symbol} {why}" for symbol, why in sorted(self.state.statuses.items())]
+        told = sorted(self.state.statuses.items())
+        closed = [f"{symbol} {why}" for symbol, why in told if not why.startswith("WATCH_ONLY")]
         return "; ".join(filter(None, (self._quarantine_words(), ", ".join(closed))))[:2000]
 
     def _quarantine_words(self) -> str:
@@ -318,6 +319,7 @@ class ExchangeActor(ExchangeRelay):
             self.state.behind_gate(self.config.venue, "PENDING_NEW") if self.gate_asked else 0,
             self.state.uids.get(self.config.account),
             self.reconciled_ns,
+            dict(sorted(self.state.statuses.items())),
         )
 
     def on_introduce(self, message: Introduce) -> None:

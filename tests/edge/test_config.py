@@ -192,6 +192,18 @@ def test_a_flag_lowers_the_mode_and_leaves_keys_and_urls_behind(written):
     assert config.venues["okx"].credentials.api_key is None
 
 
+def test_the_gates_of_a_mode_never_stand_before_stopping(written):
+    path = written(
+        "mode: live\nname: desk-9\nvenues: {okx: {symbols: [BTC/USDT], urls: {rest: https://www.okx.com}}}"
+    )
+    with pytest.raises(ConfigError):
+        load(path)
+    found = load(path, gated=False)
+    assert (found.mode, found.name, found.venues["okx"].urls.rest) == (
+        "live", "desk-9", "https://www.okx.com",
+    )  # fmt: skip
+
+
 def test_a_flag_never_raises_the_mode():
     for mode in ("paper", "testnet", "live"):
         assert "can only lower" in problems(None, mode_flag=mode)

@@ -22,6 +22,7 @@ from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
 from adapters.bybit import BybitCodec
 from adapters.bybit_rest import BybitRest
+from adapters.bybit_trade import BybitTrade
 from adapters.codec import Codec, Credentials, RestCall, RestCodec, Secret
 from adapters.coinbase import CoinbaseCodec
 from adapters.coinbase_rest import CoinbaseRest
@@ -142,6 +143,7 @@ class Adapter(NamedTuple):
     address: Callable[[str], Address] | None = None
     ticket: Ticket | None = None
     lists_account: bool = False  # its lists are of all symbols: one call for them all
+    orders_at_once: int = 1  # so many orders one query by the venue's ids may ask for
 
 
 class Venue(NamedTuple):
@@ -156,6 +158,7 @@ class Venue(NamedTuple):
     depth: audit.Depth | None
     ticket: Ticket | None
     lists_account: bool
+    orders_at_once: int
     announcement: rules.Announcement | None
 
 
@@ -227,6 +230,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.05,
         enforces_expiry=True,
         depth=audit.BYBIT,
+        trade=lambda credentials, _: BybitTrade(credentials),
     ),
     "coinbase": Adapter(
         urls={
@@ -257,6 +261,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         depth=audit.KRAKEN,
         ticket=Ticket(kraken_session.ask_token(), kraken_session.take_token),
         lists_account=True,
+        orders_at_once=50,
         announcement=rules.KRAKEN,
     ),
     "kucoin": Adapter(
@@ -312,6 +317,7 @@ def dialect(config: VenueConfig) -> Venue:
         known.depth,
         known.ticket,
         known.lists_account,
+        known.orders_at_once,
         known.announcement,
     )
 

@@ -81,7 +81,9 @@ class Session:
         self._speak = speak
         venue = speak(config)
         self._venue = venue
-        self.governor = RateGovernor(venue.rest.scopes, clock, config.rate_limit_share)
+        self.governor = RateGovernor(
+            venue.rest.scopes, clock, config.rate_limit_share, self.stopping
+        )
         self.offset = ClockOffset(clock)
         self.desk = Desk(
             config.name, venue.rest, governor=self.governor, offset=self.offset, gate=gate,
@@ -93,7 +95,7 @@ class Session:
             on_opened=self.opened, on_rules=self.rules_changed, announcement=venue.announcement,
         )  # fmt: skip
         symbols = ("",) if venue.lists_account else config.symbols
-        self.inquiry = Inquiry(self.desk, symbols, clock)
+        self.inquiry = Inquiry(self.desk, symbols, clock, venue.orders_at_once)
         self._turnstile = Turnstile() if venue.one_lane else None
         order_lanes = 1 if venue.one_lane else ORDER_LANES
         self.trade = self._lanes("rest-trade", order_lanes)
@@ -336,10 +338,9 @@ class Session:
         # The trading link renews itself in time, between two requests.
         age_s = times.link_age_s * (1 if stand_in is None else 2)
         asked = address_of(self.config, url, self._venue.ticket, handler)
+        ask = asked and asker(asked, self.desk, self.governor, self.client, self.rng, self.stopping)
         return WsLink(
-            self.config.url(url)
-            if asked is None
-            else asker(asked, self.desk, self.client, self.rng),
+            ask or self.config.url(url),
             handler,
             clock=self.clock,
             rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets

@@ -255,18 +255,22 @@ class KrakenRest:
         return []
 
     def order(self, symbol: str, client_order_id: str, venue_order_id: str | None) -> RestCall:
-        """POST QueryOrders by the venue's id; it has no query by ours, but a filter of lists."""
+        """POST QueryOrders by the venue's id; it has no query by ours, but a filter of lists.
+
+        The closed orders, because those without the filter are a page of the latest fifty, and an
+        order beyond it would look as if it had never been. Whoever asks looks at the open ones next.
+        """
         if venue_order_id:
             params = {"txid": venue_order_id}
             return RestCall("privatePostQueryOrders", params, {"counter": 1}, symbol=symbol)
         params = {"cl_ord_id": client_order_id}
-        return RestCall("privatePostOpenOrders", params, {"counter": 1}, symbol=symbol)
+        return RestCall("privatePostClosedOrders", params, {"counter": 2}, symbol=symbol)
 
     def read_order(self, reply: Any) -> OrderReport:
         """Return the order; NotListed when the list is empty."""
         result = at(reply, "result")
-        is_list = isinstance(result, dict) and "open" in result
-        orders = read(at(result, "open") if is_list else result, dict[str, _Order])
+        is_list = isinstance(result, dict) and "closed" in result
+        orders = read(at(result, "closed") if is_list else result, dict[str, _Order])
         if not orders:
             raise NotListed("the venue lists no such order")
         if len(orders) > 1:

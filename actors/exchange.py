@@ -142,9 +142,8 @@ class ExchangeActor(VenueOrders):
         """The adapter stopped by itself."""
         final = message.code not in ("crashed", "unreachable")
         state = "RETIRED" if message.code == "retired" else "DISABLED" if final else "DOWN"
-        self._set_state(
-            state, message.text if state == "RETIRED" else f"{message.code}: {message.text}"
-        )
+        text = message.text if state == "RETIRED" else f"{message.code}: {message.text}"
+        self._set_state(state, text)
 
     def on_link_changed(self, message: LinkChanged) -> None:
         """A link went up or down. After a private reconnect nothing is known until reconciled."""
@@ -235,8 +234,10 @@ class ExchangeActor(VenueOrders):
 
     # What is READY with an exception says which.
     def _ready_words(self) -> str:
-        closed = [f"{symbol} {why}" for symbol, why in sorted(self.state.statuses.items())]
-        return "; ".join(filter(None, (self._quarantine_words(), ", ".join(closed))))[:2000]
+        closed = ", ".join(f"{symbol} {why}" for symbol, why in sorted(self.state.statuses.items()))
+        why = self.ready_message.account_problem if self.ready_message is not None else ""
+        words = (f"no orders: {why}" if why else "", self._quarantine_words(), closed)
+        return "; ".join(filter(None, words))[:2000]
 
     def _quarantine_words(self) -> str:
         symbols = ", ".join(symbol or "every symbol" for symbol in self.quarantined)

@@ -74,6 +74,7 @@ class VenueConfig:
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
+    is_live: bool = False
     read_only: str = ""  # why no order may leave, whatever the adapter could do; empty where it may
     halt_file: str = ""  # while it stands no order passes the gate; empty: there is none
 

@@ -77,6 +77,7 @@ class Session:
         self._refused_key = ""
         self.stopping = threading.Event()
         self.is_ready = False
+        self.refused = ""
         self._introduction: AdapterReady | None = None
         self._speak = speak
         venue = speak(config)
@@ -263,7 +264,7 @@ class Session:
 
     # --- opening
 
-    def opened(self, instruments: list[Instrument], account_uid: str | None) -> None:
+    def opened(self, instruments: list[Instrument], account_uid: str | None, problem: str) -> None:
         """Introduce the session and open its links; called once, by the upkeep thread."""
         name = self.config.name
         self._instruments = instruments
@@ -271,8 +272,9 @@ class Session:
         self.is_ready = True
         self.deliver(LinkChanged(name, "rest", True, "instruments loaded", self.clock.mono_ns()))
         self._introduction = AdapterReady(
-            name, self.session_id, instruments, [self.config.account], account_uid
+            name, self.session_id, instruments, [self.config.account], account_uid, problem[:500]
         )
+        self.refused = problem[:500]
         self._introduce()
         self.open_links()
 

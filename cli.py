@@ -14,10 +14,11 @@ import typer
 from engine import cli_process, cli_setup
 from engine.cli_base import Options, ask, group, options, run, show, usage
 from engine.cli_dashboard import dashboard
-from engine.cli_market import arb, depth, impact
+from engine.cli_market import arb, depth, impact, route
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
 from engine.cli_panic import panic
-from engine.cli_venue import venue_retire, venue_symbols, venue_unretire
+from engine.cli_venue import venue_app
+from engine.cli_why import why
 from engine.errors import EXIT_DEGRADED, EXIT_FAILED, ConfigError, MessageError
 from engine.views import COLORS, FORMATS, Screen
 
@@ -32,7 +33,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-venue_app = group("Venues.")
 order_app = group("Place, look at, cancel and settle orders.")
 position_app = group("Positions.")
 risk_app = group("Limits, halt and resume.")
@@ -96,17 +96,6 @@ def status(
         raise typer.Exit(EXIT_DEGRADED)
 
 
-@venue_app.command("list")
-def venue_list(context: typer.Context) -> None:
-    """List the venues with their state."""
-    show(context, ask(context, "venues"), "venue")
-
-
-venue_app.command("retire")(venue_retire)
-venue_app.command("unretire")(venue_unretire)
-venue_app.command("symbols")(venue_symbols)
-
-
 @app.command()
 def bbo(context: typer.Context, symbol: Annotated[str | None, typer.Argument()] = None) -> None:
     """Show the best bid and offer over all venues."""
@@ -125,9 +114,8 @@ def book(
     options(context).screen.book(answer)
 
 
-app.command()(depth)
-app.command()(impact)
-app.command()(arb)
+for market_command in (depth, impact, arb, route):
+    app.command()(market_command)
 
 
 @position_app.command("list")
@@ -275,15 +263,19 @@ def risk_show(context: typer.Context) -> None:
 def risk_halt(
     context: typer.Context,
     scope: Annotated[str, typer.Option(help="all, venue:NAME or symbol:BASE/QUOTE.")] = "all",
+    level: Annotated[str, typer.Option(help="no-new, reduce-only or flat.")] = "no-new",
     reason: Annotated[str, typer.Option()] = "halted by hand",
-    no_cancel: Annotated[bool, typer.Option("--no-cancel", help="Leave open orders.")] = False,
+    keep_orders: Annotated[
+        bool, typer.Option("--keep-orders", "--no-cancel", help="Leave open orders.")
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the gates.")] = 10.0,
 ) -> None:
     """Stop new orders now and cancel the open ones. Never asks, survives restarts."""
     from engine.cli_waiting import halt  # noqa: PLC0415  asyncio is slow to load, for one command
 
     chosen = options(context)
-    arguments = {"scope": scope, "reason": reason, "cancel": not no_cancel, "timeout_s": timeout}
+    arguments = {"scope": scope, "reason": reason, "cancel": not keep_orders, "timeout_s": timeout}
+    arguments |= {"level": level}
     show(context, halt(chosen.screen, chosen.state_dir, arguments))
 
 
@@ -310,7 +302,8 @@ def risk_accept(
 
 # --- without a core -------------------------------------------------------------------------------
 
-app.command()(panic)
+for offline in (panic, why):
+    app.command()(offline)
 
 
 @codec_app.command("replay")

@@ -22,6 +22,7 @@ from actors.replicas import Shelf, bring_up_to_date
 from actors.tree import TICK, child_specs, enabled_venues, folds, restart_policy
 from adapters.configuration import read_losses
 from adapters.hosting import Surroundings, Venues
+from adapters.runners import NAMELESS
 from engine import collector, halt_file, service
 from engine.alarms import Alarms
 from engine.clock import NS_PER_S, SystemClock
@@ -145,6 +146,7 @@ class Core:
             enforce_expiry=self.venues.enforce_expiry(),
             background=self.threads.background,
             shelf=shelf,
+            nameless=NAMELESS,
             absent=self.venues.absent(),
         )
         return Supervisor(

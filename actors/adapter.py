@@ -15,6 +15,7 @@ from engine.messages.base import Message
 from engine.messages.commands import Tick
 from engine.messages.port import (
     AdapterFailed,
+    AskVenue,
     CancelOrder,
     GateChanged,
     QueryOrder,
@@ -183,6 +184,10 @@ class AdapterActor(Actor):
         self._hand_over(message)
 
     def on_query_order(self, message: QueryOrder) -> None:
+        """Hand over."""
+        self._hand_over(message)
+
+    def on_ask_venue(self, message: AskVenue) -> None:
         """Hand over."""
         self._hand_over(message)
 

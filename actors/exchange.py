@@ -7,7 +7,8 @@ market data passed on as it came. The orders' half is actors/exchange_orders.py.
 
 from decimal import Decimal
 
-from actors.exchange_orders import QUERY_MAX_S, VenueOrders
+from actors.exchange_orders import QUERY_MAX_S
+from actors.exchange_relay import ExchangeRelay
 from actors.exchange_state import ExchangeConfig, status_events
 from engine.clock import NS_PER_S
 from engine.messages.base import Event
@@ -28,7 +29,7 @@ from engine.messages.events import (
     TradingResumed,
     VenueReconciled,
 )
-from engine.messages.market import LinkAlive, TradePrint, VenueBook, VenueState
+from engine.messages.market import VenueState
 from engine.messages.port import (
     AdapterFailed,
     AdapterReady,
@@ -39,7 +40,6 @@ from engine.messages.port import (
     ReconcileResult,
     Resubscribe,
     SetGate,
-    VenueHealth,
 )
 from engine.trading.halts import RETIRED, scopes_over
 
@@ -51,7 +51,7 @@ FIRST_LOOK_S = 0.1
 __all__ = ["ExchangeActor", "ExchangeConfig"]
 
 
-class ExchangeActor(VenueOrders):
+class ExchangeActor(ExchangeRelay):
     """See the module's docstring. Handlers are idempotent by client_order_id and fill key."""
 
     def __init__(self, config: ExchangeConfig) -> None:
@@ -180,7 +180,7 @@ class ExchangeActor(VenueOrders):
 
     def on_reconcile_result(self, message: ReconcileResult) -> None:
         """Compare the venue's own account with ours; only then may the venue trade."""
-        if not self.is_ours or self._is_overtaken(message):
+        if self.answers_edge(message) or not self.is_ours or self._is_overtaken(message):
             return
         if not message.ok:
             if self.venue_state in ("READY", "RECONCILING"):
@@ -342,8 +342,9 @@ class ExchangeActor(VenueOrders):
             self._set_gate(event.request_id)
 
     def _set_gate(self, request_id: str) -> None:
-        closed, symbols = self.state.gate(self.config.venue)
-        self.send(self.adapter, SetGate(request_id, closed or not self.is_ours, symbols))
+        closed, symbols, reducing, lenient = self.state.gate(self.config.venue)
+        closed = closed or not self.is_ours
+        self.send(self.adapter, SetGate(request_id, closed, symbols, reducing, lenient))
 
     def _sweep(self, halt: TradingHalted) -> None:
         for order in self.state.open_orders():
@@ -380,21 +381,3 @@ class ExchangeActor(VenueOrders):
         if not in_flight:
             self.gate_asked.clear()
         self._publish_state()
-
-    # --- market data, passed on as it came --------------------------------------------------------
-
-    def on_venue_book(self, message: VenueBook) -> None:
-        """Pass a book on to the consolidated book."""
-        self.forward("order_book")
-
-    def on_link_alive(self, message: LinkAlive) -> None:
-        """Pass proof of life on."""
-        self.forward("order_book")
-
-    def on_trade_print(self, message: TradePrint) -> None:
-        """Pass a public trade on to the edges."""
-        self.forward("edge")
-
-    def on_venue_health(self, message: VenueHealth) -> None:
-        """Pass gauges on to the edges."""
-        self.forward("edge")

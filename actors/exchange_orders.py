@@ -10,23 +10,21 @@ from typing import ClassVar, Final
 
 from actors.awaited import Awaited
 from actors.exchange_state import (
-    EarlyCancels,
     ExchangeConfig,
     ExchangeState,
     cancel_of,
     external_spec,
     fill_event,
     find_order,
-    is_question_due,
     owner,
-    query_about,
-    query_for,
     report_events,
     resolution,
     submit_event,
     wire_order,
 )
-from engine.actor import Actor
+from actors.exchange_waits import EarlyCancels
+from actors.questions import Orphans, is_question_due, query_about
+from actors.venue_records import VenueRecords
 from engine.clock import NS_PER_S
 from engine.messages.base import Event, Message
 from engine.messages.commands import (
@@ -64,7 +62,7 @@ CANCEL_GRACE_S: Final = 1.0
 CANCEL_ATTEMPTS_MAX: Final = 5
 
 
-class VenueOrders(Actor):
+class VenueOrders(VenueRecords):
     """See the module's docstring."""
 
     road: ClassVar[tuple[str, ...]] = ("persistence",)
@@ -88,7 +86,7 @@ class VenueOrders(Actor):
         self.early_cancels = EarlyCancels()
         self.is_ours = False  # whether the session is known to be our account's
         self.held_cancels: dict[str, CancelOrder] = {}
-        self.orphans: dict[str, list[FillReport]] = {}
+        self.orphans = Orphans()
 
     # --- recovery ---------------------------------------------------------------------------------
 
@@ -133,12 +131,12 @@ class VenueOrders(Actor):
         if denial is not None:
             self.emit(OrderDenied(spec, *denial))
             return
-        self.tell_adapter(wire_order(spec, approval.expires_mono_ns))
+        self.tell_adapter(wire_order(spec, approval.expires_mono_ns, reduces=approval.reduces))
         self._await_answer(spec.order_id)
 
     def denial(self, approval: OrderApproved) -> tuple[str, str] | None:
         """Return the code and the sentence of why an order may not leave now, or None."""
-        halt = self.state.halted(approval.order.venue, approval.order.symbol)
+        halt = self.state.halted(approval.order, reduces=approval.reduces)
         if halt is not None:
             return "halted", f"trading is halted: {halt}"
         if self.venue_state != "READY":
@@ -195,6 +193,7 @@ class VenueOrders(Actor):
         before = order.status
         for event in report_events(order, report):
             self.emit(event)
+        self._take_orphans(report.venue_order_id)
         if order.status != before:
             self.last_activity_ns = self.clock.mono_ns()
             if order.resurrected:
@@ -211,11 +210,8 @@ class VenueOrders(Actor):
         if foreign and fill.ts_event_ns < self.state.opened_ns(fill.account):
             return  # it is in the opening balances
         if order is None:
-            held = self.orphans.setdefault(fill.venue_order_id, [])
-            if all(f.trade_id != fill.trade_id for f in held):
-                held.append(fill)
-            if len(held) == 1:
-                self.tell_adapter(query_for(fill))
+            for question in self.orphans.hold(fill, self.state.orders):
+                self.tell_adapter(question)
             return
         event = fill_event(order, fill, self.config.venue)
         if event is None:
@@ -227,8 +223,8 @@ class VenueOrders(Actor):
 
     def ask_for_orphans(self) -> None:
         """Ask again whose the fills are that belong to no known order."""
-        for held in self.orphans.values():
-            self.tell_adapter(query_for(held[0]))
+        for question in self.orphans.questions(self.state.orders):
+            self.tell_adapter(question)
 
     def _adopt(self, report: OrderReport) -> Order | None:
         """Take a foreign order into the books: shown and counted, never touched."""
@@ -238,9 +234,12 @@ class VenueOrders(Actor):
         spec = external_spec(report, self.config.venue, who, now_ns, first_contact=first_contact)
         self.emit(ExternalOrderSeen(spec, report.venue_order_id, report.status))
         self.log.warning("external order adopted")
-        for fill in self.orphans.pop(report.venue_order_id, []):
-            self.take_fill(fill)
+        self._take_orphans(report.venue_order_id)
         return self.state.orders.order(spec.order_id)
+
+    def _take_orphans(self, venue_order_id: str) -> None:
+        for fill in self.orphans.pop(venue_order_id, ()):
+            self.take_fill(fill)
 
     # --- cancels ----------------------------------------------------------------------------------
 
@@ -303,7 +302,8 @@ class VenueOrders(Actor):
 
     def query(self, order: Order) -> None:
         """Ask the venue about one order, now."""
-        self.tell_adapter(query_about(order, self.config.account))
+        known = None if self.config.keeps_names else self.state.orders
+        self.tell_adapter(query_about(order, self.config.account, known))
 
     def on_query_request(self, message: QueryRequest) -> None:
         """Ask the venue anew about one order."""

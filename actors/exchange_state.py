@@ -7,13 +7,12 @@ order, and none that it does not.
 from collections import deque
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
-from engine.clock import NS_PER_S
 from engine.ids import is_ours, is_sibling
 from engine.messages import base
 from engine.messages.base import Event, Part
-from engine.messages.commands import CancelRequest, ResolveRequest
+from engine.messages.commands import ResolveRequest
 from engine.messages.events import (
     AccountIdentified,
     OrderAcknowledged,
@@ -36,7 +35,6 @@ from engine.messages.port import (
     CancelOrder,
     FillReport,
     OrderReport,
-    QueryOrder,
     SubmitOrder,
     SubmitResult,
 )
@@ -46,9 +44,7 @@ from engine.trading.order import Order
 from engine.trading.orders import OrderTable
 
 NEVER_NS: Final = 2**63 - 1
-EARLY_CANCELS_MAX: Final = 1000
 CANCELS_KEPT_MAX: Final = 1000
-EARLY_CANCEL_NS: Final = 60 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +59,16 @@ class ExchangeConfig:
     enforces_expiry: bool
     reconcile_every_s: float
     closed_kept_max: int
+    keeps_names: bool = True  # the venue keeps our name of an order, and tells it
+
+
+class GateOrder(NamedTuple):
+    """How far a gate is closed: for everything, for symbols, and for what does not reduce."""
+
+    closed: bool
+    symbols: list[str]
+    reduce_only: bool
+    reduce_symbols: list[str]
 
 
 class _Snapshot(Part, frozen=True, array_like=True):
@@ -74,6 +80,7 @@ class _Snapshot(Part, frozen=True, array_like=True):
     cancels_taken: list[str] = []  # noqa: RUF012  msgspec copies the empty default
     uids: dict[str, str] = {}  # noqa: RUF012
     statuses: dict[str, str] = {}  # noqa: RUF012
+    levels: dict[str, str] = {}  # noqa: RUF012
 
 
 class ExchangeState:
@@ -90,6 +97,7 @@ class ExchangeState:
         self.halts: dict[str, str] = {}
         self.uids: dict[str, str] = {}
         self.statuses: dict[str, str] = {}  # of symbols that may not be traded, with why
+        self.levels: dict[str, str] = {}  # of the halts that let reducing orders pass
         self.fills_since_cursor = False
         self.cancels_taken: deque[str] = deque(maxlen=CANCELS_KEPT_MAX)
 
@@ -107,7 +115,7 @@ class ExchangeState:
         state.cursors, state.opened, state.halts = held.cursors, held.opened, held.halts
         state.fills_since_cursor = held.fills_since_cursor
         state.cancels_taken.extend(held.cancels_taken)
-        state.uids, state.statuses = held.uids, held.statuses
+        state.uids, state.statuses, state.levels = held.uids, held.statuses, held.levels
         return state
 
     def to_bytes(self) -> bytes:
@@ -122,6 +130,7 @@ class ExchangeState:
                 list(self.cancels_taken),
                 dict(sorted(self.uids.items())),
                 dict(sorted(self.statuses.items())),
+                dict(sorted(self.levels.items())),
             )
         )
 
@@ -129,8 +138,12 @@ class ExchangeState:
         """Fold one event. The only place where the state changes."""
         if isinstance(event, TradingHalted):
             self.halts[event.scope] = words(event)
+            self.levels.pop(event.scope, None)
+            if event.level != "no_new":
+                self.levels[event.scope] = event.level
         elif isinstance(event, TradingResumed):
             self.halts.pop(event.scope, None)  # a halt of another scope stands until it is lifted
+            self.levels.pop(event.scope, None)
         elif isinstance(event, VenueReconciled):
             self.cursors[event.account] = event.fills_cursor_ns
             self.opened.setdefault(event.account, event.fills_cursor_ns)
@@ -154,20 +167,29 @@ class ExchangeState:
         found = self.orders.select(open_only=True, parents=False)
         return [order for order in found if isinstance(order, Order)]
 
-    def halted(self, venue: str, symbol: str) -> str | None:
-        """Return the reason of the halt that stops this symbol here, or None."""
-        return next((self.halts[s] for s in scopes_over(venue, symbol) if s in self.halts), None)
+    def halted(self, spec: OrderSpec, *, reduces: bool) -> str | None:
+        """Return the reason of the halt that stops an order here, or None."""
+        for scope in scopes_over(spec.venue, spec.symbol):
+            if scope in self.halts and not (reduces and scope in self.levels):
+                return self.halts[scope]
+        return None
 
-    def gate(self, venue: str) -> tuple[bool, list[str]]:
-        """Return whether the whole venue is closed, and the symbols that are closed by themselves."""
+    def gate(self, venue: str) -> GateOrder:
+        """Return how far this venue's gate has to be closed."""
         symbols = sorted(s.partition(":")[2] for s in self.halts if s.startswith("symbol:"))
-        return closes_venue(self.halts, venue), symbols
+        lenient = [name for name in symbols if f"symbol:{name}" in self.levels]
+        strict = self.halts.keys() - self.levels.keys()
+        return GateOrder(
+            closes_venue(strict, venue), [s for s in symbols if s not in lenient],
+            closes_venue(self.levels, venue), lenient,
+        )  # fmt: skip
 
     def behind_gate(self, venue: str, status: str) -> int:
         """Return how many orders that a closed gate would stop are `status`: sent before it closed."""
-        closed, symbols = self.gate(venue)
+        closed, symbols, reducing, lenient = self.gate(venue)
         return sum(
-            order.status == status and (closed or order.spec.symbol in symbols)
+            order.status == status
+            and (closed or reducing or order.spec.symbol in {*symbols, *lenient})
             for order in self.open_orders()
         )
 
@@ -188,30 +210,6 @@ class ExchangeState:
         return self.opened.get(account, NEVER_NS)
 
 
-class EarlyCancels:
-    """Cancels that overtook their order's approval: with luck the order need not leave at all.
-
-    In memory only: what must not be lost follows the approval as an OrderCancelTaken.
-    """
-
-    def __init__(self) -> None:
-        self._held: dict[str, tuple[str, int]] = {}
-
-    def note(self, request: CancelRequest, now_ns: int) -> None:
-        """Hold a cancel. One whose approval never comes is forgotten after a while."""
-        held = self._held
-        while held and (
-            len(held) >= EARLY_CANCELS_MAX
-            or now_ns - next(iter(held.values()))[1] > EARLY_CANCEL_NS
-        ):
-            del held[next(iter(held))]
-        held[request.order_id] = (request.reason or "canceled", now_ns)
-
-    def take(self, order_id: str) -> str:
-        """Return why an order that has not left need not leave; empty if it shall."""
-        return self._held.pop(order_id, ("", 0))[0]
-
-
 def status_events(state: ExchangeState, told: AdapterReady, now_wall_ns: int) -> list[Event]:
     """Return what has changed in the symbols' statuses since they were last journaled."""
     return [
@@ -227,15 +225,15 @@ def status_events(state: ExchangeState, told: AdapterReady, now_wall_ns: int) ->
 
 def submit_event(order: Order, result: SubmitResult) -> Event | None:
     """Return the event that a submit's outcome proves; None if nothing new, or nothing at all."""
-    order_id, at_ns = order.spec.order_id, result.ts_event_ns
+    order_id, at_ns, sent_ns = order.spec.order_id, result.ts_event_ns, result.sent_wall_ns
     if result.outcome == "ACCEPTED" and result.venue_order_id is not None:
         if order.venue_order_id is not None:
             return None
-        return OrderAcknowledged(order_id, result.venue_order_id, result.evidence, at_ns)
+        return OrderAcknowledged(order_id, result.venue_order_id, result.evidence, at_ns, sent_ns)
     if result.outcome == "NOT_SENT" and order.status == "PENDING_NEW":
         return OrderDenied(order.spec, result.code, result.text)
     if result.outcome in ("REJECTED", "NOT_SENT"):
-        return OrderRejected(order_id, result.code, result.text, result.evidence, at_ns)
+        return OrderRejected(order_id, result.code, result.text, result.evidence, at_ns, sent_ns)
     return None
 
 
@@ -345,15 +343,7 @@ def owner(client_order_id: str, instance: str) -> str:
     return "this instance, not in this journal" if is_ours(client_order_id, instance) else "venue"
 
 
-def is_question_due(order: Order, tick: str) -> bool:
-    """Tell whether a timer that went off still has something to ask the venue."""
-    if tick in ("query", "missing") and order.missing_fills:
-        return True
-    doubtful = {"query": ("UNKNOWN", "PENDING_CANCEL"), "cancel": ("PENDING_CANCEL",)}
-    return order.status in doubtful.get(tick, ())
-
-
-def wire_order(spec: OrderSpec, expires_mono_ns: int) -> SubmitOrder:
+def wire_order(spec: OrderSpec, expires_mono_ns: int, *, reduces: bool = False) -> SubmitOrder:
     """Return the wire order. A market order leaves as IOC at its collar, so that it is bounded."""
     bounded = spec.order_type == "MARKET" and spec.price is not None
     return SubmitOrder(
@@ -367,6 +357,7 @@ def wire_order(spec: OrderSpec, expires_mono_ns: int) -> SubmitOrder:
         spec.quantity,
         spec.price,
         expires_mono_ns,
+        reduces,
     )
 
 
@@ -374,18 +365,3 @@ def cancel_of(order: Order, account: str) -> CancelOrder:
     """Return the wire cancel of an order."""
     client_id = order.spec.client_order_id or ""
     return CancelOrder(account, client_id, order.venue_order_id, order.spec.symbol)
-
-
-def query_about(order: Order, account: str) -> QueryOrder:
-    """Return the question what became of an order."""
-    spec = order.spec
-    client_id = spec.client_order_id or ""
-    return QueryOrder(account, client_id, order.venue_order_id, spec.symbol, spec.ts_created_ns)
-
-
-def query_for(fill: FillReport) -> QueryOrder:
-    """Return the question whose a fill is."""
-    since_ns = fill.ts_event_ns - NS_PER_S
-    return QueryOrder(
-        fill.account, fill.client_order_id, fill.venue_order_id, fill.symbol, since_ns
-    )

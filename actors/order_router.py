@@ -39,6 +39,7 @@ from engine.messages.events import (
 )
 from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import AdapterReady
+from engine.trading.benchmark import cost_view
 from engine.trading.order import Order
 from engine.trading.orders import AnyOrder, OrderTable, to_view
 from engine.wire import pack, pack_text
@@ -141,7 +142,12 @@ class OrderRouterActor(Actor):
             return
         if command.dry_run:
             text = plan.text() if plan is not None else "to the named venue"
-            self.send("risk_pnl", DryRun(command.command_id, orders, text, command.reply_to))
+            reasons = {} if plan is None else plan.reasons
+            mark = None if plan is None else plan.benchmark
+            self.send(
+                "risk_pnl",
+                DryRun(command.command_id, orders, text, command.reply_to, reasons, mark),
+            )
             return
         specs: list[OrderSpec] = orders or [e.order for e in events]  # type: ignore[union-attr]
         self.proposed[command.command_id] = specs
@@ -300,7 +306,8 @@ class OrderRouterActor(Actor):
             named = arguments.get("order_id") or arguments.get("command_id")
             raise Refused("NOT_FOUND", f"no order {named}")
         children = [to_view(c) for c in self.state.children(order.spec.order_id)]
-        return {**to_view(order), "children": children}
+        cost = None if isinstance(order, Order) else cost_view(order, order.state.benchmark)
+        return {**to_view(order), "children": children, "cost": cost}
 
     def _counts_view(self, _: dict[str, str]) -> dict[str, int]:
         leaves = self._open_orders()

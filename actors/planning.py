@@ -14,6 +14,7 @@ from engine.messages.commands import PlaceOrder
 from engine.messages.events import AnyEvent, OrderDenied, OrderSpec, ParentAccepted
 from engine.messages.market import ConsolidatedBook, VenueState
 from engine.messages.port import Instrument
+from engine.trading.benchmark import seen
 from engine.trading.instrument import standing
 from engine.trading.routing import (
     Plan,
@@ -101,7 +102,8 @@ class Planner:
             for n, leg in enumerate(plan.legs)
         ]
         text = plan.text() + (f"; not placed: {plan.unplaced:f}" if plan.unplaced else "")
-        accepted = ParentAccepted(parent, [c.order_id for c in children], text[:2000])
+        ids, looked = [c.order_id for c in children], seen(book, self.now_mono_ns)
+        accepted = ParentAccepted(parent, ids, text[:2000], looked, plan.benchmark)
         return [accepted], children, plan
 
     def _unfit(self, rules: dict[str, Instrument]) -> dict[str, str]:

@@ -70,7 +70,7 @@ class Halts(Actor):
         self.emit(
             TradingHalted(
                 command.scope, command.reason, command.who, command.cancel, now_ns,
-                command.command_id,
+                command.command_id, self.state.strictest(command.scope, command.level),
             )
         )  # fmt: skip
 
@@ -180,8 +180,9 @@ class Halts(Actor):
 
     def trading_state(self) -> str:
         """Return ACTIVE, REDUCING or HALTED."""
-        if "all" in self.state.halts:
-            return "HALTED"
+        halt = self.state.halts.get("all")
+        if halt is not None:
+            return "HALTED" if halt.level == "no_new" else "REDUCING"
         ledger = self.state.ledger
         restricted = any(ledger.is_restricted(account) for account in ledger.accounts())
         return "REDUCING" if restricted or is_trading_halted(self.state.halts) else "ACTIVE"

@@ -37,6 +37,7 @@ from engine.messages.events import (
 )
 from engine.messages.market import ConsolidatedBook
 from engine.messages.port import AdapterReady, Instrument
+from engine.trading.benchmark import seen
 from engine.trading.orders import OrderTable
 from engine.trading.pnl import balance_rows, position_rows, symbol_rows, total_row
 from engine.trading.reconcile import (
@@ -141,12 +142,20 @@ class RiskPnLActor(Halts):
         book = self.books.get(symbol)
         return None if book is None else quantity_before(book, venue, side, price)
 
+    def mark(self, symbol: str) -> tuple[Decimal, int] | None:
+        """Return what a position is valued by and its age in ns: the mid, else a declared rate."""
+        base, _, quote = symbol.partition("/")
+        rate = (
+            self.limits.declared_rates.get(base) if quote == self.limits.report_currency else None
+        )
+        return self.mid(symbol) or (None if rate is None else (rate, 0))
+
     def price(self, asset: str) -> Decimal | None:
-        """Return one unit of an asset in the report currency, from the consolidated mid."""
+        """Return one unit of an asset in the report currency: the market's price, else the declared one."""
         if asset == self.limits.report_currency:
             return Decimal(1)
         found = self.mid(f"{asset}/{self.limits.report_currency}")
-        return found[0] if found is not None else None
+        return found[0] if found is not None else self.limits.declared_rates.get(asset)
 
     # --- the gate ---------------------------------------------------------------------------------
 
@@ -160,14 +169,21 @@ class RiskPnLActor(Halts):
     def _judge(self, spec: OrderSpec) -> OrderApproved | OrderDenied:
         now_ns = self.clock.mono_ns()
         verdict = self.state.judge(spec, now_ns, self.clock.wall_ns(), self)
-        return self.state.event(verdict, now_ns)
+        looked = seen(self.books.get(spec.symbol), now_ns) if spec.parent_id is None else None
+        return self.state.event(verdict, now_ns, looked)
 
     def on_dry_run(self, message: DryRun) -> None:
         """Judge without consequence. Legs are judged each by itself."""
         judged = [self._judge(spec) for spec in message.orders]
         legs = [leg_view(event) for event in judged]
         approved = all(isinstance(event, OrderApproved) for event in judged)
-        body = {"dry_run": True, "approved": approved, "plan": message.plan, "orders": legs}
+        mark = message.benchmark
+        body = {
+            "dry_run": True, "approved": approved, "plan": message.plan, "orders": legs,
+            "reasons": message.reasons, "expected": None if mark is None else mark.plan_price,
+            "best_single_venue": None if mark is None else mark.venue,
+            "best_single_price": None if mark is None else mark.venue_price,
+        }  # fmt: skip
         self.send(message.reply_to, Reply(message.correlation_id, True, "", "", pack(body)))
 
     def on_append_refused(self, message: AppendRefused) -> None:
@@ -247,7 +263,7 @@ class RiskPnLActor(Halts):
 
     def on_query(self, query: Query) -> None:
         """Answer an edge: topics `risk`, `positions`, `pnl`, `balances`, `trading_state`."""
-        ledger, mark = self.state.ledger, self.mid
+        ledger, mark = self.state.ledger, self.mark
         if query.topic == "risk":
             body: Any = self._risk_view()
         elif query.topic == "positions":
@@ -274,7 +290,8 @@ class RiskPnLActor(Halts):
             "trading_state": self.trading_state(),
             "limits": self.state.show(self.clock.mono_ns(), self),
             "halts": [
-                {"scope": h.scope, "reason": h.reason, "who": h.who, "ts_ns": h.ts_ns}
+                {"scope": h.scope, "level": h.level, "reason": h.reason, "who": h.who,
+                 "ts_ns": h.ts_ns}
                 for _, h in sorted(self.state.halts.items())
             ],
             "differences": [

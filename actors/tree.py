@@ -54,6 +54,7 @@ def risk_limits(settings: Settings) -> RiskLimits:
         max_orders_per_second=risk.max_orders_per_second,
         report_currency=risk.report_currency,
         count_opening=False,
+        declared_rates=dict(risk.declared_rates),
     )
 
 
@@ -96,6 +97,7 @@ def child_specs(
     enforce_expiry: Collection[str],
     background: Callable[[Callable[[], object]], object],
     shelf: Shelf | None = None,
+    nameless: Collection[str] = (),
     absent: Collection[str] = (),
 ) -> list[ChildSpec]:
     """Return all actors in start order: the journal first, the venues' links last.
@@ -111,6 +113,7 @@ def child_specs(
         background: runs what may block (closing a session) off the actors' threads.
         absent: venues that have no adapter to talk to: closed, or not there.
         shelf: where restarting actors find states to copy; JournalRecovery has the same.
+        nameless: the adapters whose venue keeps no name of ours with an order.
     """
     shelf = Shelf() if shelf is None else shelf
     venues = enabled_venues(settings)
@@ -118,14 +121,7 @@ def child_specs(
     readers = (*READERS, "demo_maker") if maker else READERS
 
     def persistence() -> PersistenceActor:
-        return PersistenceActor(
-            journal,
-            folds(settings),
-            shelf,
-            snapshot_every_records=settings.journal.snapshot_every_records,
-            fail_stop=fail_stop,
-            fault_point=fault_point,
-        )
+        return _persistence(settings, journal, shelf, fail_stop, fault_point)
 
     specs = [
         _essential(settings, "persistence", persistence, EXIT_JOURNAL),
@@ -134,8 +130,10 @@ def child_specs(
         _essential(settings, "order_book", lambda: _order_book(settings, readers), EXIT_GAVE_UP),
     ]
     for name, venue in venues.items():
-        expiry = venue.dialect in enforce_expiry
-        specs += _venue(settings, name, adapters[name], background, enforces_expiry=expiry)
+        expiry, names = venue.dialect in enforce_expiry, venue.dialect not in nameless
+        specs += _venue(
+            settings, name, adapters[name], background, enforces_expiry=expiry, keeps_names=names
+        )
     if maker:
         specs.append(_maker(settings, run))
     return _on_threads(specs, {"persistence": DISK} | settings.supervision.threads)
@@ -143,6 +141,23 @@ def child_specs(
 
 def _on_threads(specs: list[ChildSpec], threads: Mapping[str, str]) -> list[ChildSpec]:
     return [replace(spec, dispatcher=threads.get(spec.name, TICK)) for spec in specs]
+
+
+def _persistence(
+    settings: Settings,
+    journal: Journal,
+    shelf: Shelf,
+    fail_stop: Callable[[str], None],
+    fault_point: Callable[[str], None],
+) -> PersistenceActor:
+    return PersistenceActor(
+        journal,
+        folds(settings),
+        shelf,
+        snapshot_every_records=settings.journal.snapshot_every_records,
+        fail_stop=fail_stop,
+        fault_point=fault_point,
+    )
 
 
 def _router(settings: Settings) -> OrderRouterActor:
@@ -192,6 +207,7 @@ def _venue(
     background: Callable[[Callable[[], object]], object],
     *,
     enforces_expiry: bool,
+    keeps_names: bool,
 ) -> list[ChildSpec]:
     """Return a venue's two actors: a crash of the first leaves the second's session alone."""
     config = ExchangeConfig(
@@ -201,6 +217,7 @@ def _venue(
         ack_timeout_s=settings.orders.ack_timeout_s,
         settle_window_s=settings.orders.settle_window_s,
         enforces_expiry=enforces_expiry,
+        keeps_names=keeps_names,
         reconcile_every_s=_reconcile_every_s(settings, name),
         closed_kept_max=settings.orders.closed_kept_max,
     )

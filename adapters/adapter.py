@@ -25,6 +25,7 @@ from engine.halt_file import stands
 from engine.messages.base import Message
 from engine.messages.port import (
     AdapterFailed,
+    AskVenue,
     CancelOrder,
     GateChanged,
     QueryOrder,
@@ -33,6 +34,7 @@ from engine.messages.port import (
     SetGate,
     SubmitOrder,
     SubmitResult,
+    VenueTold,
 )
 from engine.port_refusals import refusal
 
@@ -120,7 +122,7 @@ class VenueAdapter:
         session = self._session
         match message:
             case SetGate():
-                self._gate.set(message.symbols, closed=message.closed)
+                self._gate.set(message)
                 self._deliver(GateChanged(message.request_id, self._config.name, message.closed))
             case SubmitOrder():
                 self._submit(session, message)
@@ -130,6 +132,10 @@ class VenueAdapter:
                 self._query(session, message)
             case Reconcile():
                 self._reconcile(session, message)
+            case AskVenue():
+                text = f"{self._config.name} is an exchange: its records are our orders and fills"
+                to, number = message.reply_to, message.correlation_id
+                self._deliver(VenueTold(to, number, False, "BAD_REQUEST", text, b""))
             case Resubscribe():
                 if session is not None:
                     session.republish()

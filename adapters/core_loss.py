@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from loguru import logger
 
-from adapters.adapter import VenueAdapter
 from adapters.ccxt_rest import CcxtRest
 from adapters.configuration import Configuration, write_loss
+from adapters.runners import Runner
 from adapters.session import Session
 from engine.clock import NS_PER_S, Clock
 from engine.errors import EXIT_FAILED, EXIT_OK
@@ -29,7 +29,7 @@ WAIT_STEP_S: Final = 0.1
 
 
 def sweep(
-    adapter: VenueAdapter,
+    adapter: Runner,
     given: Configuration,
     why: str,
     clock: Clock,
@@ -83,7 +83,7 @@ def is_replaced(given: Configuration) -> bool:
 
 # True once two looks in a row found nothing of ours open.
 def _cancel_all(
-    adapter: VenueAdapter,
+    adapter: Runner,
     session: Session,
     rest: CcxtRest,
     given: Configuration,

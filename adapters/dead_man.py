@@ -8,9 +8,9 @@ it, so those are used only where the account is declared to be this instance's a
 from threading import Event, Lock
 from typing import Final
 
-from adapters.adapter import VenueAdapter
 from adapters.ccxt_rest import CcxtRest, RestFailure
 from adapters.registry import VenueConfig, known_adapter
+from adapters.runners import OWN, Runner
 from engine.clock import NS_PER_S, Clock
 from engine.ids import is_ours
 from engine.messages.base import Message
@@ -28,7 +28,8 @@ class DeadMan:
     def __init__(
         self, config: VenueConfig, instance: str, clock: Clock, fires_after_s: int = FIRES_AFTER_S
     ) -> None:
-        self._switch = known_adapter(config.adapter).dead_man
+        is_own = config.adapter in OWN
+        self._switch = None if is_own else known_adapter(config.adapter).dead_man
         self._instance = instance
         self._clock = clock
         self._fires_after_s = fires_after_s
@@ -52,7 +53,7 @@ class DeadMan:
                     told = [order.client_order_id for order in message.open_orders]
                     self._resting = {name for name in told if is_ours(name, self._instance)}
 
-    def keep(self, adapter: VenueAdapter) -> None:
+    def keep(self, adapter: Runner) -> None:
         """Tell the venue what is due: that we live, or once that nothing rests any more."""
         if self._switch is None:
             return
@@ -64,12 +65,12 @@ class DeadMan:
             self._told_ns = now_ns
             self._tell(adapter, self._fires_after_s)
 
-    def disarm(self, adapter: VenueAdapter) -> None:
+    def disarm(self, adapter: Runner) -> None:
         """Turn the switch off before an orderly end. Blocks for a second at most."""
         if self.is_armed:
             self._tell(adapter, 0).wait(DISARM_WITHIN_S)
 
-    def _tell(self, adapter: VenueAdapter, seconds: int) -> Event:
+    def _tell(self, adapter: Runner, seconds: int) -> Event:
         done = Event()
         session, switch = adapter.session, self._switch
         if session is None or switch is None or not session.is_ready:

@@ -8,7 +8,7 @@ clock correction. Nothing that may have arrived is ever sent twice.
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from adapters.ccxt_rest import CcxtRest, RestFailure
@@ -134,16 +134,14 @@ class Desk:
             text = "no tokens of the rate limit before the approval ran out"
             return Verdict("NOT_SENT", 0, "rate_limited", text), None
         try:
-            reply = rest.call(
-                call, "submit", lambda: self._gate.passing(order.symbol, order.expires_mono_ns)
-            )
+            reply = rest.call(call, "submit", lambda: self._gate.passing(order))
             ack = self.codec.read_submit(reply, order)
         except GateShut as shut:
             return Verdict("NOT_SENT", 0, shut.code, shut.text), None
         except RestFailure as failure:
-            return self.judge(classify(failure.evidence)), None
+            return self.judge(classify(failure.evidence), call.costs), None
         except ValueError:
-            return self.judge(classify(rest.evidence("submit"))), None
+            return self.judge(classify(rest.evidence("submit")), call.costs), None
         finally:
             self._governor.observe(self.codec.used(rest.headers))
         result = self.accepted(order, ack, rest.sending.left_wall_ns)
@@ -230,7 +228,7 @@ class Desk:
             try:
                 return rest.call(call, action)
             except RestFailure as failure:
-                verdict = self.judge(classify(failure.evidence))
+                verdict = self.judge(classify(failure.evidence), call.costs)
             finally:
                 self._governor.observe(self.codec.used(rest.headers))
             if verdict.kind == "CLOCK" and clocks == 0 and self.try_sync(rest):
@@ -246,11 +244,14 @@ class Desk:
         text = f"not asked, for the venue's rate limit: {self._governor.shortage(call.costs)}"
         return Verdict("NOT_SENT", 0, "rate_limited", text)
 
-    def judge(self, verdict: Verdict) -> Verdict:
-        """Take what a verdict says about more than its call. Every verdict passes here once."""
+    def judge(self, verdict: Verdict, scopes: Iterable[str] = ()) -> Verdict:
+        """Take what a verdict says about more than its call. Every verdict passes here once.
+
+        `scopes` are what the call counted for.
+        """
         if verdict.kind == "RATE_LIMITED":
             banned = "HTTP 418" in verdict.text or "HTTP 403" in verdict.text
-            self._governor.on_limited(verdict.retry_after_s, banned=banned)
+            self._governor.on_limited(verdict.retry_after_s, banned=banned, scopes=scopes)
         elif verdict.kind == "AUTH":
             self._on_auth(verdict.text)
         elif verdict.kind == "CLOCK" or verdict.code in CLOCK_SUSPECTS:
@@ -286,7 +287,7 @@ class Desk:
             try:
                 reply = rest.call(call)
             except RestFailure as failure:
-                raise CallFailed(self.judge(classify(failure.evidence))) from None
+                raise CallFailed(self.judge(classify(failure.evidence), call.costs)) from None
             after_ns = self._clock.mono_ns()
             samples.append((before_ns, after_ns, self.codec.read_server_time(reply)))
         self._offset.update(samples)
@@ -313,7 +314,7 @@ class Desk:
         try:
             return announcement.read(rest.call(call))
         except RestFailure as failure:
-            raise CallFailed(self.judge(classify(failure.evidence))) from None
+            raise CallFailed(self.judge(classify(failure.evidence), call.costs)) from None
         except (AttributeError, LookupError, TypeError) as error:
             raise BadReply(f"no announcement: {type(error).__name__}") from None
 

@@ -6,7 +6,7 @@ reach the socket any more.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from engine.clock import Clock
+from engine.messages.port import SetGate, SubmitOrder
 
 
 class GateShut(Exception):
@@ -46,12 +47,16 @@ class Gate:
         self._all_closed = False
         self._shut = False
         self._closed: set[str] = set()
+        self._reduce_only = False
+        self._reduce_symbols: set[str] = set()
 
-    def set(self, symbols: Sequence[str], *, closed: bool) -> None:
-        """Be as told from here on: closed for everything, or for just these symbols."""
+    def set(self, order: SetGate) -> None:
+        """Be as told from here on: closed for everything, for symbols, or for what does not reduce."""
         with self._lock:
-            self._all_closed = closed
-            self._closed = set(symbols)
+            self._all_closed = order.closed
+            self._closed = set(order.symbols)
+            self._reduce_only = order.reduce_only
+            self._reduce_symbols = set(order.reduce_symbols)
 
     def shut(self) -> None:
         """Close for good: its session has ended, and nothing that still waits in it may leave."""
@@ -64,11 +69,14 @@ class Gate:
         with self._lock:
             self._shut = True
             after._all_closed, after._closed = self._all_closed, set(self._closed)
+            after._reduce_only = self._reduce_only
+            after._reduce_symbols = set(self._reduce_symbols)
         return after
 
     @contextmanager
-    def passing(self, symbol: str, expires_mono_ns: int, *, wait: bool = True) -> Iterator[None]:
+    def passing(self, order: SubmitOrder, *, wait: bool = True) -> Iterator[None]:
         """Hold the gate open for one write, or raise GateShut; without `wait` perhaps GateBusy."""
+        symbol = order.symbol
         if not self._lock.acquire(blocking=wait):
             raise GateBusy
         try:
@@ -76,9 +84,11 @@ class Gate:
                 raise GateShut("session_ended", "the session that had this order has ended")
             if self._all_closed or symbol in self._closed:
                 raise GateShut("gate_closed", f"the gate is closed for {symbol}")
+            if not order.reduces and (self._reduce_only or symbol in self._reduce_symbols):
+                raise GateShut("gate_closed", f"{symbol} is reduce-only, and this does not reduce")
             if self._fenced():
                 raise GateShut("halt_file", "the HALT file stands in the state folder")
-            if self._clock.mono_ns() >= expires_mono_ns:
+            if self._clock.mono_ns() >= order.expires_mono_ns:
                 raise GateShut("expired", "the order waited longer than its approval lasts")
             yield
         finally:

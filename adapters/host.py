@@ -20,14 +20,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from loguru import logger
 
-from adapters.adapter import VenueAdapter
-from adapters.ccxt_classes import exchange_class
 from adapters.configuration import Configuration, decode_configuration
 from adapters.core_loss import sweep
 from adapters.dead_man import DeadMan
 from adapters.lanes import ThreadFactory
 from adapters.outbox import Outbox
-from adapters.registry import exchange_id
+from adapters.runners import Runner, make_runner, preload, rests_orders
 from engine import collector
 from engine.clock import NS_PER_S, Clock, SystemClock
 from engine.envelope import decode_body
@@ -63,10 +61,10 @@ _seconds: Final = msgspec.msgpack.Decoder(float)
 
 def make_adapter(
     given: Configuration, clock: Clock, deliver: Callable[[Message], None], threads: ThreadFactory
-) -> VenueAdapter:
+) -> Runner:
     """Return the adapter of a configuration. Raises ConfigError."""
     rng = Random(given.seed)  # noqa: S311  jitter of reconnects
-    return VenueAdapter(given.venue, clock=clock, rng=rng, deliver=deliver, threads=threads)
+    return make_runner(given.venue, clock=clock, rng=rng, deliver=deliver, threads=threads)
 
 
 class Host:
@@ -77,7 +75,7 @@ class Host:
         venue: str,
         sock: socket.socket,
         faults: Callable[[str], None],
-        make: Callable[..., VenueAdapter] = make_adapter,
+        make: Callable[..., Runner] = make_adapter,
     ) -> None:
         self.venue = venue
         self._make = make
@@ -88,7 +86,7 @@ class Host:
         self._outbox = Outbox(sock, Writer(sock), self.clock, faults)
         self._outbox.never_hold_up()
         self._given: Configuration | None = None
-        self._adapter: VenueAdapter | None = None
+        self._adapter: Runner | None = None
         self._dead_man: DeadMan | None = None
         self._stop_within_s = 0.0
         self._beats = 0
@@ -128,7 +126,7 @@ class Host:
             self._command(self._adapter, frame)
         return True
 
-    def _command(self, adapter: VenueAdapter, frame: Frame) -> None:
+    def _command(self, adapter: Runner, frame: Frame) -> None:
         self._faults(f"take.{frame.kind}")
         if frame.kind == START:
             adapter.start()
@@ -178,6 +176,8 @@ class Host:
         self._outbox.close()
         if adapter is None or given is None or given.cancel_after_s is None:
             return EXIT_OK
+        if not rests_orders(given.venue.adapter):
+            return EXIT_OK  # nothing of ours can be waiting there
         pause = Event()
         return sweep(adapter, given, why, self.clock, self._hears_core, pause.wait)
 
@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     faults = FaultPoints.from_environment(os.environ, "demo")
     try:
-        exchange_class(exchange_id(adapter))  # while the core opens its journal
+        preload(adapter)  # while the core opens its journal
         return Host(venue, socket.socket(fileno=int(fd)), faults).run()
     except CoreError as error:
         sys.stderr.write(f"{error}\n")

@@ -17,7 +17,8 @@ from typing import Any, Final
 from adapters.absent import AbsentPort, absence
 from adapters.codec import Secret
 from adapters.configuration import Configuration, encode_configuration
-from adapters.registry import VenueConfig, dialect, enforces_expiry
+from adapters.registry import VenueConfig
+from adapters.runners import check, enforces_expiry, make_runner
 from engine.clock import NS_PER_S, Clock
 from engine.config_models import Config, Venue
 from engine.faultpoints import VARIABLE
@@ -39,7 +40,7 @@ def venue_settings(
     """Return what an adapter is told of a venue; `simulated` are the simulator's endpoints, if any."""
     urls, keys = venue.urls.given(), venue.credentials.given()
     if simulated and not urls:
-        urls = dict(simulated["venues"][venue.protocol])
+        urls = _of_api(simulated["venues"][venue.protocol], venue.api)
         keys = keys or dict(simulated["accounts"][venue.protocol])
     return VenueConfig(
         name=name,
@@ -59,6 +60,8 @@ def venue_settings(
         rate_limit_share=venue.rate_limit_share,
         order_road=venue.order_road,
         halt_file=halt_path(state_dir.absolute()),
+        api=venue.api,
+        account_uid=venue.account_uid,
     )
 
 
@@ -100,7 +103,7 @@ class Venues:
         """Return what makes the port of each session. Raises ConfigError for a wrong venue."""
         why = self._absent.get(name)
         if why is None:
-            dialect(self._venue_config(name))  # a wrong configuration is told at once
+            check(self._venue_config(name))  # a wrong configuration is told at once
 
         def make() -> Any:
             assert self.runtime is not None, "adapters are made by actors"
@@ -112,11 +115,8 @@ class Venues:
             host = self._hosts.get(name)
             if host is not None:
                 return host.port(encode_configuration(self._configuration(settings)), reports)
-            # Only here does the core load what an adapter needs.
-            from adapters.adapter import VenueAdapter  # noqa: PLC0415
-
             rng = Random(self._at.rng.getrandbits(64))  # noqa: S311  jitter of reconnects
-            return VenueAdapter(
+            return make_runner(
                 settings, clock=self._at.clock, rng=rng, deliver=reports, threads=self._at.threads
             )
 
@@ -186,3 +186,12 @@ class Venues:
 
         command = [sys.executable, "-m", "adapters.host", name, self._venues[name].dialect]
         return HostSettings(name, command, environment, self._config.supervision.venue_silent_s)
+
+
+# A simulated venue with two APIs names the addresses of the other one as `NAME@API`.
+def _of_api(urls: Mapping[str, str], api: str) -> dict[str, str]:
+    own = {key: url for key, url in urls.items() if "@" not in key}
+    other = {
+        key.partition("@")[0]: url for key, url in urls.items() if api and key.endswith(f"@{api}")
+    }
+    return own | other

@@ -6,6 +6,7 @@ from typing import Any
 from adapters.absent import absence
 from adapters.hosting import venue_settings
 from adapters.listing import conflicts_of, matching, read
+from adapters.runners import OWN
 from engine.clock import SystemClock
 from engine.config_models import Config
 from engine.demo import endpoints_of
@@ -27,6 +28,9 @@ def listing_of(config: Config, name: str, words: str) -> dict[str, Any]:
     if config.mode == "demo" and venue.is_simulated and not simulated:
         raise Unreachable(f"{name} is simulated, and no simulator runs: start the core first")
     settings = venue_settings(name, venue, simulated, config.state_dir)
+    if settings.adapter in OWN:
+        text = f"{name} lists contracts, not pairs: docs/venues.md says how they are named"
+        raise Refused("BAD_REQUEST", text)
     rows = read(settings, SystemClock(), Event())
     return {
         "schema": 1,

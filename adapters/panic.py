@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from adapters.absent import absence
 from adapters.hosting import venue_settings
 from adapters.panic_venue import VenuePanic, can_trade
+from adapters.runners import rests_orders
 from engine import halt_file
 from engine.client import Client
 from engine.clock import NS_PER_S, SystemClock
@@ -99,10 +100,9 @@ class Panic:
                     _skipped(name, venue.account, "it is simulated, and no simulator runs")
                 )
                 continue
-            if not can_trade(settings):
-                skipped.append(
-                    _skipped(name, venue.account, "")
-                )  # no key: it can never have traded
+            # Without a key it can never have traded; where nothing rests, nothing can be left.
+            if not can_trade(settings) or not rests_orders(settings.adapter):
+                skipped.append(_skipped(name, venue.account, ""))
                 continue
             venues.append(
                 VenuePanic(

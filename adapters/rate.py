@@ -1,14 +1,19 @@
 """The rate governor: how fast one venue may be asked, and who goes first.
 
 One token bucket per scope (weight per minute, orders per ten seconds ...). Cancels go before
-queries, queries before new orders, those before other reads; a share of every bucket is kept for
-cancels alone. The venue's own counters correct ours, Retry-After stops everything until it has
-passed, and a ban (418) is the longest of them. After a 429 the rate is halved and creeps back.
+queries, queries before new orders (what became of one order is worth more than another one), those before
+other reads; a share of every bucket is kept for cancels alone, so that a halt's sweep always has it.
+The venue's own counters correct ours.
+
+A refusal for the rate opens the breaker, before the venue bans: with Retry-After or a ban for
+everything, else for the scopes of the refused request, for a second at first and twice as long with
+each further refusal soon after. Then the rate is halved and creeps back. Refusals of requests that were
+already under way when the breaker opened are the same one.
 """
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -19,6 +24,8 @@ from engine.messages.port import RateScope, RateWait
 CANCEL_SHARE: Final = 0.1
 BAN_DEFAULT_S: Final = 120
 LIMITED_DEFAULT_S: Final = 1
+# Without Retry-After the silence doubles with each refusal, up to this.
+LIMITED_S_MAX: Final = 64
 RECOVERY_NS: Final = 10 * NS_PER_S
 RECOVERY_STEP: Final = 0.1
 # How soon to look again while a more urgent request waits.
@@ -80,6 +87,8 @@ class RateGovernor:
             priority: deque(maxlen=GIVEN_UP_MAX) for priority in Priority
         }
         self._blocked_until_ns = 0
+        self._scope_until_ns = dict.fromkeys(self._buckets, 0)
+        self._refusals = 0  # in a row, each soon after the last
         self._factor = 1.0
         self._recovers_at_ns = 0
 
@@ -111,8 +120,9 @@ class RateGovernor:
 
     def _try_take(self, priority: Priority, costs: Mapping[str, int], *, behind: int) -> int:
         now_ns = self._clock.mono_ns()
-        if now_ns < self._blocked_until_ns:
-            return self._blocked_until_ns - now_ns
+        until_ns = self._until_ns(costs)
+        if now_ns < until_ns:
+            return until_ns - now_ns
         self._recover(now_ns)
         if any(self._waiting[p] for p in Priority if p < behind):
             return TURN_NS
@@ -127,6 +137,9 @@ class RateGovernor:
         for scope, cost in costs.items():
             self._buckets[scope].tokens -= cost
         return 0
+
+    def _until_ns(self, costs: Iterable[str]) -> int:
+        return max(self._blocked_until_ns, *(self._scope_until_ns[scope] for scope in costs), 0)
 
     def _recover(self, now_ns: int) -> None:
         if self._factor < 1 and now_ns >= self._recovers_at_ns:
@@ -143,21 +156,38 @@ class RateGovernor:
                     bucket.refill(now_ns, self._factor)
                     bucket.tokens = min(bucket.tokens, max(0.0, bucket.whole - spent))
 
-    def on_limited(self, retry_after_s: int, *, banned: bool) -> int:
-        """Obey a 429 or 418: nothing leaves until it is over. Return that monotonic time."""
+    def on_limited(self, retry_after_s: int, *, banned: bool, scopes: Iterable[str] = ()) -> int:
+        """Obey a refusal for the rate: nothing of it leaves until it is over. Return that time.
+
+        Args:
+            retry_after_s: what the venue asked for; 0 if nothing.
+            banned: it is a ban (418, a refusal of the whole address).
+            scopes: what the refused request counted for; none known means everything.
+        """
         with self._changed:
-            default_s = BAN_DEFAULT_S if banned else LIMITED_DEFAULT_S
             now_ns = self._clock.mono_ns()
+            touched = [scope for scope in scopes if scope in self._scope_until_ns]
+            is_known = now_ns < self._until_ns(touched)  # it was under way when the breaker opened
+            if not is_known:
+                soon_ns = self._recovers_at_ns + LIMITED_S_MAX * NS_PER_S
+                self._refusals = self._refusals + 1 if now_ns < soon_ns else 1
+                self._factor = max(0.1, self._factor / 2)
+            doubled_s = min(LIMITED_S_MAX, LIMITED_DEFAULT_S << min(self._refusals - 1, 10))
+            default_s = BAN_DEFAULT_S if banned else doubled_s
             until_ns = now_ns + (retry_after_s or default_s) * NS_PER_S
-            self._blocked_until_ns = max(self._blocked_until_ns, until_ns)
-            self._factor = max(0.1, self._factor / 2)
-            self._recovers_at_ns = self._blocked_until_ns + RECOVERY_NS
-            return self._blocked_until_ns
+            if is_known and not retry_after_s and not banned:
+                return self._until_ns(touched)
+            if retry_after_s or banned or not touched:
+                self._blocked_until_ns = max(self._blocked_until_ns, until_ns)
+            for scope in touched:
+                self._scope_until_ns[scope] = max(self._scope_until_ns[scope], until_ns)
+            self._recovers_at_ns = max(self._recovers_at_ns, until_ns + RECOVERY_NS)
+            return until_ns
 
     @property
     def blocked_until_ns(self) -> int:
-        """Until when the venue has told us to be silent; 0 if never."""
-        return self._blocked_until_ns
+        """Until when the venue has told us to be silent, in the strictest scope; 0 if never."""
+        return self._until_ns(self._scope_until_ns)
 
     def used_ratio(self) -> float:
         """Return how much of the tightest bucket is spent, 0 to 1."""
@@ -192,7 +222,7 @@ class RateGovernor:
 
     def blocked_ms(self) -> int:
         """Return how long the venue's silence still lasts."""
-        return max(0, self._blocked_until_ns - self._clock.mono_ns()) // NS_PER_MS
+        return max(0, self.blocked_until_ns - self._clock.mono_ns()) // NS_PER_MS
 
     def shortage(self, costs: Mapping[str, int]) -> str:
         """Return in words why these costs could not be paid."""

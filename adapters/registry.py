@@ -77,6 +77,8 @@ class VenueConfig:
     is_live: bool = False
     read_only: str = ""  # why no order may leave, whatever the adapter could do; empty where it may
     halt_file: str = ""  # while it stands no order passes the gate; empty: there is none
+    api: str = ""  # which of its APIs, at a venue that has two; empty: the newer one
+    account_uid: str = ""  # the venue's own id of the account, where the login opens several
 
     @property
     def credentials(self) -> Credentials:

@@ -8,7 +8,7 @@ are safe to repeat: one that gets no plain answer here is asked over REST.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -92,7 +92,7 @@ class TradeDesk:
         request = self._link.request(
             call,
             self._answer_s,
-            lambda sent, end: self._submit_ended(order, tries, sent.sent_wall_ns, end),
+            lambda sent, end: self._submit_ended(order, tries, call.costs, sent.sent_wall_ns, end),
             lambda answer: self._submit_late(order, answer),
         )
         if request is None:
@@ -100,7 +100,7 @@ class TradeDesk:
         is_first = tries == Tries()
         begin = self._pending.sending if is_first else self._pending.is_sending
         try:
-            with self._gate.passing(order.symbol, order.expires_mono_ns, wait=wait):
+            with self._gate.passing(order, wait=wait):
                 return self._link.send(request, lambda: begin(order))
         except GateBusy:
             return False
@@ -111,7 +111,12 @@ class TradeDesk:
         return True
 
     def _submit_ended(
-        self, order: SubmitOrder, tries: Tries, sent_wall_ns: int, end: Answer | Lost
+        self,
+        order: SubmitOrder,
+        tries: Tries,
+        scopes: Iterable[str],
+        sent_wall_ns: int,
+        end: Answer | Lost,
     ) -> None:
         proof = self._proof(order, end)
         if isinstance(proof, Ack):
@@ -119,7 +124,7 @@ class TradeDesk:
             for report in proof.reports:
                 self._deliver(report)
             return
-        verdict = self._desk.judge(proof)
+        verdict = self._desk.judge(proof, scopes)
         again = self._again(order, tries, verdict)
         if again is None or not self._put_submit(
             order.symbol, self._resend(order, again, verdict, sent_wall_ns)
@@ -180,7 +185,7 @@ class TradeDesk:
         request = self._link.request(
             call,
             self._answer_s,
-            lambda _, end: self._cancel_ended(cancel, end),
+            lambda _, end: self._cancel_ended(cancel, call.costs, end),
             lambda answer: self._cancel_late(cancel, answer),
         )
         try:
@@ -188,7 +193,7 @@ class TradeDesk:
         except SendFailed:
             return False  # it may have left, and may leave again
 
-    def _cancel_ended(self, cancel: CancelOrder, end: Answer | Lost) -> None:
+    def _cancel_ended(self, cancel: CancelOrder, scopes: Iterable[str], end: Answer | Lost) -> None:
         if isinstance(end, Answer):
             self._governor.observe(end.used)
             reports = self._cancel_reports(cancel, end)
@@ -198,7 +203,7 @@ class TradeDesk:
                 for report in reports:
                     self._deliver(report)
                 return
-        verdict = self._desk.judge(_classify(evidence_of("cancel", end)))
+        verdict = self._desk.judge(_classify(evidence_of("cancel", end)), scopes)
         is_final = verdict.kind in CANCEL_FINAL
         if is_final or not self._put_cancel(
             cancel.symbol, lambda rest: self.cancel_by_rest(rest, cancel)

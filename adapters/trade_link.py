@@ -224,6 +224,7 @@ class TradeLink:
         wall_ns = self._clock.wall_ns()
         away_ns = max(mono_ns - self._looked_ns, wall_ns - self._looked_wall_ns)
         if away_ns >= SUSPENDED_NS:
+            self._ask_clock()  # what was estimated against a clock that stood still is wrong
             self._end_soon(f"not looked after for {away_ns / NS_PER_S:.1f} s: perhaps half open")
         self._looked_ns, self._looked_wall_ns = mono_ns, wall_ns
 

@@ -39,7 +39,7 @@ Changed = Callable[[str, str], None]
 
 
 class Feed:
-    """The newest of everything, by part: core, status, risk, money, metrics, orders, books."""
+    """The newest of everything, by part: core, status, risk, money, metrics, arb, orders, books."""
 
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
@@ -123,6 +123,7 @@ class Feed:
             if self.is_watched and beat % 2 == 0:
                 self._set("risk", await _asked(client, "risk.show"))
                 self._set("metrics", await _asked(client, "metrics"))
+                self._set("arb", await _asked(client, "arb"))
             if beat % 2 == 0 or not self.is_watched:
                 await self._ask_money(client)
             beat += 1
@@ -197,6 +198,8 @@ class Feed:
             return
         row.pop("children", None)
         self.orders[order_id] = row
+        if row["parent_id"]:  # a parent has no events of its own: it is what its children are
+            self._dirty.add(row["parent_id"])
         self._tell("orders", order_id)
         if row["status"] not in OPEN and len(self.orders) > ORDERS_MAX + CLOSED_SHOWN:
             oldest = min(

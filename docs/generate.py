@@ -39,6 +39,8 @@ SPEAKERS: Final = (
     ("engine/trading/risk", "risk_pnl"),
     ("engine/trading/reconcile", "risk_pnl"),
     ("engine/trading/consolidated", "order_book"),
+    ("actors/questions", "exchange.V"),
+    ("actors/venue_records", "exchange.V"),
     ("actors/persistence", "persistence"),
     ("actors/adapter", "adapter.V"),
     ("adapters/", "adapter.V"),
@@ -64,6 +66,7 @@ TOPIC_ARGUMENTS: Final = {
     "balances": "venue",
     "depth": "symbol, depth",
     "venue_book": "symbol, venue, depth",
+    "venue_records": "kind (portfolio, statement, profit_table), limit",
 }
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from engine.cli_base import ask, options, show, usage
+from engine.errors import EXIT_DENIED
 
 Side = Annotated[str, typer.Argument(help="buy or sell.")]
 
@@ -62,3 +63,24 @@ def impact(
 def arb(context: typer.Context, symbol: Annotated[str | None, typer.Argument()] = None) -> None:
     """Show what buying at one venue and selling at another brings after fees, best first."""
     show(context, ask(context, "arb", symbol=symbol), "edge")
+
+
+def route(
+    context: typer.Context,
+    symbol: str,
+    side: Side,
+    quantity: Annotated[str, typer.Argument(help="In the base asset.")],
+    price: Annotated[str | None, typer.Argument(help="@61000.5; else at the market.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan, send nothing: the only way.")
+    ] = False,
+) -> None:
+    """Show how an order would be split now, with a reason for each venue, also those left out."""
+    if not dry_run:
+        raise usage("route only plans: say --dry-run, or place it with `xcore order place best`")
+    bare = None if price is None else price.removeprefix("@")
+    answer = ask(context, "route", symbol=symbol, side=side, quantity=quantity, price=bare)
+    show(context, answer)
+    if not answer["approved"]:
+        options(context).screen.say("risk would deny it: see `risk`")
+        raise typer.Exit(EXIT_DENIED)

@@ -1,4 +1,4 @@
-"""The CLI's commands about one venue."""
+"""The CLI's commands about venues: their state, their records of our account, and their retirement."""
 
 import sys
 from importlib import import_module
@@ -7,12 +7,40 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.cli_base import ask, options, show, usage
+from engine.cli_base import ask, group, options, show, usage
 from engine.cli_panic import configuration
 from engine.client import find_state_dir
 from engine.errors import EXIT_UNKNOWN
 
+venue_app = group("Venues.")
+Limit = Annotated[int, typer.Option(help="So many rows at most.")]
 
+
+@venue_app.command("list")
+def venue_list(context: typer.Context) -> None:
+    """List the venues with their state."""
+    show(context, ask(context, "venues"), "venue")
+
+
+@venue_app.command("portfolio")
+def venue_portfolio(context: typer.Context, venue: str, limit: Limit = 50) -> None:
+    """Show the contracts that are open at VENUE, oldest first, with what each would bring now."""
+    _records(context, "portfolio", venue, limit)
+
+
+@venue_app.command("statement")
+def venue_statement(context: typer.Context, venue: str, limit: Limit = 50) -> None:
+    """Show VENUE's own statement of the account, newest first."""
+    _records(context, "statement", venue, limit)
+
+
+@venue_app.command("profits")
+def venue_profits(context: typer.Context, venue: str, limit: Limit = 50) -> None:
+    """Show the contracts that were closed at VENUE, with what they cost and brought."""
+    _records(context, "profit_table", venue, limit)
+
+
+@venue_app.command("retire")
 def venue_retire(
     context: typer.Context,
     venue: str,
@@ -26,6 +54,7 @@ def venue_retire(
         raise typer.Exit(EXIT_UNKNOWN)
 
 
+@venue_app.command("unretire")
 def venue_unretire(
     context: typer.Context,
     venue: str,
@@ -35,6 +64,7 @@ def venue_unretire(
     show(context, ask(context, "venue.unretire", venue=venue, reason=reason))
 
 
+@venue_app.command("symbols")
 def venue_symbols(
     context: typer.Context,
     venue: str,
@@ -54,3 +84,7 @@ def venue_symbols(
         sys.stderr.write(f"conflict: {conflict}\n")
     screen = options(context).screen
     show(context, found["symbols"] if screen.is_table else found, "listed")
+
+
+def _records(context: typer.Context, kind: str, venue: str, limit: int) -> None:
+    show(context, ask(context, "venue.records", venue=venue, kind=kind, limit=limit), kind)

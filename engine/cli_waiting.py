@@ -14,7 +14,7 @@ LOOK_EVERY_S: Final = 0.5
 
 
 def halt(screen: Screen, state_dir: Path | None, arguments: Mapping[str, Any]) -> Any:
-    """Ask for a halt and return its receipt; say on stderr which gate it waits for.
+    """Ask for a halt, and for what its sweep did; say on stderr which gate it waits for.
 
     Raises as engine.client.Client.request.
     """
@@ -31,7 +31,13 @@ async def _halt(screen: Screen, state_dir: Path | None, arguments: Mapping[str, 
                     if line not in said:
                         said.add(line)
                         screen.say(line)
-        return halting.result()
+        told = halting.result()
+        if not arguments["cancel"]:
+            return told
+        screen.say("every gate is closed; waiting for the cancels, and for the venues' word")
+        asked = {name: told[name] for name in ("command_id", "scope", "since_seq", "level")}
+        swept = await client.request("risk.receipt", timeout_s=arguments["timeout_s"], **asked)
+        return {**told, **swept}
 
 
 def gates_waited_for(venues: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -30,9 +30,9 @@ RECONNECT_FIRST_S: Final = 0.1
 RECONNECT_MAX_S: Final = 5.0
 DURABLE: Final = ("order", "fill", "halt")
 QUESTIONS: Final = (
-    *("status", "venues", "bbo", "book", "order.list", "order.show", "position.list", "pnl"),
-    *("depth", "impact", "arb", "balance", "risk.show", "actor.tree", "journal.tail", "metrics"),
-    *("journal.verify", "fault.list", "subscribe", "unsubscribe", "cancel_on_disconnect"),
+    *("status", "venues", "bbo", "book", "depth", "impact", "arb", "route", "order.list", "pnl"),
+    *("order.show", "position.list", "balance", "risk.show", "actor.tree", "metrics", "subscribe"),
+    *("journal.tail", "journal.verify", "fault.list", "unsubscribe", "cancel_on_disconnect"),
 )
 
 Order = dict[str, Any]

@@ -104,6 +104,8 @@ class Venue(Section):
     isolation: Literal["process", "thread"] = "process"
     dedicated_account: Switch = False
     trade_unverified: Switch = False
+    api: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,16}$")] = ""
+    account_uid: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
 
     @model_validator(mode="after")
     def _windows_are_readable(self) -> Self:
@@ -156,6 +158,7 @@ class Risk(Section):
     )
     price_collar_pct: Annotated[Money, Field(le=50)] = Decimal(2)
     report_currency: Asset = "USDT"
+    declared_rates: dict[Asset, Money] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_order_fits_the_whole(self) -> Self:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from engine.ids import ASSET_PATTERN, SYMBOL_PATTERN
 from engine.venue_kinds import adapters, is_adapter
 
 RESERVED_NAMES: Final = ("all", "best")
@@ -90,8 +91,8 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 PerMode = Annotated[Literal["auto"] | float | None, BeforeValidator(_auto)]
 Switch = Annotated[bool, BeforeValidator(_truth)]
 Url = Annotated[str, AfterValidator(_url)]
-Asset = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")]
-Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}/[A-Z0-9]{1,20}$")]
+Asset = Annotated[str, Field(pattern=rf"^({ASSET_PATTERN})$")]
+Symbol = Annotated[str, Field(pattern=rf"^{SYMBOL_PATTERN}$")]
 VenueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$"), AfterValidator(_not_reserved)]
 AccountName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}\.[A-Za-z0-9_-]{1,31}$")]
 InstanceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]

@@ -18,10 +18,11 @@ from engine.errors import (
     EXIT_USAGE,
     Refused,
 )
+from engine.ids import SYMBOL_PATTERN
 
 QUANTITY_MAX: Final = Decimal(10) ** 15
 DECIMALS_MAX: Final = 18
-_SYMBOL: Final = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}")
+_SYMBOL: Final = re.compile(SYMBOL_PATTERN)
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _BUSY: Final = ("BUSY", "UNREACHABLE", "NOT_READY", "STOPPING", "TIMEOUT")

@@ -9,10 +9,12 @@ from decimal import Decimal
 from typing import Any, Final
 
 from engine.control_args import Args, bad, check_symbol, check_venue
-from engine.control_orders import query
+from engine.control_orders import EDGE, ROUTER, WAIT_S, query, reply_body
 from engine.control_peer import Peer
 from engine.messages.base import Side
+from engine.messages.commands import PlaceOrder
 from engine.trading.depth import VenueDepth, depth_view, edge_rows, impact_view
+from engine.trading.money import plain
 
 LEVELS_MAX: Final = 1_000
 SIDES: Final = ("buy", "sell", "BUY", "SELL")
@@ -54,6 +56,55 @@ async def arb(peer: Peer, args: Args) -> Any:
     known = sorted({s for symbols in peer.facts.venues.values() for s in symbols})
     asked = known if symbol is None else [check_symbol(peer.facts, symbol, None)]
     return [row for name in asked for row in edge_rows(name, await venue_depths(peer, name))]
+
+
+async def route(peer: Peer, args: Args) -> Any:
+    """Return the plan of a split with a reason for each venue, and what it should cost. Sends nothing."""
+    symbol = check_symbol(peer.facts, args.text("symbol", 64), None)
+    side, quantity, price = take_side(args), args.amount("quantity"), args.amount("price")
+    args.end()
+    if quantity is None:
+        raise bad("route needs quantity")
+    command_id = peer.ids.command_id()
+    order = PlaceOrder(
+        command_id, "best", None, symbol, side, "MARKET" if price is None else "LIMIT",
+        "IOC" if price is None else peer.facts.time_in_force, False, quantity, price, True,  # type: ignore[arg-type]
+        peer.who, EDGE,
+    )  # fmt: skip
+    reply = peer.hub.core.command(ROUTER, order, command_id)
+    try:
+        plan = await reply_body(reply, WAIT_S, "the plan")
+    finally:
+        reply.cancel()
+    return route_view(symbol, side, quantity, plan)
+
+
+def route_view(
+    symbol: str, side: Side, quantity: Decimal, plan: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a dry run as a row a venue, also for those left out."""
+    legs = {leg["venue"]: leg for leg in plan["orders"]}
+    placed = sum((Decimal(leg["quantity"]) for leg in legs.values()), Decimal(0))
+    return {
+        "symbol": symbol,
+        "side": side,
+        "quantity": plain(quantity),
+        "unplaced": plain(quantity - placed),
+        "approved": plan["approved"],
+        "expected": plan["expected"],
+        "best_single_venue": plan["best_single_venue"],
+        "best_single_price": plan["best_single_price"],
+        "venues": [
+            {
+                "venue": venue,
+                "share": legs.get(venue, {}).get("quantity", "0"),
+                "price": legs.get(venue, {}).get("price"),
+                "why": why,
+                "risk": legs.get(venue, {}).get("verdict"),
+            }
+            for venue, why in sorted(plan["reasons"].items())
+        ],
+    }
 
 
 async def venue_depths(peer: Peer, symbol: str) -> list[VenueDepth]:

@@ -8,7 +8,7 @@ import json
 from typing import Any, Final
 
 from engine.control_args import Args, bad, check_symbol, check_venue
-from engine.control_market import arb, depth, impact
+from engine.control_market import arb, depth, impact, route
 from engine.control_orders import (
     EDGE,
     ROUTER,
@@ -24,7 +24,8 @@ from engine.control_orders import (
 )
 from engine.control_parked import parked_discard, parked_list, parked_retry
 from engine.control_peer import Operation, Peer, told
-from engine.control_risk import difference_accept, risk_halt, risk_resume
+from engine.control_records import venue_records
+from engine.control_risk import difference_accept, risk_halt, risk_receipt, risk_resume
 from engine.control_venue import venue_retire, venue_unretire
 from engine.envelope import to_plain
 from engine.errors import Refused
@@ -248,12 +249,14 @@ def _sentence(text: str) -> str:
 OPERATIONS: Final[dict[str, Operation]] = {
     "status": _plain_question("status"),
     "venues": _plain_question("venues"),
+    "venue.records": lambda peer, args: venue_records(peer.hub, peer.facts, args),
     "metrics": _plain_question("metrics"),
     "bbo": _bbo,
     "book": _book,
     "depth": depth,
     "impact": impact,
     "arb": arb,
+    "route": route,
     "order.place": _order_place,
     "order.list": _order_list,
     "order.show": _order_show,
@@ -265,6 +268,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "balance": _plain_question("balances"),
     "risk.show": _plain_question("risk"),
     "risk.halt": risk_halt,
+    "risk.receipt": risk_receipt,
     "risk.resume": risk_resume,
     "difference.accept": difference_accept,
     "venue.retire": venue_retire,

@@ -1,14 +1,23 @@
 """The risk operations of the control socket: halt, resume, and a difference that a person accepts."""
 
-from typing import Any
+from typing import Any, Final
 
 from engine.control_args import Args, bad, check_symbol, check_venue, not_found
-from engine.control_orders import EDGE, WAIT_MAX_S, WAIT_S, reply_body
-from engine.control_peer import RISK, Peer, as_map, told
+from engine.control_orders import EDGE, WAIT_MAX_S, WAIT_S, Outcome, reply_body
+from engine.control_peer import RISK, Peer, as_map
+from engine.control_peer import told as done
 from engine.control_port import Facts
-from engine.errors import Refused
+from engine.control_sweep import Sweep, flatten
+from engine.errors import EXIT_UNKNOWN, Refused
 from engine.halt_file import lift
+from engine.messages.base import HaltLevel
 from engine.messages.commands import AcceptDifference, Halt, Resume
+
+LEVELS: Final[dict[str, HaltLevel]] = {
+    "no-new": "no_new",
+    "reduce-only": "reduce_only",
+    "flat": "flat",
+}
 
 
 def _scope(facts: Facts, scope: str) -> str:
@@ -25,20 +34,44 @@ def _scope(facts: Facts, scope: str) -> str:
 
 
 async def risk_halt(peer: Peer, args: Args) -> Any:
-    """Halt a scope and return the receipt."""
+    """Halt a scope; answered when every gate is closed. `risk.receipt` tells what the sweep did."""
     scope = _scope(peer.facts, args.optional("scope", 64) or "all")
     reason = args.text("reason")
     sweep = args.flag("cancel", default=True)
+    level = LEVELS[args.choice("level", (*LEVELS,), "no-new")]
     timeout_s = args.seconds("timeout_s", WAIT_MAX_S, WAIT_S)
     args.end()
     command_id = peer.ids.command_id()
-    message = Halt(command_id, scope, reason, peer.who, sweep, EDGE)
+    seen = peer.hub.head_seq
+    message = Halt(command_id, scope, reason, peer.who, sweep, EDGE, level)
     reply = peer.hub.core.command(RISK, message, command_id)
     try:
         receipt = await reply_body(reply, timeout_s, "the halt; it is on its way")
     finally:
         reply.cancel()
-    return {"command_id": command_id, "scope": scope, "halted": True, **as_map(receipt)}
+    told: dict[str, Any] = {"command_id": command_id, "scope": scope, "halted": True}
+    return told | {"level": level, "since_seq": seen, **as_map(receipt)}
+
+
+async def risk_receipt(peer: Peer, args: Args) -> Any:
+    """Wait for a halt's sweep and return what each venue proves; at the level flat, flatten then."""
+    command_id = args.identifier("command_id")
+    scope = _scope(peer.facts, args.optional("scope", 64) or "all")
+    level = args.choice("level", (*LEVELS, *LEVELS.values()), "no-new")
+    since_seq = args.whole("since_seq", 0, 2**62, peer.hub.head_seq)
+    timeout_s = args.seconds("timeout_s", WAIT_MAX_S, WAIT_S)
+    args.end()
+    if command_id is None:
+        raise bad("risk.receipt needs the command_id of the halt")
+    told: dict[str, Any] = {"command_id": command_id, "scope": scope}
+    told["venues"] = await Sweep(peer, scope, command_id, since_seq, timeout_s).rows()
+    if level == "flat":
+        told["flattened"] = await flatten(peer, scope, command_id, timeout_s)
+    open_at = [row["venue"] for row in told["venues"] if not row["proven"] or row["unknown"]]
+    if open_at:
+        text = f"halted, but what is open is not proven at {', '.join(open_at)}; see `venues`"
+        raise Outcome("NOT_PROVEN", text, EXIT_UNKNOWN, told)
+    return told
 
 
 async def risk_resume(peer: Peer, args: Args) -> Any:
@@ -82,5 +115,5 @@ async def difference_accept(peer: Peer, args: Args) -> Any:
     message = AcceptDifference(command_id, account, asset, reason, peer.who, EDGE)
     seen = peer.hub.head_seq
     kind = "BalanceDifferenceAccepted"
-    receipt = await told(peer, RISK, message, command_id, kind, asset, seen)
+    receipt = await done(peer, RISK, message, command_id, kind, asset, seen)
     return {"command_id": command_id, "account": account, "asset": asset, **as_map(receipt)}

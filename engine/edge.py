@@ -317,6 +317,8 @@ class Edge:
 
     def _ask(self, topic: str, arguments: Mapping[str, str]) -> Future[Any]:
         address = TOPIC_OF.get(topic)
+        if topic == "venue_records":
+            address = f"exchange.{arguments['venue']}"
         if address is None:
             raise Refused("BAD_REQUEST", f"no topic {topic!r}")
         correlation_id = f"q{next(self._numbers)}"

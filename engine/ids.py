@@ -14,6 +14,9 @@ from ulid import ULID
 
 MESSAGE_ID_MAX: Final = 64
 MARK: Final = "ce"
+# BTC, or a contract of a dealer, UNDERLYING.KIND.PARAMETER, the underlying as the venue writes it.
+ASSET_PATTERN: Final = r"[A-Z0-9]{1,20}|[A-Za-z0-9_]{1,20}\.[A-Z]{1,20}\.[0-9]{1,5}"
+SYMBOL_PATTERN: Final = rf"({ASSET_PATTERN})/[A-Z0-9]{{1,20}}"
 _OURS: Final = re.compile(r"ce[0-9a-f]{30}")
 
 

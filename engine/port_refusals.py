@@ -3,6 +3,7 @@
 from engine.clock import Clock
 from engine.messages.base import Message
 from engine.messages.port import (
+    AskVenue,
     CancelOrder,
     CancelResult,
     GateChanged,
@@ -14,6 +15,7 @@ from engine.messages.port import (
     SetGate,
     SubmitOrder,
     SubmitResult,
+    VenueTold,
 )
 
 
@@ -53,6 +55,10 @@ def refusal(command: Message, venue: str, text: str, clock: Clock) -> Message | 
             wall_ns, mono_ns = clock.wall_ns(), clock.mono_ns()
             return ReconcileResult(
                 command.request_id, command.account, False, text, [], [], [], wall_ns, mono_ns
+            )
+        case AskVenue():
+            return VenueTold(
+                command.reply_to, command.correlation_id, False, "NOT_READY", text[:500], b""
             )
         case SetGate():
             return GateChanged(command.request_id, venue, command.closed)

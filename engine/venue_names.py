@@ -12,6 +12,7 @@ DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "binance": ("binance.com", "binance.us", "binance.vision"),
     "kucoin": ("kucoin.com", "kucoin.plus"),
     "okx": ("okx.com", "okx.cab", "okex.com"),
+    "deriv": ("deriv.com", "derivws.com", "binaryws.com"),
 }
 ADAPTERS: Final = tuple(DOMAINS)
 

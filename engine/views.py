@@ -58,6 +58,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         *("venue", "average_price", "after_fees", "slippage_bps", "from_mid_bps", "worst_price"),
         *("levels", "quantity", "notional", "complete", "short"),
     ),
+    "step": ("step", "at", "venue_at", "venue", "text", "seq"),
     "edge": (
         *("symbol", "buy_at", "ask", "sell_at", "bid", "raw_bps", "net_bps", "quantity", "gain"),
         *("verdict", "why"),

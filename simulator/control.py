@@ -32,7 +32,8 @@ class Control:
         self._scenarios: dict[str, Callable[[Json], Json]] = {
             "place": self._place, "trade": self._trade, "fill": self._fill,
             "balance": self._balance, "cancel_all": self._cancel_all, "halt": self._halt,
-            "flow": self._flow, "rights": self._rights,
+            "flow": self._flow, "price": self._price, "budgets": self._budgets,
+            "rights": self._rights,
         }  # fmt: skip
 
     def routes(self) -> list[web.RouteDef]:
@@ -164,13 +165,25 @@ class Control:
         site = self._site(body)
         halted = site.venue.engine.halted
         symbol = str(body.get("symbol"))
-        if symbol not in site.venue.engine.instruments:
+        if symbol not in site.venue.symbols:
             raise ValueError(f"no such symbol: {symbol}")
         if body.get("on", True):
             halted.add(symbol)
         else:
             halted.discard(symbol)
         return {"halted": sorted(halted)}
+
+    def _budgets(self, body: Json) -> Json:
+        """Give every client of a venue its request budgets back, as if a minute had passed."""
+        self._site(body).parts.forget_spent()
+        return {"forgotten": True}
+
+    def _price(self, body: Json) -> Json:
+        """Move the fair price that all venues share; books follow, a dealer's contracts at once."""
+        symbol, price = str(body.get("symbol")), _number(body, "price")
+        for site in self._sites.values():
+            site.venue.flow.set_price(symbol, float(price))
+        return {"symbol": symbol, "price": str(price)}
 
     def _flow(self, body: Json) -> Json:
         for site in self._sites.values():

@@ -83,6 +83,12 @@ class Flow:
         """Return the fair prices as they stand."""
         return dict(self._mid.prices)
 
+    def set_price(self, symbol: str, price: float) -> None:
+        """Put the fair price somewhere else, for all venues that share it; ValueError for a bad one."""
+        if symbol not in self._mid.prices or not 0 < price < 1e9:
+            raise ValueError(f"no such symbol or price: {symbol} {price}")
+        self._mid.prices[symbol] = price
+
     def fill_books(self) -> None:
         """Lay a first set of quotes, so that a book is never empty at the start."""
         prices = self._mid.at(self._step)

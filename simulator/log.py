@@ -8,6 +8,7 @@ Each line of `DIR/sim/VENUE.jsonl` is a JSON object with `n` (line number from 1
     order    the order's whole state after one event (NEW, TRADE, CANCELED, REPLACED, EXPIRED, ...)
     fill     trade_id, order ids, price, quantity, quote_quantity, fee, fee_asset, liquidity
     balance  account, asset, free, locked, delta (change of the total), reason
+    deal     a dealer's: action, contract_id, transaction_id, amount, balance_after, order, cause, ...
     fault    fault_id, fault_kind, phase (set, applied, cleared), and what it struck
 
 Money is in decimal strings. The lines of one command end with `"end": true`; a trailing group
@@ -35,6 +36,7 @@ class Truth:
     balance_changes: list[Line] = field(default_factory=list)
     requests: list[Line] = field(default_factory=list)
     faults: list[Line] = field(default_factory=list)
+    deals: list[Line] = field(default_factory=list)  # a dealer's, see deriv_dealer.py
     history: list[Line] = field(default_factory=list)  # every order line, in order
 
     def open_orders(self) -> list[Line]:
@@ -92,6 +94,8 @@ def _apply(truth: Truth, line: Line) -> None:
             truth.history.append(line)
         case "fill":
             truth.fills.append(line)
+        case "deal":
+            truth.deals.append(line)
         case "balance":
             amounts = Decimal(line["free"]), Decimal(line["locked"])
             truth.balances.setdefault(line["account"], {})[line["asset"]] = amounts

@@ -20,3 +20,4 @@ class Parts:
     every_second: Callable[[], None]
     shutdown_notice: Callable[[], dict[str, object] | None]
     has_protocol_pings: bool = False
+    forget_spent: Callable[[], None] = lambda: None  # gives every client its budgets back

@@ -124,6 +124,10 @@ def _announce(options: Options, sites: dict[str, Site], control_port: int, now_n
             "rest": f"http://{HOST}:{site.port}",
             **{link: f"ws://{HOST}:{site.port}{path}" for link, path in links if path is not None},
         }
+        if traits.other_paths is not None:
+            dialect, *others = traits.other_paths
+            for link, other in zip(("public_ws", "private_ws"), others, strict=True):
+                venues[name][f"{link}@{dialect}"] = f"ws://{HOST}:{site.port}{other}"
         account = next(iter(site.venue.accounts.values()))
         accounts[name] = {"api_key": account.api_key, "api_secret": account.api_secret}
         if traits.has_passphrase:

@@ -14,6 +14,7 @@ from aiohttp import web
 from simulator.binance import binance_parts
 from simulator.clock import NS_PER_MS, NS_PER_S, Clock
 from simulator.coinbase import coinbase_parts
+from simulator.deriv import deriv_parts
 from simulator.flow import STEP_MS
 from simulator.kraken import kraken_parts
 from simulator.kucoin import kucoin_parts
@@ -31,6 +32,7 @@ DIALECTS: dict[str, Callable[[Venue], Parts]] = {
     "coinbase": coinbase_parts,
     "kraken": kraken_parts,
     "okx": okx_parts,
+    "deriv": deriv_parts,
 }
 
 

@@ -26,6 +26,9 @@ class Traits:
     client_id_forever: bool = False
     post_only_expires: bool = False
     has_passphrase: bool = False
+    funds: tuple[tuple[str, int], ...] = (("BTC", 10), ("ETH", 100), ("USDT", 1_000_000))
+    # Where another of its APIs is served: dialect, then the paths of its public and private streams.
+    other_paths: tuple[str, str, str] | None = None
     key: Callable[[str], str] = str  # of a login, in the form that the venue gives keys
     secret: Callable[[str], str] = str
     told_uid: Callable[[int], str | None] = str  # as calls tell it; None where none does
@@ -69,5 +72,12 @@ TRAITS: dict[str, Traits] = {
         client_id_forever=True,
         post_only_expires=True,
         has_passphrase=True,
+    ),
+    "deriv": Traits(
+        Fees(maker_bps=0, taker_bps=0, step=1),
+        first_uid=9_000_001,
+        ws_paths=("/trading/v1/options/ws/public", None, None),
+        funds=(("USD", 10_000),),
+        other_paths=("v3", "/websockets/v3", "/websockets/v3"),
     ),
 }

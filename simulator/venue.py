@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from simulator.book import BookDelta, BookView
 
-FUNDS = {"BTC": 10, "ETH": 100, "USDT": 1_000_000}
 # Ids go on well past the last one used, because the flow's own ids are not in the log.
 ID_GAP = 10_000_000
 SNAPSHOTS_KEPT = 20
@@ -89,7 +88,7 @@ class Venue:
         first_id = max(self._last_id() + ID_GAP, mark.get("next_id", 0) + ID_GAP)
         traits = TRAITS[name]
         self.engine = Engine(
-            INSTRUMENTS[name],
+            INSTRUMENTS.get(name, {}),  # none at a dealer, who has contracts instead
             traits.fees,
             clock,
             client_id_forever=traits.client_id_forever,
@@ -107,6 +106,9 @@ class Venue:
             symbol: deque(maxlen=SNAPSHOTS_KEPT) for symbol in self.engine.instruments
         }
         self._held: list[Event] | None = None
+        self._funds = dict(TRAITS[name].funds)
+        self.symbols = set(self.engine.instruments)  # what can be halted
+        self.deal_lines: list[Line] = []  # a dealer's own memory, from the log
         self._restore()
         self.log([{"kind": "start", "venue": name, "seed": seed, "pid": os.getpid()}])
         self._fund_new()
@@ -178,7 +180,7 @@ class Venue:
     def balances(self, account: str) -> dict[str, tuple[int, int]]:
         """Return (free, locked) by asset."""
         ledger = self.engine.ledger
-        return {a: (ledger.free(account, a), ledger.locked(account, a)) for a in FUNDS}
+        return {a: (ledger.free(account, a), ledger.locked(account, a)) for a in self._funds}
 
     def truth(self) -> dict[str, Any]:
         """Return orders, fills, balances and books as they really are, as log lines."""
@@ -301,6 +303,8 @@ class Venue:
                 orders[line["venue_order_id"]] = line
             elif line["kind"] == "fill":
                 self.engine.add_fill(fill_of(line, self.engine.instruments))
+            elif line["kind"] == "deal":
+                self.deal_lines.append(line)
             elif line["kind"] == "balance":
                 balances[line["account"], line["asset"]] = line
         for (account, asset), line in balances.items():
@@ -315,7 +319,7 @@ class Venue:
         for account in self.accounts.values():
             if self.engine.ledger.assets(account.name):
                 continue
-            for asset, amount in FUNDS.items():
+            for asset, amount in self._funds.items():
                 self.engine.ledger.fund(account.name, asset, amount * UNIT)
         self.settle(None, reason="deposit")
 

@@ -31,12 +31,16 @@ MAY_IMPORT = {
 # Actors meet only as messages; what they share is pure.
 SHARED_BY_ACTORS = {
     "actors.exchange_orders",
+    "actors.exchange_relay",
     "actors.awaited",
     "actors.exchange_state",
+    "actors.exchange_waits",
     "actors.folds",
     "actors.planning",
+    "actors.questions",
     "actors.replicas",
     "actors.risk_halts",
+    "actors.venue_records",
 }
 
 THIRD_PARTY_ONLY_IN = {

@@ -80,7 +80,10 @@ function quotes(shown, age) {
   );
 }
 
-// Only venues whose book counts: a stale price is no edge.
+const edgeOf = (from, to) => (store.arb ?? []).find((row) =>
+  row.symbol === chosen.symbol && row.buy_at === from.name && row.sell_at === to.name);
+
+// Only venues whose book counts: a stale price is no edge. What is left after fees is the core's word.
 function matrix(shown) {
   const live = (shown?.venues ?? []).filter((q) => q.state === "LIVE" && q.bid && q.ask);
   const head = [{ name: "" }, ...live];
@@ -101,13 +104,19 @@ function matrix(shown) {
       if (!to.name) return setText(cell, from.name);
       const edge = from.name === to.name ? null : bps(from.ask, to.bid);
       if (edge !== null && (best === null || edge > best.edge)) best = { edge, from, to };
-      setText(cell, edge === null ? "·" : edge.toFixed(2));
-      return setClass(cell, edge !== null && edge > 0 ? "n bad" : "n");
+      const net = edgeOf(from, to)?.net_bps;
+      setText(cell, edge === null ? "·" : `${edge.toFixed(2)}${net === undefined ? "" : ` / ${net}`}`);
+      return setClass(cell, Number(net ?? -1) > 0 ? "n bad" : "n");
     });
   });
   setText(byId("edge"), best === null ? "no two live venues" :
     `best edge: buy ${best.from.name} at ${best.from.ask}, sell ${best.to.name} at ${best.to.bid}: ` +
-    `${best.edge.toFixed(2)} bps${best.edge > 0 ? ", crossed" : ""}`);
+    `${best.edge.toFixed(2)} bps${best.edge > 0 ? ", crossed" : ""}; ${verdict(edgeOf(best.from, best.to))}`);
+}
+
+function verdict(row) {
+  if (!row) return "fees not known";
+  return `after fees ${row.net_bps} bps${row.why ? ` (${row.why})` : ""}` + (Number(row.gain) > 0 ? `, ${row.gain} for ${row.quantity}` : "");
 }
 
 // --- risk and money ------------------------------------------------------------------------------

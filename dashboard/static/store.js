@@ -2,7 +2,7 @@
 
 export const store = {
   core: { connected: false, lost_at_ms: null, commands: false },
-  status: null, risk: null, money: null, metrics: null,
+  status: null, risk: null, money: null, metrics: null, arb: null,
   orders: new Map(), books: new Map(), log: [], stories: new Set(),
   at: {}, // when each part came, in performance.now()
   linked: false, lostAt: Date.now(), refused: false, frozen: false,
@@ -16,7 +16,7 @@ let draw = () => {};
 
 function take(news) {
   const now = performance.now();
-  for (const part of ["core", "status", "risk", "money", "metrics"]) {
+  for (const part of ["core", "status", "risk", "money", "metrics", "arb"]) {
     if (news[part]) {
       store[part] = news[part];
       store.at[part] = now;

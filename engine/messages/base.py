@@ -38,6 +38,7 @@ Side = Literal["BUY", "SELL"]
 OrderType = Literal["LIMIT", "MARKET"]
 TimeInForce = Literal["GTC", "IOC", "FOK"]
 Liquidity = Literal["MAKER", "TAKER"]
+HaltLevel = Literal["no_new", "reduce_only", "flat"]
 
 
 def check_decimal(name: str, value: Decimal) -> None:

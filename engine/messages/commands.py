@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from engine.messages.base import (
     Code,
+    HaltLevel,
     Id,
     Lane,
     Message,
@@ -15,6 +16,7 @@ from engine.messages.base import (
     TimeInForce,
 )
 from engine.messages.events import AnyEvent, OrderSpec
+from engine.messages.market import RouteBenchmark
 
 # --- from the edges to the router -----------------------------------------------------------------
 
@@ -75,7 +77,10 @@ class ResolveOrder(Message, frozen=True, array_like=True, tag=True):
 
 
 class Halt(Message, frozen=True, array_like=True, tag=True):
-    """Stop new orders at once; sweep cancels unless told not to. Sticky over restarts."""
+    """Stop new orders at once; sweep cancels unless told not to. Sticky over restarts.
+
+    `level`: no_new lets nothing new leave, reduce_only and flat let orders that reduce a position.
+    """
 
     lane: ClassVar[Lane] = Lane.CONTROL
 
@@ -85,6 +90,7 @@ class Halt(Message, frozen=True, array_like=True, tag=True):
     who: Text
     cancel: bool
     reply_to: Name
+    level: HaltLevel = "no_new"
 
 
 class Resume(Message, frozen=True, array_like=True, tag=True):
@@ -143,12 +149,17 @@ class Proposal(Message, frozen=True, array_like=True, tag=True):
 
 
 class DryRun(Message, frozen=True, array_like=True, tag=True):
-    """Judge these orders as if they were proposed, change nothing, and tell the edge."""
+    """Judge these orders as if they were proposed, change nothing, and tell the edge.
+
+    Of a split, `reasons` says why for each venue, and `benchmark` what it is expected to cost.
+    """
 
     correlation_id: Id
     orders: list[OrderSpec]
     plan: Text
     reply_to: Name
+    reasons: dict[str, str] = {}  # noqa: RUF012  msgspec copies the empty default
+    benchmark: RouteBenchmark | None = None
 
 
 class Append(Message, frozen=True, array_like=True, tag=True):
@@ -251,6 +262,16 @@ class AskGate(Message, frozen=True, array_like=True, tag=True):
     request_id: Id
     scope: Name
     halted: bool
+
+
+class AskOpen(Message, frozen=True, array_like=True, tag=True):
+    """An edge asks an ExchangeActor what the venue itself says is open in a halt's scope: a Reply."""
+
+    lane: ClassVar[Lane] = Lane.CONTROL
+
+    correlation_id: Id
+    scope: Name
+    reply_to: Name
 
 
 class GateReport(Message, frozen=True, array_like=True, tag=True):

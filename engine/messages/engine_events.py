@@ -1,4 +1,4 @@
-"""Events of the engine itself: its runs, what people told it, and messages that had to be set aside."""
+"""Events of the engine itself: runs, what people told it, what was set aside, swept, or did not agree."""
 
 from decimal import Decimal
 from typing import Literal
@@ -95,3 +95,23 @@ class VenueSwept(Event, frozen=True, array_like=True, tag=True):
     def unique_key(self) -> str:
         """One record per request and venue: a receipt that is imported twice is journaled once."""
         return f"swept:{self.request_id}:{self.venue}"
+
+
+class FeeDifferenceFound(Event, frozen=True, array_like=True, tag=True):
+    """A fill was charged another fee than the account's rate says; `expected` is in `fee_asset`."""
+
+    account: Name
+    venue: Name
+    symbol: Name
+    venue_order_id: Name
+    trade_id: Name
+    rate: Decimal
+    expected: Decimal
+    charged: Decimal
+    fee_asset: Name
+    reason: Text
+    ts_ns: TsNs
+
+    def unique_key(self) -> str:
+        """Once per fill."""
+        return f"fee:{self.account}|{self.symbol}|{self.venue_order_id}|{self.trade_id}"

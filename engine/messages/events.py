@@ -10,6 +10,7 @@ from typing import Literal
 from engine.messages.base import (
     Code,
     Event,
+    HaltLevel,
     Id,
     Liquidity,
     Name,
@@ -24,10 +25,12 @@ from engine.messages.engine_events import (
     CommandRecorded,
     EngineStarted,
     EngineStopped,
+    FeeDifferenceFound,
     MessageParked,
     MessageSettled,
     VenueSwept,
 )
+from engine.messages.market import MarketSeen, RouteBenchmark
 
 
 class OrderSpec(Part, frozen=True, array_like=True):
@@ -65,6 +68,8 @@ class ParentAccepted(Event, frozen=True, array_like=True, tag=True):
     order: OrderSpec
     children: list[Id]
     plan: Text
+    seen: MarketSeen | None = None
+    benchmark: RouteBenchmark | None = None
 
     def unique_key(self) -> str:
         """One parent per order id, for ever."""
@@ -72,12 +77,17 @@ class ParentAccepted(Event, frozen=True, array_like=True, tag=True):
 
 
 class OrderApproved(Event, frozen=True, array_like=True, tag=True):
-    """The INTENT: risk approved this order and it may leave once this record is durable."""
+    """The INTENT: risk approved this order and it may leave once this record is durable.
+
+    `reduces`: it can only bring its account's position nearer zero, so a reduce-only halt lets it pass.
+    """
 
     order: OrderSpec
     approved_mono_ns: int
     expires_mono_ns: int
     verdict: Text
+    reduces: bool = False
+    seen: MarketSeen | None = None
 
     def unique_key(self) -> str:
         """One intent per client_order_id, for ever: the last bar against a doubled order."""
@@ -103,6 +113,7 @@ class OrderAcknowledged(Event, frozen=True, array_like=True, tag=True):
     venue_order_id: Name
     evidence: Text
     ts_event_ns: TsNs
+    sent_wall_ns: TsNs = 0  # when its first byte left, by our clock
 
 
 class OrderRejected(Event, frozen=True, array_like=True, tag=True):
@@ -113,6 +124,7 @@ class OrderRejected(Event, frozen=True, array_like=True, tag=True):
     text: Text
     evidence: Text
     ts_event_ns: TsNs
+    sent_wall_ns: TsNs = 0
 
 
 class OrderUnknown(Event, frozen=True, array_like=True, tag=True):
@@ -266,7 +278,10 @@ class SymbolStatusChanged(Event, frozen=True, array_like=True, tag=True):
 
 
 class TradingHalted(Event, frozen=True, array_like=True, tag=True):
-    """No new order of this scope leaves until TradingResumed. Scope: all, venue:V, symbol:S."""
+    """No new order of this scope leaves until TradingResumed. Scope: all, venue:V, symbol:S.
+
+    At the levels reduce_only and flat, orders that provably reduce the account's position do.
+    """
 
     scope: Name
     reason: Text
@@ -274,6 +289,7 @@ class TradingHalted(Event, frozen=True, array_like=True, tag=True):
     cancel: bool
     ts_ns: TsNs
     request_id: Id = ""
+    level: HaltLevel = "no_new"
 
 
 class TradingResumed(Event, frozen=True, array_like=True, tag=True):
@@ -372,6 +388,7 @@ AnyEvent = (
     | BalanceDifferenceFound
     | BalanceDifferenceCleared
     | BalanceDifferenceAccepted
+    | FeeDifferenceFound
     | EngineStarted
     | EngineStopped
     | MessageParked

@@ -204,3 +204,27 @@ class VenueState(Message, frozen=True, array_like=True, tag=True):
     in_flight: int = 0
     account_uid: Name | None = None
     reconciled_mono_ns: int = 0
+
+
+class MarketSeen(Part, frozen=True, array_like=True):
+    """The market when an order was planned or judged: the best of the counted venues, None for none.
+
+    `ts_event_ns` is the newest venue time in that book, `age_ns` how old the book was here.
+    """
+
+    bid: Decimal | None
+    ask: Decimal | None
+    ts_event_ns: TsNs
+    age_ns: int
+
+
+class RouteBenchmark(Part, frozen=True, array_like=True):
+    """What a split was expected to cost a unit after taker fees, and the best single venue beside it.
+
+    `venue` is None where no venue alone showed the whole quantity; `plan_price` None where nothing
+    was to be taken at once.
+    """
+
+    plan_price: Decimal | None
+    venue: Name | None
+    venue_price: Decimal | None

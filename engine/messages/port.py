@@ -30,13 +30,17 @@ VenueStatus = Literal["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED
 
 
 # CLOSED: outside its trading hours; MAINTENANCE: as announced, or in a window of the configuration.
-SymbolStatus = Literal["TRADING", "HALTED", "CANCEL_ONLY", "DELISTED", "CLOSED", "MAINTENANCE"]
+SymbolStatus = Literal[
+    "TRADING", "HALTED", "CANCEL_ONLY", "DELISTED", "CLOSED", "MAINTENANCE", "WATCH_ONLY"
+]
 
 
 class Instrument(Part, frozen=True, array_like=True):
     """The trading rules of one symbol at one venue, exact. `status` other than TRADING refuses orders.
 
-    `status_reason` says more where more is known.
+    `status_reason` says more where more is known. `pricing` is `quoted` where the venue itself names the
+    price of each order and is its counterparty: there is no book, so no collar and nobody to trade with
+    by mistake, and the order's own price bounds what it may cost.
     """
 
     venue: Name
@@ -53,13 +57,17 @@ class Instrument(Part, frozen=True, array_like=True):
     taker_fee: Decimal
     status: SymbolStatus = "TRADING"
     status_reason: Text = ""
+    pricing: Literal["book", "quoted"] = "book"
 
 
 # --- actor to adapter -----------------------------------------------------------------------------
 
 
 class SubmitOrder(Message, frozen=True, array_like=True, tag=True):
-    """Send this order once, never twice. Refused by the gate when it is closed or the time is up."""
+    """Send this order once, never twice. Refused by the gate when it is closed or the time is up.
+
+    `reduces`: it passes a gate that is closed to everything else.
+    """
 
     account: Name
     client_order_id: Id
@@ -71,6 +79,7 @@ class SubmitOrder(Message, frozen=True, array_like=True, tag=True):
     quantity: Decimal
     price: Decimal | None
     expires_mono_ns: int
+    reduces: bool = False
 
 
 class CancelOrder(Message, frozen=True, array_like=True, tag=True):
@@ -82,6 +91,20 @@ class CancelOrder(Message, frozen=True, array_like=True, tag=True):
     symbol: Name
 
 
+class Intent(Part, frozen=True, array_like=True):
+    """What an order asked for, to find it at a venue that keeps no name of ours.
+
+    `taken` are the venue's ids of other orders that may look like it; `twins` is how many other orders
+    of ours, just as unproven, look the same.
+    """
+
+    side: Side
+    quantity: Decimal
+    price: Decimal | None
+    taken: list[Name]
+    twins: int
+
+
 class QueryOrder(Message, frozen=True, array_like=True, tag=True):
     """Ask the venue what became of an order: the order, open orders and its fills."""
 
@@ -90,6 +113,19 @@ class QueryOrder(Message, frozen=True, array_like=True, tag=True):
     venue_order_id: Name | None
     symbol: Name
     since_wall_ns: int
+    intent: Intent | None = None
+
+
+class AskVenue(Message, frozen=True, array_like=True, tag=True):
+    """Ask for the venue's own records, for people: what it calls portfolio, statement, profit table.
+
+    `reply_to` and `correlation_id` are the edge's, and come back with the answer.
+    """
+
+    reply_to: Name
+    correlation_id: Id
+    topic: Name
+    arguments: dict[str, str]
 
 
 class Reconcile(Message, frozen=True, array_like=True, tag=True):
@@ -101,13 +137,19 @@ class Reconcile(Message, frozen=True, array_like=True, tag=True):
 
 
 class SetGate(Message, frozen=True, array_like=True, tag=True):
-    """Close or open the last gate before the socket. Answered by GateChanged."""
+    """Close or open the last gate before the socket. Answered by GateChanged.
+
+    Closed for everything or for `symbols`; with `reduce_only`, or for `reduce_symbols`, only orders
+    that reduce a position pass.
+    """
 
     lane: ClassVar[Lane] = Lane.CONTROL
 
     request_id: Id
     closed: bool
     symbols: list[Name]
+    reduce_only: bool = False
+    reduce_symbols: list[Name] = []  # noqa: RUF012  msgspec copies the empty default
 
 
 class Resubscribe(Message, frozen=True, array_like=True, tag=True):
@@ -218,6 +260,17 @@ class ReconcileResult(Message, frozen=True, array_like=True, tag=True):
     balances: list[BalanceReport]
     asked_wall_ns: int
     asked_mono_ns: int
+
+
+class VenueTold(Message, frozen=True, array_like=True, tag=True):
+    """The answer to one AskVenue. `body` is MessagePack: a list of rows, empty where `ok` is False."""
+
+    reply_to: Name
+    correlation_id: Id
+    ok: bool
+    code: Code
+    text: Text
+    body: bytes
 
 
 class BalanceUpdate(Message, frozen=True, array_like=True, tag=True):

@@ -18,6 +18,7 @@ from engine.messages.events import (
     OrderSpec,
     ParentAccepted,
 )
+from engine.messages.market import RouteBenchmark
 from engine.trading.money import ZERO, exact, plain, plain_or_none, ratio
 from engine.trading.order import Order
 from engine.trading.order_status import (
@@ -47,6 +48,7 @@ class ParentState(State):
     children: list[str]
     cancel_requested: bool = False
     cancel_reason: str = ""
+    benchmark: RouteBenchmark | None = None
 
 
 class ParentOrder:
@@ -212,8 +214,7 @@ class OrderTable:
             return False
         if born:
             self._adopt(order)
-        if order.venue_order_id is not None:
-            self._index(order)
+        self._index(order)
         self._settle(order)
         return True
 
@@ -301,7 +302,8 @@ class OrderTable:
         parent_id = event.order.order_id
         if parent_id in self._parents:
             return False
-        parent = ParentOrder(ParentState(event.order, event.plan, list(event.children)))
+        state = ParentState(event.order, event.plan, [*event.children], benchmark=event.benchmark)
+        parent = ParentOrder(state)
         self._parents[parent_id] = parent
         if any(child_id in self._orders for child_id in event.children):
             for order in self._orders.values():  # in order of arrival, as after a restart

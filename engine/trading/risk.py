@@ -10,7 +10,7 @@ from collections import deque
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Final, NamedTuple
 
-from engine.messages.base import State, decode_state, encode_state, replaced
+from engine.messages.base import HaltLevel, State, decode_state, encode_state, replaced
 from engine.messages.events import (
     OrderApproved,
     OrderDenied,
@@ -19,6 +19,7 @@ from engine.messages.events import (
     TradingHalted,
     TradingResumed,
 )
+from engine.messages.market import MarketSeen
 from engine.messages.port import Instrument
 from engine.trading import risk_limits as why
 from engine.trading.exposure import Exposure
@@ -43,6 +44,7 @@ class Verdict(NamedTuple):
     code: str
     text: str
     order: OrderSpec
+    reduces: bool = False
 
 
 class Halt(State):
@@ -52,6 +54,7 @@ class Halt(State):
     reason: str
     who: str
     ts_ns: int
+    level: HaltLevel = "no_new"
 
 
 class GateAsk(State):
@@ -103,7 +106,9 @@ class RiskGate:
         kind = type(event)
         if kind is TradingHalted:
             self.asked.append(GateAsk(event.request_id, event.scope, True, event.ts_ns))
-            self.halts[event.scope] = Halt(event.scope, event.reason, event.who, event.ts_ns)
+            self.halts[event.scope] = Halt(
+                event.scope, event.reason, event.who, event.ts_ns, event.level
+            )
             return True
         if kind is TradingResumed:
             self.asked.append(GateAsk(event.request_id, event.scope, False, event.ts_ns))
@@ -133,19 +138,38 @@ class RiskGate:
             refusal = check(self, case)
             if refusal is not None:
                 return Verdict(False, *refusal, case.spec)
-        return Verdict(True, "", approval_text(case), case.spec)
+        return Verdict(True, "", approval_text(case), case.spec, case.reduces)
+
+    def halts_of(self, spec: OrderSpec) -> list[Halt]:
+        """Return the halts that bind an order, the widest first."""
+        if not self.halts:
+            return []
+        scopes = scopes_over(spec.venue, spec.symbol)
+        return [self.halts[scope] for scope in scopes if scope in self.halts]
+
+    def strictest(self, scope: str, level: HaltLevel) -> HaltLevel:
+        """Return the level that a new halt of a scope has: one that stands is never loosened by it."""
+        held = self.halts.get(scope)
+        return "no_new" if held is not None and held.level == "no_new" else level
 
     def forget(self, spec: OrderSpec, code: str, text: str) -> None:
         """Take back an order that the journal did not take: it charges nothing and may come again."""
         self.apply(OrderDenied(spec, code, text))
         self.orders.remove(spec.order_id)
 
-    def event(self, verdict: Verdict, now_mono_ns: int) -> OrderApproved | OrderDenied:
-        """Return the event of a verdict; the caller applies it before it judges the next order."""
+    def event(
+        self, verdict: Verdict, now_mono_ns: int, seen: MarketSeen | None = None
+    ) -> OrderApproved | OrderDenied:
+        """Return the event of a verdict; the caller applies it before it judges the next order.
+
+        `seen` is the market as it was judged by, for the journal.
+        """
         if not verdict.approved:
             return OrderDenied(verdict.order, verdict.code, verdict.text)
         expires = now_mono_ns + self.limits.approval_ttl_ns
-        return OrderApproved(verdict.order, now_mono_ns, expires, verdict.text)
+        return OrderApproved(
+            verdict.order, now_mono_ns, expires, verdict.text, verdict.reduces, seen
+        )
 
     def position(self, asset: str, account: str | None = None) -> Decimal:
         """Return the holdings of an asset that limits count: of one account, or net over all."""
@@ -235,11 +259,9 @@ class RiskGate:
     def _refuse_unseen(self, spec: OrderSpec, instrument: Instrument | None) -> Refusal | None:
         if self.orders.get(spec.order_id) is not None:
             return why.DUPLICATE, f"order {spec.order_id} is known already"
-        if self.halts:
-            for scope in scopes_over(spec.venue, spec.symbol):
-                if scope in self.halts:
-                    halt = self.halts[scope]
-                    return why.HALTED, f"{scope} halted by {halt.who}: {halt.reason}"
+        for halt in self.halts_of(spec):
+            if halt.level == "no_new":
+                return why.HALTED, f"{halt.scope} halted by {halt.who}: {halt.reason}"
         if spec.account is None:
             return why.NO_ACCOUNT, f"an order to {spec.venue} must name its account"
         if not self.ledger.is_opened(spec.account):
@@ -300,10 +322,14 @@ class RiskGate:
         return (mid, "") if age_ns <= self.limits.mid_age_max_ns else (None, why.STALE_MID)
 
     def rate(self, asset: str, market: MarketView) -> Decimal | None:
-        """Return one unit of an asset in the report currency; None if not valuable now."""
+        """Return one unit of an asset in the report currency; None if not valuable now.
+
+        The market's rate goes before the one that a person declared.
+        """
         if asset == self.limits.report_currency:
             return ONE
-        return self._mid(f"{asset}/{self.limits.report_currency}", market)[0]
+        mid = self._mid(f"{asset}/{self.limits.report_currency}", market)[0]
+        return self.limits.declared_rates.get(asset) if mid is None else mid
 
     @exact
     def show(self, now_mono_ns: int, market: MarketView) -> list[dict[str, Any]]:

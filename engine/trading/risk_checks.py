@@ -74,7 +74,11 @@ def on_step(value: Decimal, step: Decimal, rounding: str) -> Decimal:
 
 
 def _check_restriction(gate: "RiskGate", case: Case) -> Refusal | None:
-    if not gate.ledger.is_restricted(case.account) or case.reduces:
+    if case.reduces:
+        return None
+    for halt in gate.halts_of(case.spec):
+        return why.REDUCE_ONLY, f"{halt.scope} halted to {halt.level} by {halt.who}: {halt.reason}"
+    if not gate.ledger.is_restricted(case.account):
         return None
     assets = ", ".join(gate.ledger.differences(case.account))
     return why.REDUCE_ONLY, f"{case.account} differs from the venue in {assets}"
@@ -124,6 +128,8 @@ def _check_self_trade(gate: "RiskGate", case: Case) -> Refusal | None:
     the match is left to the venue's own prevention, which the adapters ask for with every order.
     """
     spec = case.spec
+    if case.instrument.pricing == "quoted":
+        return None  # the venue is the other side, always
     found = gate.exposure.crossing(spec.venue, spec.symbol, spec.side, spec.price)
     for charge in found:
         ahead = None
@@ -148,6 +154,10 @@ def _own_ahead(found: list[Charge], charge: Charge, side: str) -> Decimal:
 def _check_collar(gate: "RiskGate", case: Case) -> Refusal | None:
     price = case.spec.price
     assert price is not None
+    if case.instrument.pricing == "quoted":
+        return (
+            None  # the venue names the price: what may be paid is the order's own, and is counted
+        )
     if case.mid is None:
         return None if case.reduces else (case.mid_problem, f"no usable mid of {case.spec.symbol}")
     sign = 1 if case.spec.side == "BUY" else -1

@@ -33,7 +33,7 @@ REASONS: Final[dict[str, str]] = {
     HALTED: "Trading is halted for everything, for this venue or for this symbol.",
     NO_ACCOUNT: "The order names no account, or is a split order that no venue can receive.",
     ACCOUNT_NOT_OPENED: "The account's opening balances are not journaled yet.",
-    REDUCE_ONLY: "A balance difference stands: the account may only reduce its positions.",
+    REDUCE_ONLY: "Only orders that reduce a position pass: a balance difference, or such a halt, stands.",
     UNKNOWN_INSTRUMENT: "The venue has not told the rules of this symbol.",
     INSTRUMENT_NOT_TRADING: "The venue has halted or delisted the symbol.",
     QUANTITY_RULE: "The quantity breaks the venue's lot size, minimum or maximum.",
@@ -76,6 +76,8 @@ class RiskLimits:
     mid_age_max_ns: int = 5_000_000_000
     fee_reserve: Decimal = field(default_factory=lambda: Decimal("0.002"))  # of a buy's notional
     count_opening: bool = True  # whether opening balances count as position
+    # One unit of an asset in the report currency by a person's word, where the market has no price.
+    declared_rates: dict[str, Decimal] = field(default_factory=dict)
 
     def position_max(self, asset: str) -> Decimal | None:
         """Return the limit of an asset; None when none is configured."""

@@ -9,12 +9,13 @@ venue's minimum.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.errors import Refused
 from engine.messages.base import OrderType, Side, TimeInForce
-from engine.messages.market import ConsolidatedBook
+from engine.messages.market import ConsolidatedBook, RouteBenchmark
 from engine.messages.port import Instrument
+from engine.trading.money import for_message, ratio
 
 ZERO: Final = Decimal(0)
 ONE: Final = Decimal(1)
@@ -49,6 +50,7 @@ class Plan:
     legs: list[Leg]
     unplaced: Decimal
     reasons: dict[str, str] = field(default_factory=dict)
+    benchmark: RouteBenchmark | None = None
 
     def text(self) -> str:
         """Return the plan as one line a venue, for people and the journal."""
@@ -134,17 +136,38 @@ def plan_best(
     fit = {venue: rule for venue, rule in instruments.items() if venue not in reasons}
     if not fit:
         raise Refused("no_venue", _explain("no venue can take this order", reasons))
+    plan = _planned(want, book, fit, reasons)
+    for venue, rule in fit.items():
+        fee = rule.maker_fee if want.post_only else rule.taker_fee
+        reasons.setdefault(venue, f"not needed: others are cheaper after its fee of {fee:f}")
+    return plan
+
+
+def _planned(
+    want: Want, book: ConsolidatedBook, fit: Mapping[str, Instrument], reasons: dict[str, str]
+) -> Plan:
     if want.post_only:
         return _rest(want, want.quantity, fit, reasons, [])
+    offers = _offers(want, book, fit)
+    singles = _singles(want, fit, offers)
     if want.time_in_force == "FOK":
-        return _all_at_one(want, book, fit, reasons)
-    taken, _ = _take(want, book, fit)
-    legs, left = _sized(want, taken, fit, reasons)
+        return _all_at_one(want, fit, reasons, singles)
+    taken, _ = _fill(offers, want.quantity)
+    shown = {venue: _fill(offers, None, venue)[0][venue] for venue in taken}
+    legs, left = _sized(want, taken, fit, reasons, shown)
+    alone = _better_alone(want, fit, offers, singles, legs)
+    if alone is not None:
+        for leg in legs:
+            reasons[leg.venue] = f"left out: all at {alone} is better after lots and minimums"
+        legs, left = _sized(want, {alone: want.quantity}, fit, reasons)
+    benchmark = _benchmark(want, offers, singles, legs)
     if want.time_in_force == "IOC" or want.order_type == "MARKET":
         if not legs:
             raise Refused("no_liquidity", _explain("nothing to take within the limit", reasons))
-        return Plan(legs, left, reasons)
-    return _rest(want, left, fit, reasons, legs)
+        return Plan(legs, left, reasons, benchmark)
+    plan = _rest(want, left, fit, reasons, legs)
+    plan.benchmark = benchmark
+    return plan
 
 
 def _explain(text: str, reasons: dict[str, str]) -> str:
@@ -152,11 +175,16 @@ def _explain(text: str, reasons: dict[str, str]) -> str:
     return f"{text} ({detail})" if detail else text
 
 
-def _take(
-    want: Want, book: ConsolidatedBook, fit: Mapping[str, Instrument]
-) -> tuple[dict[str, Decimal], Decimal]:
-    """Return how much to take at each venue, cheapest after taker fees first, and what it costs."""
-    offers: list[tuple[Decimal, Decimal, str]] = []
+class _Offer(NamedTuple):
+    # What one level costs a unit after taker fees: negative for a seller, who wants the least of it.
+    cost: Decimal
+    venue: str
+    quantity: Decimal
+
+
+def _offers(want: Want, book: ConsolidatedBook, fit: Mapping[str, Instrument]) -> list[_Offer]:
+    """Return the levels within the limit at the venues that fit, cheapest after taker fees first."""
+    offers: list[_Offer] = []
     for level in book.ask_levels() if want.side == "BUY" else book.bid_levels():
         venue = level.venue
         price = Decimal(level.price).scaleb(-book.price_exponent)
@@ -165,49 +193,117 @@ def _take(
             continue
         fee = fit[venue].taker_fee
         cost = price * (ONE + fee) if want.side == "BUY" else -price * (ONE - fee)
-        offers.append((cost, Decimal(level.quantity).scaleb(-book.quantity_exponent), venue))
-    offers.sort(key=lambda offer: (offer[0], offer[2]))
+        offers.append(_Offer(cost, venue, Decimal(level.quantity).scaleb(-book.quantity_exponent)))
+    offers.sort()
+    return offers
+
+
+def _fill(
+    offers: list[_Offer], quantity: Decimal | None, venue: str = ""
+) -> tuple[dict[str, Decimal], Decimal]:
+    """Return how much a taker of `quantity` (None: of all) gets at each venue, and what it costs."""
     taken: dict[str, Decimal] = {}
-    left = want.quantity
+    left = quantity
     total = ZERO
-    for cost, quantity, venue in offers:
-        if left <= 0:
+    for offer in offers:
+        if venue and offer.venue != venue:
+            continue
+        if left is not None and left <= 0:
             break
-        part = min(left, quantity)
-        taken[venue] = taken.get(venue, ZERO) + part
-        total += cost * part
-        left -= part
+        part = offer.quantity if left is None else min(left, offer.quantity)
+        taken[offer.venue] = taken.get(offer.venue, ZERO) + part
+        total += offer.cost * part
+        left = None if left is None else left - part
     return taken, total
 
 
+def _singles(
+    want: Want, fit: Mapping[str, Instrument], offers: list[_Offer]
+) -> list[tuple[Decimal, str]]:
+    """Return the venues that alone show the whole quantity, with its cost there, cheapest first."""
+    found: list[tuple[Decimal, str]] = []
+    for venue in fit:
+        taken, cost = _fill(offers, want.quantity, venue)
+        if taken.get(venue, ZERO) >= want.quantity:
+            found.append((cost, venue))
+    return sorted(found)
+
+
+def _cost(offers: list[_Offer], legs: list[Leg]) -> tuple[Decimal, Decimal]:
+    """Return how much of the legs the books show, and what that costs."""
+    filled = [_fill(offers, leg.quantity, leg.venue) for leg in legs]
+    count = sum((sum(taken.values(), ZERO) for taken, _ in filled), ZERO)
+    return count, sum((cost for _, cost in filled), ZERO)
+
+
+# Lots and minimums can make a split dearer, or smaller, than one venue that has it all.
+def _better_alone(
+    want: Want,
+    fit: Mapping[str, Instrument],
+    offers: list[_Offer],
+    singles: list[tuple[Decimal, str]],
+    legs: list[Leg],
+) -> str | None:
+    count, cost = _cost(offers, legs)
+    best, found = (-count, cost), None
+    for _, venue in singles:
+        whole, _ = _sized(want, {venue: want.quantity}, fit, {})
+        count, cost = _cost(offers, whole)
+        if whole and (-count, cost) < best:
+            best, found = (-count, cost), venue
+    return found
+
+
+def _benchmark(
+    want: Want, offers: list[_Offer], singles: list[tuple[Decimal, str]], legs: list[Leg]
+) -> RouteBenchmark:
+    count, cost = _cost(offers, legs)
+    alone_cost, alone = singles[0] if singles else (ZERO, None)
+    return RouteBenchmark(
+        _a_unit(cost, count), alone, _a_unit(alone_cost, want.quantity) if alone else None
+    )
+
+
+def _a_unit(cost: Decimal, count: Decimal) -> Decimal | None:
+    each = ratio(abs(cost), count)
+    return None if each is None else for_message(each)
+
+
 def _all_at_one(
-    want: Want, book: ConsolidatedBook, fit: Mapping[str, Instrument], reasons: dict[str, str]
+    want: Want,
+    fit: Mapping[str, Instrument],
+    reasons: dict[str, str],
+    singles: list[tuple[Decimal, str]],
 ) -> Plan:
     """Place a fill-or-kill order at one venue: two venues cannot fill or kill together."""
-    offers: list[tuple[Decimal, str]] = []
-    for venue, rule in fit.items():
-        taken, cost = _take(want, book, {venue: rule})
-        if taken.get(venue, ZERO) >= want.quantity:
-            offers.append((cost, venue))
-    for _, venue in sorted(offers):
+    for cost, venue in singles:
         legs, left = _sized(want, {venue: want.quantity}, fit, reasons)
         if legs and left == 0:
-            return Plan(legs, left, reasons)
+            each = _a_unit(cost, want.quantity)
+            return Plan(legs, left, reasons, RouteBenchmark(each, venue, each))
     text = "no single venue shows the whole quantity, and a fill-or-kill order cannot be split"
     raise Refused("fok_needs_one_venue", _explain(text, reasons))
 
 
 def _sized(
-    want: Want, taken: dict[str, Decimal], fit: Mapping[str, Instrument], reasons: dict[str, str]
+    want: Want,
+    taken: dict[str, Decimal],
+    fit: Mapping[str, Instrument],
+    reasons: dict[str, str],
+    shown: Mapping[str, Decimal] | None = None,
 ) -> tuple[list[Leg], Decimal]:
-    """Turn shares into legs on each venue's grid, moving what is too small to the largest share."""
+    """Turn shares into legs on each venue's grid, moving what is too small to the largest share.
+
+    No leg is more than its venue shows (`shown`), whatever is moved there.
+    """
     legs: list[Leg] = []
     left = want.quantity
     carry = ZERO
     for venue in sorted(taken, key=lambda v: (taken[v], v)):
         rule = fit[venue]
         price = quantise_price(want.price, want.side, rule.tick_size)
-        quantity = round_down(min(taken[venue] + carry, left), rule.lot_size)
+        most = left if shown is None else min(left, shown[venue])
+        quantity = round_down(min(taken[venue] + carry, most), rule.lot_size)
         problem = refuse_below_minimum(rule, quantity, price)
         if problem is not None:
             carry += taken[venue]

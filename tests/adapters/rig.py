@@ -44,10 +44,12 @@ CLOCK = SystemClock()
 class Sim:
     """A simulator process and its control plane."""
 
+    VENUES = tuple(TRAITS)
+
     def __init__(self, folder):
         self.folder = Path(folder)
         command = [sys.executable, "-m", "simulator", "--state-dir", str(folder)]
-        command += ["--parent-pid", str(os.getpid()), "--venues", ",".join(TRAITS)]
+        command += ["--parent-pid", str(os.getpid()), "--venues", ",".join(self.VENUES)]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         path = self.folder / "sim" / "endpoints.json"
 

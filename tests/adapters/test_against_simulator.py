@@ -248,6 +248,17 @@ def test_a_closed_gate_lets_nothing_out_and_says_so(desk):
 
 
 @pytest.mark.parametrize("road", ["ws", "rest"])
+def test_a_gate_that_is_reduce_only_lets_pass_what_reduces(desk):
+    for told in ({"reduce_only": True}, {"reduce_symbols": ["BTC/USDT"]}):
+        desk.adapter.handle(SetGate("g1", closed=False, symbols=[], **told))
+        refused = ask(desk, desk.new_order())
+        assert (refused.outcome, refused.code) == ("NOT_SENT", "gate_closed")
+    order = desk.new_order(reduces=True)
+    assert ask(desk, order).outcome == "ACCEPTED"
+    assert cancel(desk, order).outcome == "ACCEPTED"
+
+
+@pytest.mark.parametrize("road", ["ws", "rest"])
 def test_no_order_passes_the_gate_while_the_halt_file_stands(make, tmp_path):
     path = tmp_path / "HALT"
     path.touch()

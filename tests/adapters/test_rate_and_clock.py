@@ -89,6 +89,49 @@ def test_a_ban_without_a_time_opens_the_breaker_for_long():
     assert rate.try_take(Priority.CANCEL, ONE) > 0
 
 
+def two_scopes(clock):
+    return RateGovernor({"orders": (100, 10.0), "cancels": (100, 10.0)}, clock)
+
+
+def test_a_refusal_without_a_time_silences_its_own_scope_and_longer_each_time():
+    clock = VirtualClock()
+    rate = two_scopes(clock)
+    waits = []
+    for _ in range(4):
+        rate.on_limited(0, banned=False, scopes=["orders"])
+        assert rate.try_take(Priority.CANCEL, {"cancels": 1}) == 0
+        waits.append(rate.try_take(Priority.CANCEL, ONE) // NS_PER_S)
+        clock.advance_ns(waits[-1] * NS_PER_S)
+        assert rate.try_take(Priority.CANCEL, ONE) == 0
+    assert waits == [1, 2, 4, 8], "long before a ban"
+    clock.advance_ns(600 * NS_PER_S)
+    rate.on_limited(0, banned=False, scopes=["orders"])
+    assert rate.blocked_ms() == 1000, "it was long ago"
+
+
+@pytest.mark.parametrize(
+    "said", [{"retry_after_s": 7, "banned": False}, {"retry_after_s": 0, "banned": True}]
+)
+def test_a_ban_or_a_time_that_the_venue_names_silences_every_scope(said):
+    clock = VirtualClock()
+    rate = two_scopes(clock)
+    rate.on_limited(**said, scopes=["orders"])
+    assert rate.try_take(Priority.CANCEL, {"cancels": 1}) == rate.blocked_until_ns - clock.mono_ns()
+    assert rate.blocked_ms() == (7000 if said["retry_after_s"] else 120_000)
+
+
+def test_refusals_of_what_was_under_way_when_the_breaker_opened_are_one():
+    clock = VirtualClock()
+    rate = two_scopes(clock)
+    for _ in range(5):
+        rate.on_limited(0, banned=False, scopes=["orders"])
+    assert rate.blocked_ms() == 1000
+    assert rate._factor == 0.5
+    rate.on_limited(3, banned=False, scopes=["orders"])
+    assert rate.blocked_ms() == 3000, "but a time that the venue names is obeyed"
+    assert rate._factor == 0.5
+
+
 def test_after_a_429_the_rate_is_halved_and_creeps_back():
     clock = VirtualClock()
     rate = governor(clock)
@@ -184,3 +227,6 @@ def test_nothing_is_signed_without_knowing_the_time_well_enough():
     clock.advance_ns(2 * 3600 * NS_PER_S)
     with pytest.raises(Refused, match="too old"):
         offset.now_ms()
+    now_ns = clock.mono_ns()
+    offset.update([(now_ns - 1000, now_ns, 1_700_000_600_000)])
+    assert offset.now_ms() == 1_700_000_600_000, "one good estimate is enough to sign again"

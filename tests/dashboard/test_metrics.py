@@ -1,5 +1,7 @@
 import json
 import re
+import shutil
+import subprocess
 from decimal import Decimal
 from pathlib import Path
 
@@ -139,3 +141,18 @@ def test_every_alert_has_its_section_of_the_runbook():
     assert headings == [rule["alert"] for rule in ALERTS]
     for rule in ALERTS:
         assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
+
+
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="no promtool here: apt-get install prometheus"
+)
+def test_each_alert_fires_on_what_it_is_for_and_is_quiet_before_it():
+    folder = ROOT / "deploy" / "prometheus"
+    tested = YAML(typ="safe").load(folder / "alerts_test.yml")["tests"]
+    names = [case["alert_rule_test"][-1]["alertname"] for case in tested]
+    assert names == [rule["alert"] for rule in ALERTS]
+    for words in (["check", "config", "prometheus.yml"], ["test", "rules", "alerts_test.yml"]):
+        ran = subprocess.run(
+            ["promtool", *words], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr

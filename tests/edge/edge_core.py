@@ -14,6 +14,7 @@ from engine.errors import Refused
 from engine.ids import client_order_id
 from engine.messages.commands import (
     AppendRefused,
+    AskOpen,
     CancelOrders,
     Halt,
     PlaceOrder,
@@ -213,6 +214,9 @@ class SmallCore:
                 self.halting = message, reply
             else:
                 self._answer_gates(message, reply)
+        elif isinstance(message, AskOpen):
+            told = {"ok": True, "text": "", "ours": [], "others": []}
+            reply.set_result(Reply(message.correlation_id, True, "", "", msgpack.packb(told)))
         elif isinstance(message, Resume):
             self.halted = False
             self.commit(

@@ -254,6 +254,11 @@ def test_halt_and_resume_go_to_risk(client, core):
     address, message = core.told[-1]
     assert address == "risk_pnl"
     assert isinstance(message, Halt)
+    assert message.level == "no_new"
+    asked = {name: receipt[name] for name in ("command_id", "since_seq")}
+    swept = client.request("risk.receipt", **asked)["venues"]
+    assert [(row["venue"], row["proven"]) for row in swept] == [("binance", True), ("okx", True)]
+    assert core.told[-1][0] == "persistence", "the receipt is journaled"
     assert client.status()["trading_state"] == "HALTED"
     assert client.resume("done")["halted"] is False
 

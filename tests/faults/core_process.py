@@ -125,9 +125,9 @@ class Core:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.configure(**changes)
 
-    def configure(self, **changes):
+    def configure(self, only=None, **changes):
         config = json.loads(json.dumps(CONFIG))
-        config["venues"] = {
+        config["venues"] = only or {
             name: {
                 "symbols": ["BTC/USDT", "ETH/USDT"],
                 "urls": self.venues.endpoints["venues"][name],

@@ -33,7 +33,7 @@ KINDS = {
         "start", "AdapterReady", "LinkChanged", "ReconcileResult", "ApprovedOrder", "SubmitResult",
         "OrderReport", "FillReport", "CancelRequest", "CancelResult", "QueryRequest", "QueryResult",
         "CommittedNow", "GateChanged", "Introduce", "VenueBook", "LinkAlive", "Tick",
-        "BalanceUpdate", "TradePrint", "VenueHealth",
+        "BalanceUpdate", "TradePrint", "VenueHealth", "Query", "VenueTold",
     ),
     "order_book": (
         "start", "VenueBook", "LinkAlive", "VenueState", "AdapterReady", "Query", "Tick",
@@ -58,7 +58,7 @@ CLASSES = {
 SELDOM = {
     "AdapterReady", "LinkChanged", "CommittedNow", "GateChanged", "GateReport", "Halt", "Resume",
     "AppendNow", "Introduce", "DryRun", "QueryRequest", "QueryResult", "ReconcileOrders", "start",
-    "AccountSnapshot", "Barrier", "BalanceUpdate", "VenueHealth",
+    "AccountSnapshot", "Barrier", "BalanceUpdate", "VenueHealth", "VenueTold",
 }  # fmt: skip
 
 
@@ -108,6 +108,9 @@ def every_operation(core, venues):
         for _ in range(4):
             insist(lambda: client.book("BTC/USDT", venue="binance"))
         client.positions()
+        for _ in range(2):
+            with contextlib.suppress(RequestRefused, OutcomeUnknown, Unreachable):
+                client.request("venue.records", venue="binance", kind="statement")
 
 
 def fills_of(core, venue):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import Refused
-from engine.messages.market import VenueBook
+from engine.messages.market import RouteBenchmark, VenueBook
 from engine.messages.port import Instrument
 from engine.trading.consolidated import Consolidator
 from engine.trading.routing import (
@@ -158,7 +158,10 @@ def test_legs_fit_every_rule_and_add_up(one, two, asked, tif, lot):
 
 def test_a_plan_says_its_reasons_in_one_line():
     plan = plan_best(want(quantity=D("0.1")), market(**TWO), RULES, {"c": "no key"})
-    assert plan.text() == "a: takes 0.1 at the best price after 0.001 taker fee; c: no key"
+    assert plan.text() == (
+        "a: takes 0.1 at the best price after 0.001 taker fee; "
+        "b: not needed: others are cheaper after its fee of 0.001; c: no key"
+    )
 
 
 def test_without_two_sides_there_is_no_mid():
@@ -179,8 +182,10 @@ def test_what_stands_before_a_price_is_counted_per_venue_and_side():
 def test_a_share_above_a_venues_maximum_is_left_out_with_the_reason():
     rules = {"a": rule("a", quantity_max=D("0.2")), "b": rule("b")}
     plan = plan_best(want(quantity=D("0.6")), market(**TWO), rules, {})
-    assert (legs(plan), plan.unplaced) == ({"b": D("0.2")}, D("0.4"))
+    assert (legs(plan), plan.unplaced) == ({"b": D("0.6")}, 0), "b alone shows all of it"
     assert "above the maximum quantity 0.2" in plan.reasons["a"]
+    plan = plan_best(want(quantity=D("1.5")), market(**TWO), rules, {})
+    assert (legs(plan), plan.unplaced) == ({"b": D("0.3")}, D("1.2")), "nobody alone shows it"
 
 
 def test_a_venue_whose_book_does_not_count_is_named():
@@ -222,3 +227,79 @@ def test_what_can_rest_nowhere_is_left_beside_what_is_taken():
     )
     assert (legs(plan), plan.unplaced) == ({"a": D("0.4")}, D("0.1"))
     assert plan.reasons["b"].startswith("cannot rest: ")
+
+
+def test_a_split_that_lots_make_dearer_gives_way_to_the_venue_that_has_it_all():
+    books = {"a": ([990, 500], [1000, 5]), "b": ([980, 500], [1001, 1000]), "c": ([1], [1000, 600])}
+    books["c"] = ([970, 500], [1002, 1000])
+    coarse = {"a": rule("a", lot_size=D("0.01")), "b": rule("b"), "c": rule("c")}
+    plan = plan_best(want(quantity=D(1)), market(**books), coarse, {})
+    assert legs(plan) == {"b": D(1)}, "five thousandths at a are less than its lot"
+    assert plan.benchmark == RouteBenchmark(D("100.2001"), "b", D("100.2001"))
+
+
+def test_a_plan_says_what_it_should_cost_beside_the_best_single_venue():
+    plan = plan_best(want(quantity=D("0.6")), market(**TWO), RULES, {})
+    assert legs(plan) == {"a": D("0.4"), "b": D("0.2")} or legs(plan) == {
+        "a": D("0.3"),
+        "b": D("0.3"),
+    }
+    assert plan.benchmark.venue == "a"
+    assert plan.benchmark.plan_price < plan.benchmark.venue_price
+    sold = plan_best(want(side="SELL", quantity=D("0.9"), price=D(50)), market(**TWO), RULES, {})
+    assert sold.benchmark.venue is None
+    assert sold.benchmark.plan_price == sold.benchmark.plan_price.copy_abs()
+
+
+LADDERS = st.lists(st.tuples(st.integers(990, 1010), st.integers(1, 3000)), min_size=1, max_size=5)
+GRIDS = st.sampled_from([D("0.001"), D("0.01"), D("0.25"), D(1)])
+VENUES = st.lists(
+    st.tuples(LADDERS, st.sampled_from([D(0), D("0.0005"), D("0.001"), D("0.01")]), GRIDS),
+    min_size=1, max_size=4,
+)  # fmt: skip
+
+
+@given(venues=VENUES, lots=st.integers(1, 6000), side=st.sampled_from(["BUY", "SELL"]),
+       notional_min=st.sampled_from([D(0), D(50)]))  # fmt: skip
+def test_a_split_is_exact_stays_within_depth_and_is_never_worse_than_the_best_single_venue(
+    venues, lots, side, notional_min
+):
+    books, rules = {}, {}
+    for n, (ladder, fee, lot) in enumerate(venues):
+        levels = sorted(dict(ladder).items(), reverse=side == "SELL")
+        flat = [number for level in levels for number in level]
+        books[f"v{n}"] = ([], flat) if side == "BUY" else (flat, [])
+        rules[f"v{n}"] = rule(f"v{n}", taker_fee=fee, lot_size=lot, notional_min=notional_min)
+    quantity = D(lots) / 1000
+    asked = want(side=side, quantity=quantity, price=D(200) if side == "BUY" else D(1))
+    try:
+        plan = plan_best(asked, market(**books), rules, {})
+    except Refused:
+        return
+    assert sum(leg.quantity for leg in plan.legs) + plan.unplaced == quantity
+    for leg in plan.legs:
+        assert leg.quantity <= shown(books[leg.venue], side)
+        assert leg.quantity % rules[leg.venue].lot_size == 0
+        assert leg.quantity * leg.price >= notional_min
+    cost = sum(taking(books, rules, side, leg.venue, leg.quantity) for leg in plan.legs)
+    for venue, alone in rules.items():
+        fits = quantity % alone.lot_size == 0 and quantity * asked.price >= notional_min
+        if fits and shown(books[venue], side) >= quantity and quantity >= alone.quantity_min:
+            assert plan.unplaced == 0
+            assert cost <= taking(books, rules, side, venue, quantity)
+
+
+def shown(book, side):
+    levels = book[1] if side == "BUY" else book[0]
+    return D(sum(levels[1::2])) / 1000
+
+
+def taking(books, rules, side, venue, quantity):
+    """Return what taking a quantity at one venue costs after fees; a sale costs less than nothing."""
+    levels = books[venue][1] if side == "BUY" else books[venue][0]
+    fee, total = rules[venue].taker_fee, D(0)
+    for price, offered in zip(levels[::2], levels[1::2], strict=True):
+        part = min(quantity, D(offered) / 1000)
+        total += part * D(price) / 10 * (1 + fee if side == "BUY" else fee - 1)
+        quantity -= part
+    return total

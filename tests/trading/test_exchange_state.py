@@ -29,7 +29,7 @@ def test_a_snapshot_is_read_back_and_one_of_an_older_version_too():
     assert again.statuses == {"BTC/USDT": "HALTED: by the venue"}
     assert (again.uids, list(again.cancels_taken)) == ({"okx.main": "uid-1"}, ["ce1"])
     fields = msgspec.msgpack.decode(state.to_bytes())
-    older = ExchangeState.from_bytes(msgspec.msgpack.encode(fields[:-3]), 10)
+    older = ExchangeState.from_bytes(msgspec.msgpack.encode(fields[:-4]), 10)
     assert (older.cursors, older.uids, list(older.cancels_taken)) == ({"okx.main": 5}, {}, [])
 
 

@@ -57,8 +57,8 @@ def test_an_order_within_all_limits_is_approved_with_a_deadline():
     assert made.event(verdict, 5) == OrderApproved(f.spec(), 5, 5 + 2 * S, "mid 100")
 
 
-def halted(scope):
-    return TradingHalted(scope, "drill", "ann", True, 1)
+def halted(scope, level="no_new"):
+    return TradingHalted(scope, "drill", "ann", True, 1, level=level)
 
 
 REFUSALS = {
@@ -116,6 +116,28 @@ def test_a_halt_is_sticky_until_its_own_scope_is_resumed(scope):
     assert judge(made).code == "halted"
     made.apply(TradingResumed(scope, "", "ann", 2))
     assert judge(made).approved
+
+
+@pytest.mark.parametrize("level", ["reduce_only", "flat"])
+def test_a_halt_to_reducing_lets_only_what_reduces_pass(level):
+    made = gate()
+    made.apply(halted("venue:okx", level))
+    made = RiskGate.from_bytes(made.to_bytes(), limits())
+    assert judge(made).code == "reduce_only"
+    sale = judge(made, f.spec(side="SELL", quantity=D(4)))
+    assert (sale.approved, sale.reduces) == (True, True)
+    assert made.event(sale, 0).reduces
+    made.apply(halted("symbol:BTC/USDT"))
+    assert judge(made, f.spec(side="SELL", quantity=D(4))).code == "halted", "the strictest binds"
+
+
+def test_a_second_halt_of_a_scope_never_loosens_it():
+    made = gate()
+    assert made.strictest("all", "flat") == "flat"
+    made.apply(halted("all", "reduce_only"))
+    assert made.strictest("all", "no_new") == "no_new"
+    made.apply(halted("all"))
+    assert made.strictest("all", "flat") == "no_new"
 
 
 def test_a_halt_of_another_venue_or_symbol_does_not_concern_the_order():

@@ -29,6 +29,8 @@ def example(hint, name, kind):
         return typing.get_args(hint)[-1]
     if origin is list:
         return [example(typing.get_args(hint)[0], name, kind)] * 2
+    if origin is tuple:
+        return [example(part, name, kind) for part in typing.get_args(hint)]
     if origin in (typing.Union, types.UnionType):
         return example(typing.get_args(hint)[0], name, kind)
     if hint is Decimal:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from engine import cli_process, cli_setup
+from engine.cli_backup import backup_app
 from engine.cli_base import Options, ask, group, options, run, show, usage
 from engine.cli_dashboard import dashboard
 from engine.cli_market import arb, depth, impact, route
@@ -48,6 +49,7 @@ for name, part in {
     "codec": codec_app,
     "config": config_app,
     "log": cli_process.log_app,
+    "backup": backup_app,
 }.items():
     app.add_typer(part, name=name)
 app.command()(dashboard)
@@ -56,6 +58,7 @@ app.command()(dashboard)
 app.command("up")(cli_process.up)
 app.command("down")(cli_process.down)
 app.command("doctor")(cli_setup.doctor)
+app.command("completion")(cli_setup.completion)
 app.command("init")(cli_setup.init)
 config_app.command("path")(cli_setup.config_path)
 
@@ -361,21 +364,6 @@ def version(context: typer.Context) -> None:
     from importlib.metadata import version as installed  # noqa: PLC0415
 
     show(context, {"schema": 1, "name": "xcore", "version": installed("xcore")})
-
-
-@app.command()
-def completion(
-    context: typer.Context,
-    shell: Annotated[str, typer.Argument(help="bash, zsh, fish or powershell.")] = "bash",
-) -> None:
-    """Print the completion script of a shell: `source <(xcore completion bash)`."""
-    if shell not in ("bash", "zsh", "fish", "powershell"):
-        raise usage(f"no completion for '{shell}'; there is bash, zsh, fish, powershell")
-    typers: Any = import_module("typer.completion")
-    script = typers.get_completion_script(
-        prog_name="xcore", complete_var="_XCORE_COMPLETE", shell=shell
-    )
-    options(context).screen.line(script)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -320,7 +320,8 @@ class OrderRouterActor(Actor):
              "lot_size": i.lot_size, "quantity_min": i.quantity_min,
              "notional_min": i.notional_min, "status": i.status,
              "status_reason": i.status_reason,
-             "maker_fee": i.maker_fee, "taker_fee": i.taker_fee}
+             "maker_fee": i.maker_fee, "taker_fee": i.taker_fee,
+             "fee_source": i.fee_source, "fee_ts_ns": i.fee_ts_ns}
             for rules in self.planner.instruments.values() for i in rules.values()
         ]  # fmt: skip
 

@@ -30,6 +30,7 @@ from engine.messages.commands import (
 from engine.messages.events import (
     OrderApproved,
     OrderDenied,
+    OrderFilled,
     OrderSpec,
     ParentAccepted,
     TradingHalted,
@@ -38,6 +39,7 @@ from engine.messages.events import (
 from engine.messages.market import ConsolidatedBook
 from engine.messages.port import AdapterReady, Instrument
 from engine.trading.benchmark import seen
+from engine.trading.fees import FeeWatch
 from engine.trading.orders import OrderTable
 from engine.trading.pnl import balance_rows, position_rows, symbol_rows, total_row
 from engine.trading.reconcile import (
@@ -87,6 +89,7 @@ class RiskPnLActor(Halts):
         self.closed_kept_max = closed_kept_max
         self.books: dict[str, ConsolidatedBook] = {}
         self.unopened: dict[str, tuple[dict[str, Decimal], AccountSnapshot, int]] = {}
+        self.fees = FeeWatch()
         self._use(new_gate(None, limits, closed_kept_max))
 
     def _use(self, gate: RiskGate) -> None:
@@ -107,6 +110,22 @@ class RiskPnLActor(Halts):
         for venue in self.venues:
             self.send(f"exchange.{venue}", Introduce(self.name, False))
         self.resume_waiting()
+
+    def committed(self, seq: int, event: Event) -> None:
+        """Check the fee of a fill that has just been journaled."""
+        rule = (
+            self.instruments.get((event.venue, event.symbol))
+            if type(event) is OrderFilled
+            else None
+        )
+        if rule is None or not isinstance(event, OrderFilled):
+            return
+        found = self.fees.take(event, rule, self.clock.wall_ns())
+        if found is not None:
+            self.log.bind(account=found.account, symbol=found.symbol, trade=found.trade_id).warning(
+                "fee difference: {}", found.reason
+            )
+            self.send(self.road[0], Append([found]))
 
     def journal_message(self, events: list[Event]) -> Message:
         """Halts overtake everything that waits."""
@@ -273,6 +292,8 @@ class RiskPnLActor(Halts):
                 "total": total_row(ledger, mark, self.price),
                 "symbols": symbol_rows(ledger, mark),
             }
+        elif query.topic == "fee_checks":
+            body = self.fees.rows()
         elif query.topic == "balances":
             body = balance_rows(ledger, self.price, query.arguments.get("venue"))
         elif query.topic == "trading_state":

@@ -21,7 +21,7 @@ from adapters.rights import QUESTIONS, refusal
 from adapters.rules import Announced, Announcement
 from adapters.stream import backoff_s
 from engine.clock import NS_PER_S, Clock
-from engine.messages.base import Message
+from engine.messages.base import Message, replaced
 from engine.messages.port import (
     CancelOrder,
     CancelResult,
@@ -298,7 +298,7 @@ class Desk:
         missing = [symbol for symbol in symbols if symbol not in found]
         if missing:
             raise BadReply(f"{self.venue} does not list {', '.join(missing)}")
-        return [self._with_fees(rest, found[symbol]) for symbol in symbols]
+        return self.with_fees(rest, [found[symbol] for symbol in symbols])
 
     def listing(self, rest: CcxtRest) -> list[Instrument]:
         """Return the rules of the symbols that the venue lists now; CallFailed or BadReply."""
@@ -318,13 +318,20 @@ class Desk:
         except (AttributeError, LookupError, TypeError) as error:
             raise BadReply(f"no announcement: {type(error).__name__}") from None
 
+    def with_fees(self, rest: CcxtRest, instruments: Sequence[Instrument]) -> list[Instrument]:
+        """Return the instruments with the account's own rates, where the venue tells them.
+
+        Rates are an estimate for routing; the fee that counts comes with each fill.
+        """
+        return [self._with_fees(rest, instrument) for instrument in instruments]
+
     def _with_fees(self, rest: CcxtRest, instrument: Instrument) -> Instrument:
-        # Rates are an estimate for routing; the fee that counts comes with each fill.
         try:
             reply = self.read(rest, self.codec.fees(instrument.symbol), Priority.READ)
-            return self.codec.read_fees(reply, instrument)
+            told = self.codec.read_fees(reply, instrument)
         except (CallFailed, ValueError):
             return instrument
+        return replaced(told, fee_source="venue", fee_ts_ns=self._clock.wall_ns())
 
     def account_uid(self, rest: CcxtRest) -> str | None:
         """Return the venue's own id of the account; None where it tells none or refuses the key.

@@ -51,6 +51,7 @@ class Timeouts:
     link_age_s: float = 23 * 3600.0
     sync_s: float = 10.0
     clock_every_s: float = 60.0
+    fees_every_s: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,13 +52,23 @@ class Rules:
             told = found.get(symbol)
             if told is not None:
                 self._missed[symbol] = 0
-                fees = {"maker_fee": held.maker_fee, "taker_fee": held.taker_fee}
-                self._listed[symbol] = replaced(told, **fees)
+                self._listed[symbol] = _with_fees_of(told, held)
                 continue
             self._missed[symbol] += 1
             if self._missed[symbol] >= MISSES:
                 reason = "the venue does not list it any more"
                 self._listed[symbol] = replaced(held, status="DELISTED", status_reason=reason)
+
+    def fees_wanted(self) -> list[Instrument]:
+        """Return the symbols whose fees are to be read."""
+        return list(self._listed.values())
+
+    def take_fees(self, told: Sequence[Instrument]) -> None:
+        """Take fee rates that were read anew; of a symbol that none were told of, what was known stays."""
+        for rule in told:
+            held = self._listed.get(rule.symbol)
+            if held is not None:
+                self._listed[rule.symbol] = _with_fees_of(held, rule)
 
     def take_announcement(self, announced: Announced) -> None:
         """Take what the venue announces."""
@@ -124,3 +134,13 @@ def _kucoin(reply: Any) -> Announced:
 OKX: Final = Announcement(RestCall("publicGetSystemStatus", {}, {"public": 1}), _okx)
 KRAKEN: Final = Announcement(RestCall("publicGetSystemStatus", {}, {"public": 1}), _kraken)
 KUCOIN: Final = Announcement(RestCall("publicGetStatus", {}, {"public": 3}), _kucoin)
+
+
+def _with_fees_of(rule: Instrument, other: Instrument) -> Instrument:
+    return replaced(
+        rule,
+        maker_fee=other.maker_fee,
+        taker_fee=other.taker_fee,
+        fee_source=other.fee_source,
+        fee_ts_ns=other.fee_ts_ns,
+    )

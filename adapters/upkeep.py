@@ -53,13 +53,14 @@ class Upkeep:
         self._windows = [window_of(text) for text in config.maintenance]
         self._rules = Rules([], [])
         self._told: list[Instrument] = []
-        self._clock_due_ns = self._rules_due_ns = 0
+        self._clock_due_ns = self._rules_due_ns = self._fees_due_ns = 0
 
     def run(self, rest: CcxtRest) -> None:
         """Open the session, then keep the clock and the rules."""
         self._open(rest)
         while not self._stopping.wait(LOOK_S):
             self._keep_clock(rest)
+            self._keep_fees(rest)
             self._keep_rules(rest)
 
     def ask_clock(self) -> None:
@@ -85,6 +86,7 @@ class Upkeep:
         if not self._stopping.is_set():
             self._clock_due_ns = self._next_clock_ns()
             self._rules_due_ns = self._next_rules_ns()
+            self._fees_due_ns = self._next_fees_ns()
             self._rules = Rules(instruments, self._windows)
             self._take_announcement(rest)
             self._told = self._rules.now(self._clock.wall_ns())
@@ -108,6 +110,15 @@ class Upkeep:
 
     def _next_rules_ns(self) -> int:
         return self._clock.mono_ns() + int(self._config.rules_every_s * NS_PER_S)
+
+    def _next_fees_ns(self) -> int:
+        return self._clock.mono_ns() + int(self._config.timeouts.fees_every_s * NS_PER_S)
+
+    # A tier, a discount: the account's rates change while a session lasts, and are told with the rules.
+    def _keep_fees(self, rest: CcxtRest) -> None:
+        if self._config.api_key and self._clock.mono_ns() >= self._fees_due_ns:
+            self._fees_due_ns = self._next_fees_ns()
+            self._rules.take_fees(self._desk.with_fees(rest, self._rules.fees_wanted()))
 
     # What could not be read changes nothing; a window of maintenance opens and ends by the clock.
     def _keep_rules(self, rest: CcxtRest) -> None:

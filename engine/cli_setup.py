@@ -1,6 +1,7 @@
 """The CLI's commands for setting up and for looking whether all is well; none needs a running core."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -63,3 +64,17 @@ def config_path(context: typer.Context) -> None:
             "state_dir": str(found.state_dir),
         },
     )
+
+
+def completion(
+    context: typer.Context,
+    shell: Annotated[str, typer.Argument(help="bash, zsh, fish or powershell.")] = "bash",
+) -> None:
+    """Print the completion script of a shell: `source <(xcore completion bash)`."""
+    if shell not in ("bash", "zsh", "fish", "powershell"):
+        raise usage(f"no completion for '{shell}'; there is bash, zsh, fish, powershell")
+    typers: Any = import_module("typer.completion")
+    script = typers.get_completion_script(
+        prog_name="xcore", complete_var="_XCORE_COMPLETE", shell=shell
+    )
+    options(context).screen.line(script)

@@ -64,6 +64,14 @@ def venue_unretire(
     show(context, ask(context, "venue.unretire", venue=venue, reason=reason))
 
 
+@venue_app.command("fees")
+def venue_fees(
+    context: typer.Context, venue: Annotated[str | None, typer.Argument()] = None
+) -> None:
+    """Show maker and taker rates by account and symbol, where they come from, and what fills say."""
+    show(context, ask(context, "fees", venue=venue), "fee")
+
+
 @venue_app.command("symbols")
 def venue_symbols(
     context: typer.Context,

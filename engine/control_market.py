@@ -58,6 +58,38 @@ async def arb(peer: Peer, args: Args) -> Any:
     return [row for name in asked for row in edge_rows(name, await venue_depths(peer, name))]
 
 
+async def fees(peer: Peer, args: Args) -> Any:
+    """Return each account's maker and taker rates by symbol, their source and age, and what fills say."""
+    venue = args.optional("venue", 64)
+    args.end()
+    if venue is not None:
+        check_venue(peer.facts, venue)
+    checks = {(c["account"], c["symbol"]): c for c in await query(peer.hub, "fee_checks", {})}
+    now_ns = peer.hub.clock.wall_ns()
+    rows = []
+    for rule in await query(peer.hub, "instruments", {}):
+        if venue not in (None, rule["venue"]):
+            continue
+        account = peer.facts.accounts.get(rule["venue"], "")
+        check = checks.get((account, rule["symbol"]), {})
+        told_ns = rule["fee_ts_ns"]
+        rows.append(
+            {
+                "account": account,
+                "symbol": rule["symbol"],
+                "maker_fee": rule["maker_fee"],
+                "taker_fee": rule["taker_fee"],
+                "source": rule["fee_source"],
+                "age_s": (now_ns - told_ns) // 1_000_000_000 if told_ns else None,
+                "fills_checked": check.get("checked", 0),
+                "fills_differing": check.get("differing", 0),
+                "fills_other_asset": check.get("other_asset", 0),
+                "last_difference": check.get("last", ""),
+            }
+        )
+    return rows
+
+
 async def route(peer: Peer, args: Args) -> Any:
     """Return the plan of a split with a reason for each venue, and what it should cost. Sends nothing."""
     symbol = check_symbol(peer.facts, args.text("symbol", 64), None)

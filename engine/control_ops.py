@@ -8,7 +8,7 @@ import json
 from typing import Any, Final
 
 from engine.control_args import Args, bad, check_symbol, check_venue
-from engine.control_market import arb, depth, impact, route
+from engine.control_market import arb, depth, fees, impact, route
 from engine.control_orders import (
     EDGE,
     ROUTER,
@@ -257,6 +257,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "impact": impact,
     "arb": arb,
     "route": route,
+    "fees": fees,
     "order.place": _order_place,
     "order.list": _order_list,
     "order.show": _order_show,

@@ -56,6 +56,7 @@ TOPIC_OF: Final = {
     "trading_state": RISK,
     "venue_book": "order_book",
     "depth": "order_book",
+    "fee_checks": RISK,
 }
 
 

@@ -48,6 +48,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "balance": ("account", "asset", "total", "value", "currency"),
     "limit": ("limit", "scope", "unit", "limit_value", "used", "headroom"),
+    "backup": ("file", "created", "head_seq", "bytes", "problem"),
     "listed": (
         *("symbol", "venue_symbol", "kind", "quote_class", "multiplier", "contract_size", "settle"),
         *("named", "is_active"),
@@ -58,12 +59,20 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         *("venue", "average_price", "after_fees", "slippage_bps", "from_mid_bps", "worst_price"),
         *("levels", "quantity", "notional", "complete", "short"),
     ),
+    "fee": (
+        *("account", "symbol", "maker_fee", "taker_fee", "source", "age_s", "fills_checked"),
+        *("fills_differing", "last_difference"),
+    ),
+    "swept": (*("venue", "account", "canceled", "filled", "unknown", "left", "proven", "problem"),),
     "step": ("step", "at", "venue_at", "venue", "text", "seq"),
     "edge": (
         *("symbol", "buy_at", "ask", "sell_at", "bid", "raw_bps", "net_bps", "quantity", "gain"),
         *("verdict", "why"),
     ),
 }
+
+# Which columns rows inside an answer have, by a field that only they have.
+KINDS: Final[dict[str, str]] = {"net_bps": "edge", "verdict": "leg", "proven": "swept"}
 
 STYLES: Final[dict[str, str]] = {
     "FILLED": "green",
@@ -170,7 +179,7 @@ class Screen:
             if isinstance(part, list) and part and all(isinstance(p, dict) for p in part):
                 del parts[name]
                 console.print(_titled(name))
-                kind = "leg" if "verdict" in part[0] else name.rstrip("s")
+                kind = next((k for field, k in KINDS.items() if field in part[0]), name.rstrip("s"))
                 console.print(self._rows(part, kind))
         console.print(_pairs(parts))
 

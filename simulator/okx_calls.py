@@ -63,6 +63,7 @@ class Calls:
             "account/balance": self.balance,
             "account/config": self.config,
             "account/positions": self.positions,
+            "account/trade-fee": self.trade_fee,
         }
 
     def act(self, action: str, account: Account, rows: list[Any], via: str,
@@ -193,6 +194,16 @@ class Calls:
                  "ip": "", "kycLv": "3", "opAuth": "0", "spotOffsetType": "",
                  "spotRoleType": "0", "spotTraderInsts": [], "traderInsts": []}]  # fmt: skip
 
+    def trade_fee(self, account: Account, params: Json) -> list[Json]:
+        """Answer the account's rates: a charge is negative, a rebate positive."""
+        del account
+        fees = self.venue.engine.fees
+        rates = {"maker": _rate(-fees.maker_bps), "taker": _rate(-fees.taker_bps)}
+        return [{"category": "1", "delivery": "", "exercise": "", "instType": "SPOT", "level": "Lv1",
+                 **rates, "makerU": "", "takerU": "", "makerUSDC": "", "takerUSDC": "",
+                 "ts": str(self.venue.now_ms()), "fiat": [],
+                 "instId": params.get("instId", "")}]  # fmt: skip
+
     # -- parameters
 
     def instrument(self, row: Json) -> Instrument:
@@ -313,3 +324,7 @@ def _time(params: Json, name: str, default: int) -> int:
 def _page_bounds(params: Json) -> tuple[int, int, int]:
     after, before = _time(params, "after", 10**18), _time(params, "before", 0)
     return after, before, max(1, min(PAGE_MAX, _time(params, "limit", PAGE_MAX)))
+
+
+def _rate(bps: int) -> str:
+    return f"{Decimal(bps) / 10_000:f}"

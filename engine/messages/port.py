@@ -38,9 +38,10 @@ SymbolStatus = Literal[
 class Instrument(Part, frozen=True, array_like=True):
     """The trading rules of one symbol at one venue, exact. `status` other than TRADING refuses orders.
 
-    `status_reason` says more where more is known. `pricing` is `quoted` where the venue itself names the
-    price of each order and is its counterparty: there is no book, so no collar and nobody to trade with
-    by mistake, and the order's own price bounds what it may cost.
+    `status_reason` says more where more is known. The fee rates are shares of the notional: the account's
+    own as the venue told them at `fee_ts_ns`, or (`fee_source` default) ours until it does. `pricing` is
+    `quoted` where the venue itself names the price of each order and is its counterparty: there is no
+    book, so no collar and nobody to trade with by mistake, and the order's own price bounds its cost.
     """
 
     venue: Name
@@ -58,6 +59,8 @@ class Instrument(Part, frozen=True, array_like=True):
     status: SymbolStatus = "TRADING"
     status_reason: Text = ""
     pricing: Literal["book", "quoted"] = "book"
+    fee_source: Literal["default", "venue"] = "default"
+    fee_ts_ns: TsNs = 0
 
 
 # --- actor to adapter -----------------------------------------------------------------------------

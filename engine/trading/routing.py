@@ -15,7 +15,7 @@ from engine.errors import Refused
 from engine.messages.base import OrderType, Side, TimeInForce
 from engine.messages.market import ConsolidatedBook, RouteBenchmark
 from engine.messages.port import Instrument
-from engine.trading.money import for_message, ratio
+from engine.trading.money import for_message, plain, ratio
 
 ZERO: Final = Decimal(0)
 ONE: Final = Decimal(1)
@@ -139,7 +139,7 @@ def plan_best(
     plan = _planned(want, book, fit, reasons)
     for venue, rule in fit.items():
         fee = rule.maker_fee if want.post_only else rule.taker_fee
-        reasons.setdefault(venue, f"not needed: others are cheaper after its fee of {fee:f}")
+        reasons.setdefault(venue, f"not needed: others are cheaper after its fee of {plain(fee)}")
     return plan
 
 
@@ -313,7 +313,8 @@ def _sized(
         carry = max(carry, ZERO)
         left -= quantity
         legs.append(Leg(venue, quantity, price))
-        reasons[venue] = f"takes {quantity} at the best price after {rule.taker_fee:f} taker fee"
+        fee = plain(rule.taker_fee)
+        reasons[venue] = f"takes {plain(quantity)} at the best price after {fee} taker fee"
     return legs, left
 
 

@@ -38,6 +38,16 @@ def test_a_listing_changes_status_and_steps_and_leaves_the_accounts_own_fees():
     assert held.now(NOON) == [BTC, ETH]
 
 
+def test_fees_that_are_read_anew_change_nothing_else_and_outlive_a_listing():
+    held = kept()
+    rates = {"maker_fee": Decimal("0.0005"), "fee_source": "venue", "fee_ts_ns": 7}
+    told = replaced(BTC, status="HALTED", **rates)
+    held.take_fees([told, replaced(BTC, symbol="XRP/USDT")])
+    held.take_listing([BTC, ETH])
+    assert held.now(NOON) == [replaced(BTC, **rates), ETH]
+    assert held.fees_wanted() == held.now(NOON)
+
+
 def test_only_several_whole_listings_in_a_row_delist_a_symbol_that_they_miss():
     held = kept()
     for _ in range(10 * MISSES):

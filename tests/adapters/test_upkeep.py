@@ -4,6 +4,7 @@ import pytest
 from rig import ask, cancel
 from waiting import wait_for
 
+from adapters.registry import Timeouts
 from engine.messages.market import VenueBook
 from engine.messages.port import AdapterReady, LinkChanged, OrderReport
 from engine.trading.instrument import unscale
@@ -32,6 +33,17 @@ def test_links_are_renewed_without_a_gap_and_the_successor_brings_everything(des
         assert mine == sorted(mine), "nor went back in time"
     assert all(m.up for m in desk.found(LinkChanged, since=mark))
     assert cancel(desk, order).outcome == "ACCEPTED"
+
+
+def test_fee_rates_come_from_the_venue_and_are_read_again(make):
+    desk = make(timeouts=Timeouts(fees_every_s=0.2)).start()
+    first = desk.wait(AdapterReady)
+    assert {rule.fee_source for rule in first.instruments} == {"venue"}
+    newest = max(rule.fee_ts_ns for rule in first.instruments)
+    again = desk.wait(AdapterReady, lambda m: min(r.fee_ts_ns for r in m.instruments) > newest)
+    rates = [[(r.maker_fee, r.taker_fee) for r in ready.instruments] for ready in (first, again)]
+    assert rates[0] == rates[1]
+    assert all(0 < maker <= taker for maker, taker in rates[0])
 
 
 def test_a_lost_last_message_of_a_quiet_book_is_found_by_asking(make):

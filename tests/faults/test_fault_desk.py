@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from core_process import ROOT, VENUES, environment
+from waiting import wait_for
 
 from engine.client import RequestRefused
 
@@ -36,6 +37,17 @@ def test_depth_impact_and_edges_of_a_running_core(core):
     assert Decimal(impact["all"]["after_fees"]) <= min(
         Decimal(row["after_fees"]) for row in impact["venues"] if row["complete"]
     )
+    with core.client() as client:
+        assert client.place("okx", "BTC/USDT", "buy", "0.01", wait="filled")["status"] == "FILLED"
+        rows = wait_for(
+            lambda: [r for r in client.request("fees") if r["fills_checked"]], "the fill is checked"
+        )
+    assert [(r["account"], r["source"], r["fills_differing"]) for r in rows] == [
+        ("okx.main", "venue", 0)
+    ]
+    code, fees = xcore(core, "venue", "fees")
+    assert code == 0, fees
+    assert {row["source"] for row in fees} == {"venue"}
     code, edges = xcore(core, "arb")
     assert code == 0, edges
     assert {(row["buy_at"], row["sell_at"]) for row in edges} == {VENUES, VENUES[::-1]}

@@ -1,15 +1,36 @@
-"""Addresses that a venue tells by REST, asked for anew before each connection of a link.
+"""What REST is asked before each connection of a link: its address, or a ticket that its login shows.
 
-Such an address may carry a token and so be a login: it goes to the link alone, never into a log.
+An address may carry a token and so be a login, as a ticket is: neither ever goes into a log.
 """
 
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from adapters.ccxt_rest import CcxtRest
 from adapters.desk import CallFailed, Desk
-from adapters.registry import Address
-from adapters.stream import NoAddress
+from adapters.private import PrivateFeed
+from adapters.registry import Address, Ticket, VenueConfig, address
+from adapters.stream import LinkHandler, NoAddress
+
+
+def address_of(
+    config: VenueConfig, kind: str, ticket: Ticket | None, handler: LinkHandler
+) -> Address | None:
+    """Return what to ask before each connection of a link; None where there is nothing to ask.
+
+    The private feed of a venue with tickets takes one each time, and its address stays the same.
+    """
+    asked = address(config, kind)
+    if asked is not None or ticket is None or not isinstance(handler, PrivateFeed):
+        return asked
+
+    def read(reply: Any, connection: str) -> str:
+        del connection
+        handler.take_ticket(ticket, reply)
+        return config.url(kind)
+
+    return Address(ticket.call, read)
 
 
 def asker(

@@ -24,6 +24,7 @@ from adapters.gate import GateShut, Sending, pool_classes
 from adapters.offset import ClockOffset
 from adapters.outcome import Action, Evidence
 from adapters.turnstile import Turnstile
+from adapters.wire import rfc3339_of_ms
 from engine.clock import NS_PER_S, Clock
 from engine.errors import Refused
 
@@ -138,11 +139,25 @@ def _tapped(base: Any) -> Any:
             turnstile = self.tap.turnstile
             return now_ms if turnstile is None else turnstile.nonce(now_ms)
 
-        def sign(self, *args: Any, **kwargs: Any) -> Any:
-            signed = super().sign(*args, **kwargs)
-            if self.tap.expires_ms is not None and self.id == "okx":
-                expiry = self.tap.offset.now_ms() + self.tap.expires_ms
-                signed["headers"] = {**(signed["headers"] or {}), "expTime": str(expiry)}
+        def seconds(self) -> int:
+            return self.tap.offset.now_ms() // 1000  # Coinbase's tokens are dated by it
+
+        def sign(
+            self,
+            path: Any,
+            api: Any = "public",
+            method: Any = "GET",
+            params: Any = None,
+            *more: Any,
+        ) -> Any:
+            expiry_ms = 0
+            if self.tap.expires_ms is not None:
+                expiry_ms = self.tap.offset.now_ms() + self.tap.expires_ms
+            if expiry_ms and self.id == "kraken":
+                params = {**(params or {}), "deadline": rfc3339_of_ms(expiry_ms)}
+            signed = super().sign(path, api, method, {} if params is None else params, *more)
+            if expiry_ms and self.id == "okx":
+                signed["headers"] = {**(signed["headers"] or {}), "expTime": str(expiry_ms)}
             return signed
 
         # ccxt's own reader makes floats; amounts, prices and ids must come as they were written.
@@ -240,6 +255,10 @@ class CcxtRest:
             raise
         except (ccxt.BaseError, requests.RequestException, Refused, OSError) as error:
             raise RestFailure(self.evidence(action, error)) from None
+        except ValueError as error:
+            if self._tap.attempted:
+                raise
+            raise RestFailure(self._unsigned(action, error)) from None
         finally:
             self._used_ns = self._clock.mono_ns()
 
@@ -271,6 +290,12 @@ class CcxtRest:
             odd_success=error is None and not code,
         )
 
+    # ccxt signs with what it is given: a secret that is no key of its venue fails there.
+    def _unsigned(self, action: Action, error: Exception) -> Evidence:
+        text = "the secret cannot sign: it is not in the form that the venue gives it"
+        evidence = self.evidence(action, error)
+        return evidence._replace(classes=("AuthenticationError",), causes=(), message=text)
+
     @property
     def headers(self) -> Mapping[str, str]:
         """The last answer's headers."""
@@ -290,7 +315,8 @@ def venue_error(body: str) -> tuple[str, str]:
     """Return the venue's code and words, both empty for an answer that refuses nothing.
 
     Binance and KuCoin {code,msg}, OKX {code,msg,data:[{sCode,sMsg}]}, Bybit {retCode,retMsg},
-    Kraken {error:[".."]}, Coinbase {error,message} or {success:false,error_response:{error,..}}.
+    Kraken {error:[".."]}, Coinbase {error,message}, {success:false,error_response:{error,..}}, or for
+    a cancel {results:[{success:false,failure_reason}]}.
     """
     try:
         answer = json.loads(body, parse_float=str) if body else None
@@ -311,6 +337,11 @@ def _refusal(answer: Mapping[str, Any]) -> tuple[str, str]:
     error = answer.get("error")
     if isinstance(error, list):
         return (str(error[0]), str(error[0])) if error else ("", "")
+    results = answer.get("results")
+    if isinstance(results, list) and len(results) == 1 and isinstance(results[0], dict):
+        failed = results[0].get("success") is False
+        code = str(results[0].get("failure_reason") or "UNKNOWN_FAILURE_REASON") if failed else ""
+        return code, code
     refused = answer.get("error_response")
     if answer.get("success") is False and isinstance(refused, dict):
         text = " ".join(str(refused[k]) for k in ("error", *COINBASE_WORDS) if refused.get(k))

@@ -24,6 +24,7 @@ from engine.messages.port import (
 )
 from engine.trading.book import Policy
 
+CANNOT_SIGN: Final = "CANNOT_SIGN"  # what a login is refused as, by us, whose secret is no secret
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
 NS_PER_MS: Final = 1_000_000
 # What still fits 64 bits, as ids and as nanoseconds; beyond is malformed, not a venue's number.
@@ -208,6 +209,10 @@ class BadReply(ValueError):
 
 class NotListed(BadReply):
     """The venue's answer is an empty list: it does not have the order where it was looked for."""
+
+
+class IdNeeded(LookupError):
+    """The venue wants its own id of the order, which is not known here: it has to be looked up."""
 
 
 def ms_of(text: str) -> int:

@@ -8,8 +8,8 @@ calls for a new connection. The frame that shows the gap is not believed either.
 
 BTC-USDC shares its book with BTC-USD, and its market data arrives under that name.
 
-The program does not use the private stream (each subscription wants a token signed with ES256); its
-orders are read: they tell what is filled in all, and the fills come by REST.
+The private stream wants a token, signed with the account's key (adapters/coinbase_token.py); the public
+one wants none. Its orders tell what is filled in all; the fills and the balances come by REST.
 """
 
 from collections.abc import Mapping
@@ -29,6 +29,7 @@ from adapters.codec import (
     Verification,
     WireId,
 )
+from adapters.coinbase_token import stream_token
 from adapters.symbols import shared_spelling, venue_symbol
 from adapters.wire import (
     MALFORMED,
@@ -146,7 +147,7 @@ class CoinbaseCodec:
     verification: Verification = "connection_sequence"
     levels_max = LEVELS_MAX
     ping_text: str | None = None
-    private_acks = 1
+    private_acks = 2
     has_stream_snapshots = True
 
     def __init__(
@@ -156,7 +157,8 @@ class CoinbaseCodec:
         symbols: Mapping[str, str],
         credentials: Credentials | None = None,
     ) -> None:
-        del credentials
+        self._credentials = credentials
+        self._tokens = 0
         self.venue = venue
         self.account = account
         self._names = symbols
@@ -257,10 +259,16 @@ class CoinbaseCodec:
     # --- private
 
     def login(self, now_ms: int) -> list[str]:
-        """Nothing: the program reads orders by REST here."""
-        del now_ms
+        """Subscribe our orders with a token; Refused if the secret is no key.
+
+        Beside it the heartbeats, without which a connection with nothing to say is closed.
+        """
         self._private.restart()
-        return []
+        assert self._credentials is not None, "a private link is opened with a key only"
+        self._tokens += 1
+        jwt = stream_token(self._credentials, now_ms // 1000, self._tokens)
+        user = {"type": "subscribe", "channel": "user", "product_ids": [*self._names], "jwt": jwt}
+        return [_encode(user).decode(), _request("subscribe", "heartbeats", None)]
 
     def after_login(self) -> list[str]:
         """Nothing."""

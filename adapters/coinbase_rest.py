@@ -2,10 +2,12 @@
 
 https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api. Pure: the calls are made by
 adapters/ccxt_rest.py, whose answers have every number as text. An order that the venue refuses is
-HTTP 200 with `success` false. There is no query and no cancel by our id: lists are searched. A
-client id that was used before places nothing, the answer names the first order.
+HTTP 200 with `success` false. There is no query and no cancel by our id: lists are searched, and the
+venue's ids of our latest orders are remembered. A client id that was used before places nothing, the
+answer names the first order.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,8 +15,20 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.codec import Ack, BadReply, NotListed, Orders, Page, RestCall
+from adapters.codec import Ack, BadReply, IdNeeded, NotListed, Orders, Page, RestCall
 from adapters.coinbase import NO_REASON, STATUS
+from adapters.coinbase_shapes import (
+    Accounts,
+    CanceledOrder,
+    Fill,
+    Fills,
+    Listed,
+    Order,
+    Placed,
+    Product,
+    Tier,
+    Time,
+)
 from adapters.symbols import Listing
 from adapters.wire import at, ns_of_rfc3339, read, side_of
 from engine.messages.market import BookDelta
@@ -29,114 +43,13 @@ from engine.messages.port import (
 )
 
 PAGE: Final = 250
+IDS_MAX: Final = 10_000
 MAKER_DEFAULT: Final = Decimal("0.006")
 TAKER_DEFAULT: Final = Decimal("0.012")
 HISTORICAL: Final = "v3PrivateGetBrokerageOrdersHistoricalBatch"
 FILLS: Final = "v3PrivateGetBrokerageOrdersHistoricalFills"
 _PRIVATE: Final = {"private": 1}
 _SPOT: Final = {"product_type": "SPOT"}
-
-
-class _Product(msgspec.Struct):
-    product_id: str
-    base_currency_id: str
-    quote_currency_id: str
-    base_increment: Decimal
-    price_increment: Decimal
-    base_min_size: Decimal
-    base_max_size: Decimal
-    quote_min_size: Decimal
-    status: str
-    trading_disabled: bool = False
-    cancel_only: bool = False
-    is_disabled: bool = False
-    view_only: bool = False
-    product_type: str = "SPOT"
-
-
-class _Tier(msgspec.Struct):
-    taker_fee_rate: Decimal
-    maker_fee_rate: Decimal
-
-
-class _Time(msgspec.Struct):
-    epochMillis: int  # noqa: N815  the venue's name
-
-
-class _PlacedOrder(msgspec.Struct):
-    order_id: str
-    client_order_id: str
-
-
-class _Placed(msgspec.Struct):
-    success: bool
-    success_response: _PlacedOrder
-
-
-class _CanceledOrder(msgspec.Struct):
-    success: bool
-    order_id: str
-    failure_reason: str = ""
-
-
-class _Leg(msgspec.Struct):
-    base_size: Decimal | None = None
-    limit_price: Decimal | None = None
-
-
-class _Order(msgspec.Struct):
-    order_id: str
-    product_id: str
-    side: str
-    client_order_id: str
-    status: str
-    filled_size: Decimal
-    created_time: str
-    order_configuration: dict[str, _Leg]
-    order_type: str
-    product_type: str = "SPOT"
-    last_fill_time: str | None = None
-    reject_reason: str = ""
-
-
-class _Listed(msgspec.Struct):
-    orders: list[_Order]
-    has_next: bool = False
-    cursor: str = ""
-
-
-class _Fill(msgspec.Struct):
-    trade_id: str
-    order_id: str
-    trade_time: str
-    trade_type: str
-    price: Decimal
-    size: Decimal
-    commission: Decimal
-    product_id: str
-    liquidity_indicator: str
-    side: str
-    size_in_quote: bool
-
-
-class _Fills(msgspec.Struct):
-    fills: list[_Fill]
-    cursor: str = ""
-
-
-class _Money(msgspec.Struct):
-    value: Decimal
-
-
-class _Account(msgspec.Struct):
-    currency: str
-    available_balance: _Money
-    hold: _Money
-
-
-class _Accounts(msgspec.Struct):
-    accounts: list[_Account]
-    has_next: bool = False
 
 
 class CoinbaseRest:
@@ -150,6 +63,7 @@ class CoinbaseRest:
         self._account = account
         self._ours = symbols
         self._theirs = {ours: theirs for theirs, ours in symbols.items()}
+        self._ids: OrderedDict[str, str] = OrderedDict()  # client order id -> the venue's
 
     def used(self, headers: Mapping[str, str]) -> dict[str, int]:
         """Nothing: the venue sends no counters."""
@@ -162,7 +76,7 @@ class CoinbaseRest:
 
     def read_server_time(self, reply: Any) -> int:
         """{"iso":"2023-..Z","epochSeconds":"1688639403","epochMillis":"1688639403423"}."""
-        return int(read(reply, _Time).epochMillis)
+        return int(read(reply, Time).epochMillis)
 
     def instruments(self) -> RestCall:
         """GET market/products, all of spot."""
@@ -170,16 +84,16 @@ class CoinbaseRest:
 
     def read_listings(self, reply: Any) -> list[Listing]:
         """Return every product with the venue's spelling of it."""
-        rows = read(_list(reply, "products"), list[_Product])
+        rows = read(_list(reply, "products"), list[Product])
         return [Listing(r.product_id, r.base_currency_id, r.quote_currency_id) for r in rows]
 
     def read_instruments(self, reply: Any) -> list[Instrument]:
         """Return the configured ones; others need not even be well-formed."""
         listed = _list(reply, "products")
         kept = [r for r in listed if isinstance(r, dict) and r.get("product_id") in self._ours]
-        return [self._instrument(row) for row in read(kept, list[_Product])]
+        return [self._instrument(row) for row in read(kept, list[Product])]
 
-    def _instrument(self, row: _Product) -> Instrument:
+    def _instrument(self, row: Product) -> Instrument:
         is_halted = row.trading_disabled or row.is_disabled or row.view_only
         status: Any = "TRADING" if row.status == "online" else "DELISTED"
         if row.cancel_only:
@@ -209,7 +123,7 @@ class CoinbaseRest:
 
     def read_fees(self, reply: Any, instrument: Instrument) -> Instrument:
         """{"fee_tier":{"taker_fee_rate":"0.012","maker_fee_rate":"0.006",..},..}."""
-        tier = read(at(reply, "fee_tier"), _Tier)
+        tier = read(at(reply, "fee_tier"), Tier)
         return msgspec.structs.replace(
             instrument, maker_fee=tier.maker_fee_rate, taker_fee=tier.taker_fee_rate
         )
@@ -238,21 +152,31 @@ class CoinbaseRest:
 
     def read_submit(self, reply: Any, order: SubmitOrder) -> Ack:
         """Return the acknowledgement; BadReply unless it names our order and its id."""
-        placed = read(reply, _Placed)
+        placed = read(reply, Placed)
         named = placed.success_response
         is_ours = named.client_order_id == order.client_order_id and bool(named.order_id)
         if not placed.success or not is_ours:
             raise BadReply("the answer names another order")
+        self._remember(named.client_order_id, named.order_id)
         return Ack(named.order_id, 0, [])
 
+    # From several threads: an entry is set whole, and one that is gone is looked up.
+    def _remember(self, client_order_id: str, order_id: str) -> None:
+        self._ids[client_order_id] = order_id
+        if len(self._ids) > IDS_MAX:
+            self._ids.popitem(last=False)
+
     def cancel(self, cancel: CancelOrder) -> RestCall:
-        """POST orders/batch_cancel; by our id only to learn that the venue does not know it."""
-        params = {"order_ids": [cancel.venue_order_id or cancel.client_order_id]}
+        """POST orders/batch_cancel; IdNeeded where the venue's id is not known."""
+        venue_order_id = cancel.venue_order_id or self._ids.get(cancel.client_order_id)
+        if not venue_order_id:
+            raise IdNeeded(cancel.client_order_id)
+        params = {"order_ids": [venue_order_id]}
         return RestCall("v3PrivatePostBrokerageOrdersBatchCancel", params, _PRIVATE)
 
     def read_cancel(self, reply: Any, cancel: CancelOrder) -> list[OrderReport]:
         """{"results":[{"success":true,"order_id":".."}]}: the state comes by a query."""
-        results = read(at(reply, "results"), list[_CanceledOrder])
+        results = read(at(reply, "results"), list[CanceledOrder])
         if len(results) != 1 or not results[0].success:
             reason = results[0].failure_reason if results else "no result"
             raise BadReply(f"not canceled: {cancel.client_order_id} {reason[:60]}")
@@ -269,7 +193,7 @@ class CoinbaseRest:
         """Return the order; NotListed for a list: the open orders and the history are next."""
         if isinstance(reply, dict) and "orders" in reply:
             raise NotListed("the venue has no query by our id")
-        return self._order(read(at(reply, "order"), _Order), "query")
+        return self._order(read(at(reply, "order"), Order), "query")
 
     def open_orders(self, symbol: str) -> RestCall:
         """GET orders/historical/batch of one product, the open ones."""
@@ -278,7 +202,7 @@ class CoinbaseRest:
 
     def read_open_orders(self, reply: Any, call: RestCall, source: Source) -> Orders:
         """Return a page."""
-        listed = read(reply, _Listed)
+        listed = read(reply, Listed)
         more = None
         if listed.has_next and listed.cursor:
             more = call._replace(params={**call.params, "cursor": listed.cursor})
@@ -300,7 +224,7 @@ class CoinbaseRest:
     def read_fills(self, reply: Any, call: RestCall, source: Source, now_ms: int) -> Page:
         """Return a page; the client ids are not in it and are looked up by `orders_since`."""
         del now_ms
-        data = read(reply, _Fills)
+        data = read(reply, Fills)
         more = None
         if len(data.fills) >= PAGE and data.cursor:
             more = call._replace(params={**call.params, "cursor": data.cursor})
@@ -314,7 +238,7 @@ class CoinbaseRest:
 
     def read_client_ids(self, reply: Any) -> dict[str, str]:
         """Return venue order id -> client order id."""
-        return {row.order_id: row.client_order_id for row in read(reply, _Listed).orders}
+        return {row.order_id: row.client_order_id for row in read(reply, Listed).orders}
 
     def account(self) -> RestCall | None:
         """GET key_permissions: a key belongs to one portfolio."""
@@ -333,13 +257,13 @@ class CoinbaseRest:
 
     def read_balances(self, reply: Any) -> list[BalanceReport]:
         """Return free and locked of every asset; BadReply if there are more than one page."""
-        data = read(reply, _Accounts)
+        data = read(reply, Accounts)
         if data.has_next:
             raise BadReply(f"more than {PAGE} accounts")
         return [BalanceReport(a.currency, a.available_balance.value, a.hold.value)
                 for a in data.accounts]  # fmt: skip
 
-    def _order(self, row: _Order, source: Source) -> OrderReport:
+    def _order(self, row: Order, source: Source) -> OrderReport:
         status, symbol = STATUS.get(row.status), self._ours.get(row.product_id)
         sizes = {leg.base_size for leg in row.order_configuration.values()}
         prices = {leg.limit_price for leg in row.order_configuration.values()}
@@ -364,7 +288,7 @@ class CoinbaseRest:
             ts_event_ns=ns_of_rfc3339(row.last_fill_time or row.created_time),
         )
 
-    def _fill(self, row: _Fill, source: Source) -> FillReport:
+    def _fill(self, row: Fill, source: Source) -> FillReport:
         symbol = self._ours.get(row.product_id)
         if symbol is None or row.trade_type != "FILL" or row.size_in_quote:
             raise BadReply(f"trade {row.trade_id[:40]}: unknown product, kind or unit")

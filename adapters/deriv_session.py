@@ -43,7 +43,6 @@ from engine.messages.port import (
 
 PING: Final = '{"ping":1}'
 LOOK_S: Final = 0.1
-MARKETS_EVERY_S: Final = 60.0
 READ_DEADLINE_NS: Final = 15 * NS_PER_S
 
 
@@ -192,10 +191,11 @@ class DerivSession:
                 self._tell_link("rest", problem, up=False)
             if self.stopping.wait(LOOK_S):
                 return
-        due_ns = self.clock.mono_ns() + int(MARKETS_EVERY_S * NS_PER_S)
+        every_ns = int(self.config.timeouts.clock_every_s * NS_PER_S)
+        due_ns = self.clock.mono_ns() + every_ns
         while not self.stopping.wait(LOOK_S):
             if self.clock.mono_ns() >= due_ns:
-                due_ns = self.clock.mono_ns() + int(MARKETS_EVERY_S * NS_PER_S)
+                due_ns = self.clock.mono_ns() + every_ns
                 self._sync_clock()
                 self._look_at_markets()
 

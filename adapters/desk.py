@@ -11,8 +11,10 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from adapters.ccxt_rest import CcxtRest, RestFailure
-from adapters.codec import Ack, BadReply, RestCall, RestCodec
+from adapters.codec import Ack, BadReply, IdNeeded, RestCall, RestCodec
 from adapters.gate import Gate, GateShut
 from adapters.offset import SAMPLES, ClockOffset
 from adapters.outcome import Kind, Verdict, classify
@@ -40,7 +42,7 @@ CANCEL_DEADLINE_NS: Final = 15 * NS_PER_S
 # Retried for a read: nothing a repeated read could double.
 RETRIED: Final = frozenset({"NOT_SENT", "AMBIGUOUS", "VENUE_DOWN", "RATE_LIMITED"})
 # A deadline that the venue says has passed may mean that our idea of its clock is wrong.
-CLOCK_SUSPECTS: Final = frozenset({"51149"})
+CLOCK_SUSPECTS: Final = frozenset({"51149", "EService:Deadline elapsed"})
 OUTCOMES: Final[dict[Kind, Outcome]] = {
     "ACCEPTED": "ACCEPTED",
     "REJECTED": "REJECTED",
@@ -181,17 +183,41 @@ class Desk:
 
     def cancel(self, rest: CcxtRest, cancel: CancelOrder) -> tuple[CancelResult, list[OrderReport]]:
         """Cancel, again if need be: it is safe to repeat."""
-        call = self.codec.cancel(cancel)
         deadline_ns = self._clock.mono_ns() + CANCEL_DEADLINE_NS
         try:
+            call = self._cancel_call(rest, cancel, deadline_ns)
+            if call is None:
+                text = "not among the open orders, and the venue cancels by its own id only"
+                return self._canceled(cancel, "REJECTED", "not_found", text), []
             reply = self._call(rest, call, Priority.CANCEL, deadline_ns, action="cancel")
             reports = self.codec.read_cancel(reply, cancel)
-        except ValueError:
-            text = "the answer is not what the venue documents"
-            return self._canceled(cancel, "UNKNOWN", "odd_success", text), []
         except CallFailed as failed:
             return self.not_canceled(cancel, failed.verdict), []
+        except ValueError:
+            verdict = classify(rest.evidence("cancel"))
+            if verdict.code != "odd_success":
+                return self.not_canceled(cancel, self.judge(verdict)), []
+            text = "the answer is not what the venue documents"
+            return self._canceled(cancel, "UNKNOWN", "odd_success", text), []
         return self._canceled(cancel, "ACCEPTED", "", ""), reports
+
+    # Where only the venue's id will do and it is not known, the open orders tell it; None: none of them.
+    def _cancel_call(
+        self, rest: CcxtRest, cancel: CancelOrder, deadline_ns: int
+    ) -> RestCall | None:
+        try:
+            return self.codec.cancel(cancel)
+        except IdNeeded:
+            asked: RestCall | None = self.codec.open_orders(cancel.symbol)
+        while asked is not None:
+            reply = self._call(rest, asked, Priority.CANCEL, deadline_ns)
+            page = self.codec.read_open_orders(reply, asked, "query")
+            for order in page.orders:
+                if order.client_order_id == cancel.client_order_id:
+                    named = msgspec.structs.replace(cancel, venue_order_id=order.venue_order_id)
+                    return self.codec.cancel(named)
+            asked = page.next
+        return None
 
     def not_canceled(self, cancel: CancelOrder, verdict: Verdict) -> CancelResult:
         """Return the result of a cancel that was not plainly done."""
@@ -292,13 +318,19 @@ class Desk:
             samples.append((before_ns, after_ns, self.codec.read_server_time(reply)))
         self._offset.update(samples)
 
-    def load_instruments(self, rest: CcxtRest, symbols: Sequence[str]) -> list[Instrument]:
-        """Return the rules of every symbol; BadReply names those the venue does not list."""
+    def load_instruments(
+        self, rest: CcxtRest, symbols: Sequence[str], *, has_key: bool
+    ) -> list[Instrument]:
+        """Return the rules of every symbol; BadReply names those the venue does not list.
+
+        The fee rates are the account's own; without a key they stay the venue's ordinary ones.
+        """
         found = {i.symbol: i for i in self.listing(rest)}
         missing = [symbol for symbol in symbols if symbol not in found]
         if missing:
             raise BadReply(f"{self.venue} does not list {', '.join(missing)}")
-        return self.with_fees(rest, [found[symbol] for symbol in symbols])
+        wanted = [found[symbol] for symbol in symbols]
+        return self.with_fees(rest, wanted) if has_key else wanted
 
     def listing(self, rest: CcxtRest) -> list[Instrument]:
         """Return the rules of the symbols that the venue lists now; CallFailed or BadReply."""

@@ -29,6 +29,8 @@ CONFIRM_NS: Final = NS_PER_S
 HEALTHY_NS: Final = 60 * NS_PER_S
 # So often a stream is asked for one book's snapshot before the whole link is made anew.
 ASKED_MAX: Final = 6
+# ... and so often where nothing confirms it: on a new connection a snapshot is behind no update.
+UNCONFIRMED_MAX: Final = 2
 
 
 class _Slot:
@@ -315,15 +317,19 @@ class PublicFeed:
                 slot.due_ns = mono_ns + int(self._wait_s(slot) * NS_PER_S)
         elif state_before == "LIVE":
             self._publish(slot)  # not proven any more
+        elif keeper.is_unconfirmed and self._codec.has_stream_snapshots:
+            # The next update proves it. In a market that stands still none comes: ask anew, and soon.
+            slot.due_ns = min(slot.due_ns, mono_ns + CONFIRM_NS)
 
     def _ask(self, slot: _Slot, mono_ns: int) -> None:
         slot.asked_ns = mono_ns
         slot.attempts += 1
         slot.due_ns = mono_ns + int(self._config.timeouts.sync_s * NS_PER_S)
         symbol = slot.keeper.symbol
-        if self._codec.has_stream_snapshots and slot.attempts > ASKED_MAX:
+        most = UNCONFIRMED_MAX if slot.keeper.is_unconfirmed else ASKED_MAX
+        if self._codec.has_stream_snapshots and slot.attempts > most:
             slot.attempts = 0
-            self._end(f"no usable snapshot of {symbol} in {ASKED_MAX} attempts")
+            self._end(f"no usable snapshot of {symbol} in {most} attempts")
         elif self._codec.has_stream_snapshots:
             if self.link is not None:
                 self.link.send(self._codec.resubscribe(symbol))

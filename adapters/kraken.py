@@ -7,8 +7,11 @@ Verification: the CRC32 over the ten best levels with each update; there are no 
 What lies deeper is proven by nothing, so ten levels are what is subscribed. Numbers are JSON
 numbers and are read as written, never as floats. The age of an update is the venue's time.
 
-The program does not use the private stream (its token comes by REST); its executions are read where
-they are complete.
+The private stream opens with a token that REST gives out (adapters/kraken_session.py). Only the first
+report of an order, or the snapshot's, carries its terms; those that follow name the order by the
+venue's id, so what an order is must be remembered. The channel numbers its messages: a gap calls for a
+new connection, whose snapshot brings the open orders anew. Balances are told as totals that do not say
+what is free, so they are not asked for here: they come by REST.
 """
 
 from collections.abc import Mapping
@@ -22,41 +25,29 @@ from adapters.codec import (
     BookShape,
     Credentials,
     Denied,
-    FillSeen,
     Heartbeat,
     Problem,
     Reconnect,
     StreamEvent,
     Verification,
 )
+from adapters.kraken_executions import Executions
 from adapters.symbols import venue_symbol
 from adapters.wire import (
     MALFORMED,
-    Short,
     amount,
     head,
     malformed,
-    money,
     ns_of_rfc3339,
     parsed,
     positive,
     side_of,
 )
-from engine.messages.base import Liquidity
 from engine.messages.market import BookDelta, TradePrint
-from engine.messages.port import FillReport, OrderReport, VenueStatus
 from engine.trading.book import Policy
 
 DEPTH: Final = 10
 DECIMALS_MAX: Final = 18
-STATUS: Final[Mapping[str, VenueStatus]] = {
-    "pending_new": "NEW",
-    "new": "NEW",
-    "partially_filled": "PARTIALLY_FILLED",
-    "filled": "FILLED",
-    "canceled": "CANCELED",
-    "expired": "EXPIRED",
-}
 # No retry mends these.
 AUTH_ERRORS: Final = ("EAPI:Invalid key", "EGeneral:Permission denied", "EAPI:Invalid signature")
 
@@ -73,6 +64,7 @@ class _Frame(msgspec.Struct):
     success: bool | None = None
     error: str = ""
     result: _Result | None = None
+    sequence: int | None = None
     event: str = ""  # only in frames of the retired API v1
     data: msgspec.Raw = msgspec.Raw()
 
@@ -109,44 +101,11 @@ class _Instruments(msgspec.Struct):
     pairs: list[_Pair] = []
 
 
-class _Fee(msgspec.Struct):
-    asset: Short
-    qty: Decimal
-
-
-class _Execution(msgspec.Struct):
-    exec_type: str
-    order_id: Short
-    timestamp: str
-    symbol: str = ""
-    side: str = ""
-    order_type: str = ""
-    order_status: str = ""
-    cl_ord_id: Short = ""
-    order_qty: Decimal | None = None
-    cum_qty: Decimal | None = None
-    limit_price: Decimal | None = None
-    exec_id: Short = ""
-    last_qty: Decimal = Decimal(0)
-    last_price: Decimal = Decimal(0)
-    liquidity_ind: str = ""
-    fees: list[_Fee] = []
-    reason: str = ""
-
-
 _decode = msgspec.json.Decoder(_Frame).decode
 _decode_books = msgspec.json.Decoder(list[_Book]).decode
 _decode_trades = msgspec.json.Decoder(list[_Trade]).decode
 _decode_instruments = msgspec.json.Decoder(_Instruments).decode
-_decode_executions = msgspec.json.Decoder(list[_Execution]).decode
 _encode = msgspec.json.Encoder().encode
-
-
-def private_subscriptions(token: str) -> list[str]:
-    """Return the frames that subscribe executions and balances with a token from REST."""
-    executions = {"channel": "executions", "token": token, "snap_orders": True, "snap_trades": True}
-    balances = {"channel": "balances", "token": token}
-    return [_request("subscribe", params) for params in (executions, balances)]
 
 
 class KrakenCodec:
@@ -156,7 +115,7 @@ class KrakenCodec:
     verification: Verification = "checksum_top10"
     levels_max = DEPTH
     ping_text: str | None = '{"method":"ping"}'
-    private_acks = 2
+    private_acks = 1
     has_stream_snapshots = True
 
     def __init__(
@@ -171,6 +130,8 @@ class KrakenCodec:
         self.account = account
         self._symbols = symbols
         self._depth = DEPTH
+        self._token = ""
+        self._executions = Executions(account, symbols)
 
     def venue_symbol(self, symbol: str) -> str:
         """BTC/USD -> BTC/USD."""
@@ -264,10 +225,17 @@ class KrakenCodec:
 
     # --- private
 
+    def admit(self, token: str) -> None:
+        """Take the token that the next login shows."""
+        self._token = token
+
     def login(self, now_ms: int) -> list[str]:
-        """Nothing: see `private_subscriptions`."""
+        """Subscribe our executions, with a snapshot of the open orders."""
         del now_ms
-        return []
+        self._executions.restart()
+        params = {"channel": "executions", "token": self._token, "snap_orders": True,
+                  "snap_trades": False}  # fmt: skip
+        return [_request("subscribe", params)]
 
     def after_login(self) -> list[str]:
         """Nothing."""
@@ -288,69 +256,15 @@ class KrakenCodec:
             return [frame]
         try:
             if frame.channel == "executions":
-                rows = _decode_executions(frame.data)
-                return [event for row in rows for event in self._execution(row)]
+                is_snapshot = frame.type == "snapshot"
+                if not self._executions.is_next(frame.sequence, is_snapshot=is_snapshot):
+                    return [Reconnect(f"execution {frame.sequence} is not the next")]
+                return self._executions.read(frame.data) or [Heartbeat()]
         except MALFORMED as error:
             return [malformed(error, raw)]
         if frame.channel == "balances":
             return [Problem("unsupported", "a total that does not tell free from locked")]
         return [_control(frame, raw)]
-
-    def _execution(self, row: _Execution) -> list[StreamEvent]:
-        if not row.symbol or not row.side or not row.order_status:
-            return [Problem("unsupported", f"{row.exec_type[:40]} of {row.order_id} in part only")]
-        symbol, status = self._symbols.get(row.symbol), STATUS.get(row.order_status)
-        if symbol is None or status is None:
-            code = "unknown_symbol" if symbol is None else "unknown_status"
-            return [Problem(code, f"{row.symbol[:40]} {row.order_status[:40]}")]
-        events: list[StreamEvent] = []
-        if row.exec_type == "trade":
-            events.append(self._fill(row, symbol))
-        if row.order_qty is not None and row.cum_qty is not None:
-            events.append(self._order(row, symbol, status))
-        return events or [Problem("unsupported", f"{row.exec_type[:40]} without quantities")]
-
-    def _order(self, row: _Execution, symbol: str, status: VenueStatus) -> OrderReport:
-        assert row.order_qty is not None, "looked at before"
-        assert row.cum_qty is not None, "looked at before"
-        return OrderReport(
-            account=self.account,
-            client_order_id=row.cl_ord_id,
-            venue_order_id=row.order_id,
-            symbol=symbol,
-            side=side_of(row.side),
-            order_type="MARKET" if row.order_type == "market" else "LIMIT",
-            quantity=amount(row.order_qty),
-            price=None if row.limit_price is None else amount(row.limit_price),
-            status=status,
-            filled_quantity=amount(row.cum_qty),
-            reason=row.reason[:200],
-            source="stream",
-            ts_event_ns=ns_of_rfc3339(row.timestamp),
-        )
-
-    def _fill(self, row: _Execution, symbol: str) -> StreamEvent:
-        liquidity: Liquidity = "MAKER" if row.liquidity_ind == "m" else "TAKER"
-        side, ts_ns = side_of(row.side), ns_of_rfc3339(row.timestamp)
-        price, quantity = positive(row.last_price), positive(row.last_qty)
-        if len(row.fees) != 1:
-            return FillSeen(self.account, row.cl_ord_id, row.order_id, row.exec_id, symbol, side,
-                            price, quantity, liquidity, ts_ns)  # fmt: skip
-        return FillReport(
-            account=self.account,
-            client_order_id=row.cl_ord_id,
-            venue_order_id=row.order_id,
-            trade_id=row.exec_id,
-            symbol=symbol,
-            side=side,
-            price=price,
-            quantity=quantity,
-            fee=money(row.fees[0].qty),
-            fee_asset=row.fees[0].asset,
-            liquidity=liquidity,
-            source="stream",
-            ts_event_ns=ts_ns,
-        )
 
 
 def _texts(level: _Level) -> tuple[str, str]:

@@ -3,7 +3,8 @@
 https://docs.kraken.com/api/docs/rest-api/add-order. Pure: the calls are made by
 adapters/ccxt_rest.py, whose answers have every number as text. Orders and fills are listed for the
 whole account, so their readers pick one symbol's out. The venue's REST spelling of a pair (XBTUSD,
-XXBTZUSD) is learned from its own listing. It does not drop a late request: its nonce only rises.
+XXBTZUSD) is learned from its own listing. An order carries a `deadline`, after which the engine is
+documented to refuse it.
 """
 
 from collections.abc import Mapping
@@ -112,11 +113,11 @@ class KrakenRest:
     """Kraken's REST dialect for one account. `symbols` maps the streams' spelling to ours."""
 
     exchange_id: str = "kraken"
-    # The counter of the lowest tier, 15 that fall by one in three seconds; orders have their own.
+    # The counters of the highest tier: a lower one is told by the venue. A cancel may count for many.
     scopes: Mapping[str, tuple[int, float]] = {
-        "counter": (15, 45.0),
-        "orders": (60, 60.0),
-        "public": (1, 1.0),
+        "counter": (20, 20.0),
+        "orders": (225, 60.0),
+        "public": (15, 15.0),  # one a second, as the venue counts them by address
     }
 
     def __init__(self, venue: str, account: str, symbols: Mapping[str, str]) -> None:
@@ -170,8 +171,8 @@ class KrakenRest:
             venue=self._venue,
             symbol=symbol,
             venue_symbol=pair.altname,
-            base=pair.base,
-            quote=pair.quote,
+            base=asset("kraken", pair.base),
+            quote=asset("kraken", pair.quote),
             tick_size=tick,
             lot_size=lot,
             quantity_min=lot if pair.ordermin is None else pair.ordermin,
@@ -230,7 +231,7 @@ class KrakenRest:
         else:
             tif = "IOC" if order.order_type == "MARKET" else order.time_in_force
             params |= {"ordertype": "limit", "price": f"{order.price:f}", "timeinforce": tif}
-        return RestCall("privatePostAddOrder", params, {"orders": 1})
+        return RestCall("privatePostAddOrder", params, {"orders": 1}, expires=True)
 
     def read_submit(self, reply: Any, order: SubmitOrder) -> Ack:
         """Return the acknowledgement; BadReply unless it has exactly one id."""
@@ -245,7 +246,7 @@ class KrakenRest:
             params = {"cl_ord_id": cancel.client_order_id}
         else:
             params = {"txid": cancel.venue_order_id or "0"}
-        return RestCall("privatePostCancelOrder", params, {"orders": 1})
+        return RestCall("privatePostCancelOrder", params, {"orders": 2})
 
     def read_cancel(self, reply: Any, cancel: CancelOrder) -> list[OrderReport]:
         """{"result":{"count":1}}: the stream or a query tells the order's state."""
@@ -274,7 +275,7 @@ class KrakenRest:
         return self._order(txid, order, "query")
 
     def open_orders(self, symbol: str) -> RestCall:
-        """POST OpenOrders: the account's, of all pairs."""
+        """POST OpenOrders: the account's, of all pairs; the symbol "" keeps those of all of ours."""
         return RestCall("privatePostOpenOrders", {}, {"counter": 1}, symbol=symbol)
 
     def read_open_orders(self, reply: Any, call: RestCall, source: Source) -> Orders:
@@ -283,9 +284,13 @@ class KrakenRest:
         orders = [
             self._order(txid, order, source)
             for txid, order in listed.items()
-            if self._table.symbols.get(order.descr.pair) == call.symbol
+            if self._is_asked(order.descr.pair, call)
         ]
         return Orders(orders, None)
+
+    def _is_asked(self, pair: str, call: RestCall) -> bool:
+        symbol = self._table.symbols.get(pair)
+        return symbol in self._ours if not call.symbol else symbol == call.symbol
 
     def fills(self, symbol: str, since_ms: int, now_ms: int) -> RestCall:
         """POST TradesHistory from a time: the account's, of all pairs, newest first."""
@@ -368,26 +373,21 @@ class KrakenRest:
                            ts_event_ns=_ns(row.closetm or row.opentm))  # fmt: skip
 
     def _fills(self, trades: dict[str, _Trade], call: RestCall, source: Source) -> list[FillReport]:
-        quote = call.symbol.partition("/")[2]  # the venue tells fees in it, and ours are paid so
         return [
-            FillReport(
-                account=self._account,
-                client_order_id="",
-                venue_order_id=trade.ordertxid,
-                trade_id=txid,
-                symbol=call.symbol,
-                side=side_of(trade.type),
-                price=trade.price,
-                quantity=trade.vol,
-                fee=trade.fee,
-                fee_asset=quote,
-                liquidity="MAKER" if trade.maker else "TAKER",
-                source=source,
-                ts_event_ns=_ns(trade.time),
-            )
+            self._fill(txid, trade, source)
             for txid, trade in trades.items()
-            if self._table.symbols.get(trade.pair) == call.symbol
+            if self._is_asked(trade.pair, call)
         ]
+
+    def _fill(self, txid: str, trade: _Trade, source: Source) -> FillReport:
+        symbol = self._table.symbols[trade.pair]
+        quote = symbol.partition("/")[2]  # the venue tells fees in it, and ours are paid so
+        return FillReport(account=self._account, client_order_id="",
+                          venue_order_id=trade.ordertxid, trade_id=txid, symbol=symbol,
+                          side=side_of(trade.type), price=trade.price, quantity=trade.vol,
+                          fee=trade.fee, fee_asset=quote,
+                          liquidity="MAKER" if trade.maker else "TAKER", source=source,
+                          ts_event_ns=_ns(trade.time))  # fmt: skip
 
 
 def _step(decimals: int) -> Decimal:

@@ -79,7 +79,7 @@ UNKNOWN_CODES: Final = frozenset(
      "5004", "10000", "10014", "10016", "170001", "170007", "170032", "170146", "170147", "170149",
      "170150", "170234",
      "EService:Timeout", "EService:Deadline elapsed", "EDatabase:Internal error",
-     "UNKNOWN_FAILURE_REASON", "internal_server_error"}
+     "UNKNOWN_FAILURE_REASON", "UNKNOWN_CANCEL_FAILURE_REASON", "internal_server_error"}
 )  # fmt: skip
 DUPLICATE_CODES: Final = frozenset({"51016", "170141", "110072", "12141", "126044", "50042"})
 CLOCK_CODES: Final = frozenset({"-1021", "50102", "10002", "400002", "EAPI:Invalid nonce"})
@@ -103,7 +103,9 @@ NOT_FOUND_CODES: Final = frozenset(
     {"-2011", "-2013", "51400", "51401", "51402", "51410", "51603", "order_not_exist", "100001",
      # Bybit: unknown, and already filled, canceled, gone from the book, finished
      "170213", "110001", "170139", "170142", "170143", "170190",
-     "EOrder:Unknown order", "not_found", "NOT_FOUND"}
+     "EOrder:Unknown order", "not_found", "NOT_FOUND",
+     # Coinbase: a cancel of an order that is not open
+     "UNKNOWN_CANCEL_ORDER", "ORDER_IS_FULLY_FILLED"}
 )  # fmt: skip
 REJECT_CLASSES: Final = frozenset(
     {"InsufficientFunds", "InvalidOrder", "BadRequest", "OperationRejected", "PermissionDenied",
@@ -126,6 +128,8 @@ def _caused(evidence: Evidence, names: frozenset[str]) -> bool:
 def _local(e: Evidence) -> Kind | None:
     if e.attempted or e.http_status is not None or e.causes:
         return None
+    if _has(e, AUTH_CLASSES):
+        return "AUTH"  # no key, or one that cannot sign
     return "REJECTED" if _has(e, LOCAL_CLASSES) else None
 
 

@@ -22,7 +22,7 @@ from adapters.offset import ClockOffset
 from adapters.rate import RateGovernor
 from adapters.registry import ADAPTERS, VenueConfig, dialect
 from engine.clock import NS_PER_S, Clock
-from engine.errors import Refused
+from engine.errors import CoreError
 from engine.ids import is_ours
 from engine.journal_orders import JournalOrders
 from engine.messages.port import CancelOrder, OrderReport, QueryOrder, Reconcile
@@ -96,7 +96,7 @@ class VenuePanic:
         """Cancel and prove; what stands at the end is in `receipt`. `known` waits for the journal."""
         try:
             self._run(known)
-        except (CallFailed, ValueError, Refused) as failed:
+        except (CallFailed, ValueError, CoreError) as failed:
             self.give_up(f"the venue does not answer: {failed}"[:500], known())
 
     def _run(self, known: Callable[[], JournalOrders | None]) -> None:

@@ -7,11 +7,11 @@ calls for a reconciliation. A refused key ends the link for good.
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from adapters.codec import Acked, Codec, Denied, Problem, Reconnect, RenewSoon
+from adapters.codec import CANNOT_SIGN, Acked, Codec, Denied, Problem, Reconnect, RenewSoon
 from adapters.offset import ClockOffset
-from adapters.registry import VenueConfig
+from adapters.registry import Ticket, VenueConfig
 from engine.clock import NS_PER_S, Clock
 from engine.errors import Refused
 from engine.messages.base import Message
@@ -56,6 +56,10 @@ class PrivateFeed:
         self.problems: Counter[str] = Counter()
         self.last_problem = ""
 
+    def take_ticket(self, ticket: Ticket, reply: Any) -> None:
+        """Let the codec have what REST gave out for this connection. BadReply if it is no ticket."""
+        ticket.take(self._codec, reply)
+
     def on_open(self) -> list[str]:
         """Log in, with the venue's time."""
         self._opened_ns = self._clock.mono_ns()
@@ -63,6 +67,9 @@ class PrivateFeed:
         try:
             return self._codec.login(self._offset.now_ms())
         except Refused as refused:
+            if refused.code == CANNOT_SIGN:
+                self._refuse(refused.text)
+                return []
             self._ask_clock()
             self._end(refused.text)
             return []
@@ -87,9 +94,7 @@ class PrivateFeed:
                     self._ask_clock()  # the likeliest reason that patience mends
                 self._end(event.reason)
             elif isinstance(event, Denied):
-                self._deliver(AdapterFailed(self._config.name, "auth", event.text[:300]))
-                if self.link is not None:
-                    self.link.give_up()
+                self._refuse(event.text)
 
     def on_tick(self, mono_ns: int) -> None:
         """A login that is not answered is no login."""
@@ -117,6 +122,12 @@ class PrivateFeed:
         if self._acks == self._codec.private_acks:
             self.is_up, self._down_told = True, False
             self._deliver(LinkChanged(self._config.name, "private", True, "subscribed", mono_ns))
+
+    # No patience mends it.
+    def _refuse(self, text: str) -> None:
+        self._deliver(AdapterFailed(self._config.name, "auth", text[:300]))
+        if self.link is not None:
+            self.link.give_up()
 
     def _end(self, reason: str) -> None:
         if self.link is not None:

@@ -9,6 +9,7 @@ from adapters import (
     audit,
     binance,
     generic,
+    kraken_session,
     kucoin_address,
     kucoin_rest,
     okx,
@@ -101,6 +102,13 @@ class Address(NamedTuple):
     read: Callable[[Any, str], str]
 
 
+class Ticket(NamedTuple):
+    """What REST gives out before each private connection, and who takes it: the codec, for its login."""
+
+    call: RestCall
+    take: Callable[[Codec, Any], None]
+
+
 class Adapter(NamedTuple):
     """What makes one venue's dialect."""
 
@@ -119,6 +127,8 @@ class Adapter(NamedTuple):
     announcement: rules.Announcement | None = None  # where it says that it does not trade at all
     # Where a stream (`public_ws`, `private_ws`) is that has no fixed address.
     address: Callable[[str], Address] | None = None
+    ticket: Ticket | None = None
+    lists_account: bool = False  # its lists are of all symbols: one call for them all
 
 
 class Venue(NamedTuple):
@@ -131,6 +141,8 @@ class Venue(NamedTuple):
     read_only: str
     one_lane: bool
     depth: audit.Depth | None
+    ticket: Ticket | None
+    lists_account: bool
     announcement: rules.Announcement | None
 
 
@@ -173,8 +185,6 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         depth=audit.OKX,
         announcement=rules.OKX,
     ),
-    # The four below are read and written (their recordings replay, their dialects are tested), but
-    # not yet run against a simulated venue: the configuration does not accept them.
     "bybit": Adapter(
         urls={
             "rest": "https://api.bybit.com",
@@ -212,9 +222,12 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         codec=KrakenCodec,
         rest=KrakenRest,
         send_every_s=0.1,
-        enforces_expiry=False,
+        enforces_expiry=True,  # its `deadline`
+        dead_man=kraken_session.cancel_all_after,
         one_lane=True,
         depth=audit.KRAKEN,
+        ticket=Ticket(kraken_session.ask_token(), kraken_session.take_token),
+        lists_account=True,
         announcement=rules.KRAKEN,
     ),
     "kucoin": Adapter(
@@ -261,6 +274,8 @@ def dialect(config: VenueConfig) -> Venue:
         config.read_only or known.read_only,
         known.one_lane,
         known.depth,
+        known.ticket,
+        known.lists_account,
         known.announcement,
     )
 

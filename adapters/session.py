@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from adapters.address import asker
+from adapters.address import address_of, asker
 from adapters.book_questions import BookQuestions
 from adapters.ccxt_generic import client_of
 from adapters.ccxt_rest import CcxtRest
@@ -27,7 +27,7 @@ from adapters.offset import ClockOffset
 from adapters.pending import Pending
 from adapters.private import PrivateFeed
 from adapters.rate import RateGovernor
-from adapters.registry import Venue, VenueConfig, address, dialect
+from adapters.registry import Venue, VenueConfig, dialect
 from adapters.relay import NUMBERED, PrivateRenewal, PublicRenewal
 from adapters.stream import LinkHandler, Watch, WsLink
 from adapters.trade_codec import TradeCodec
@@ -93,7 +93,8 @@ class Session:
             config, self.desk, clock=clock, rng=rng, stopping=self.stopping, deliver=self.deliver,
             on_opened=self.opened, on_rules=self.rules_changed, announcement=venue.announcement,
         )  # fmt: skip
-        self.inquiry = Inquiry(self.desk, config.symbols, clock)
+        symbols = ("",) if venue.lists_account else config.symbols
+        self.inquiry = Inquiry(self.desk, symbols, clock)
         self._turnstile = Turnstile() if venue.one_lane else None
         order_lanes = 1 if venue.one_lane else ORDER_LANES
         self.trade = self._lanes("rest-trade", order_lanes)
@@ -336,7 +337,7 @@ class Session:
         times = self.config.timeouts
         # The trading link renews itself in time, between two requests.
         age_s = times.link_age_s * (1 if stand_in is None else 2)
-        asked = address(self.config, url)
+        asked = address_of(self.config, url, self._venue.ticket, handler)
         return WsLink(
             self.config.url(url)
             if asked is None

@@ -73,8 +73,11 @@ class Upkeep:
         while not self._stopping.is_set():
             try:
                 self._desk.sync_clock(rest)
-                instruments = self._desk.load_instruments(rest, self._config.symbols)
-                uid, problem = self._ask_account(rest) if self._config.api_key else (None, "")
+                has_key = bool(self._config.api_key)
+                instruments = self._desk.load_instruments(
+                    rest, self._config.symbols, has_key=has_key
+                )
+                uid, problem = self._ask_account(rest) if has_key else (None, "")
                 break
             except (CallFailed, ValueError) as failed:
                 if not told:

@@ -121,3 +121,9 @@ def ns_of_rfc3339(text: str) -> int:
     since = datetime.fromisoformat(whole).replace(tzinfo=UTC) - _EPOCH
     seconds = since.days * 86_400 + since.seconds
     return max(0, seconds * 1_000_000_000 + int(fraction[:9].ljust(9, "0")))
+
+
+def rfc3339_of_ms(ms: int) -> str:
+    """Return a time in milliseconds as 2023-10-06T17:35:55.440Z."""
+    whole, rest = divmod(ms, 1000)
+    return f"{datetime.fromtimestamp(whole, UTC).strftime('%Y-%m-%dT%H:%M:%S')}.{rest:03d}Z"

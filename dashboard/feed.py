@@ -1,8 +1,8 @@
 """What a page is shown, kept fresh from the core over its control socket.
 
-Watched, it asks twice a second and takes the books as they are pushed; unwatched it asks every five
-seconds and takes the events of orders alone, so that an open page costs the core little and a closed
-one nearly nothing. When the core does not answer, everything is kept as it was and called old.
+Watched, it asks twice a second and takes the books as they are pushed; unwatched it asks how
+things are every five seconds and no more, so that an open page costs the core little and a closed one
+nearly nothing. When the core does not answer, everything is kept as it was and called old.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ GATHER_S: Final = 0.1  # changes of orders are asked for together, at most ten t
 ORDERS_MAX: Final = 500
 CLOSED_SHOWN: Final = 100
 DIRTY_MAX: Final = 24
-HISTORY: Final = 2_000  # records that a new process reads again, for the stories of orders
+HISTORY: Final = 200  # records read again when a page opens; older ones when a story is asked for
 CURVE_EVERY_S: Final = 2.0
 CURVE_MAX: Final = 1_800
 TOPICS: Final = ("order", "fill", "halt")
@@ -154,20 +154,29 @@ class Feed:
     # --- orders -----------------------------------------------------------------------------------
 
     async def _follow_events(self, client: AsyncClient) -> None:
-        head = int(self.parts["status"]["journal"]["seq"])
-        start = max(self.stories.seq, head - HISTORY, 0)
-        async for push in self._pushes(TOPICS, min(start, head)):
-            if push["push"] == "halt":
-                self._set("risk", await _asked(client, "risk.show"))
-                continue
-            if push["push"] == "fill":
-                continue  # it comes as an order event, too
-            is_live = push["seq"] > head
-            order_id = self.stories.take(push["seq"], push["data"], now_ms() if is_live else None)
-            if self.is_watched and is_live:
-                self._dirty.add(order_id)
-                self._dirtied.set()
-                self._tell("story", order_id)
+        while True:
+            await self._watched.wait()
+            head = int((await _asked(client, "status"))["journal"]["seq"])
+            start = min(max(self.stories.seq, head - HISTORY, 0), head)
+            if start > self.stories.seq:  # a story with a hole in it is none
+                self.stories = Stories()
+            async with aclosing(self._pushes(TOPICS, start)) as pushes:
+                async for push in pushes:
+                    await self._take_event(client, push, is_live=push["seq"] > head)
+                    if not self.is_watched:
+                        break
+
+    async def _take_event(self, client: AsyncClient, push: Row, *, is_live: bool) -> None:
+        if push["push"] == "halt":
+            self._set("risk", await _asked(client, "risk.show"))
+            return
+        if push["push"] == "fill":
+            return  # it comes as an order event, too
+        order_id = self.stories.take(push["seq"], push["data"], now_ms() if is_live else None)
+        if is_live:
+            self._dirty.add(order_id)
+            self._dirtied.set()
+            self._tell("story", order_id)
 
     async def _follow_orders(self, client: AsyncClient) -> None:
         while True:

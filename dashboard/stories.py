@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 ORDERS_MAX: Final = 2_000
-EVENTS_MAX: Final = 200  # of one order; more are left out and counted
+EVENTS_MAX: Final = 200  # of one order; then its story counts as incomplete
 PAGE: Final = 1_000
 PAGES_MAX: Final = 20
 BIRTHS: Final = ("OrderApproved", "OrderDenied", "ParentAccepted", "ExternalOrderSeen")
@@ -41,7 +41,7 @@ class Stories:
     async def whole(
         self, order_id: str, read: Callable[[int, int], Awaitable[list[Row]]]
     ) -> tuple[list[Row], bool]:
-        """Return an order's events, and whether its birth is among them.
+        """Return an order's events, and whether they are all there, from its birth on.
 
         What happened before this process began is read from the journal, newest page first, within
         a bound. `read(after_seq, count)` returns records of the journal.
@@ -55,7 +55,8 @@ class Stories:
             rows = await read(start, before - 1 - start)
             found = [r for r in rows if order_of(r) == order_id and r["seq"] < before] + found
             before = start + 1
-        return found, bool(found) and found[0]["kind"] in BIRTHS
+        born = bool(found) and found[0]["kind"] in BIRTHS
+        return found, born and len(found) < EVENTS_MAX
 
 
 def order_of(event: Row) -> str:

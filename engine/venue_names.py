@@ -10,6 +10,8 @@ from typing import Final
 
 DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "binance": ("binance.com", "binance.us", "binance.vision"),
+    "coinbase": ("coinbase.com",),
+    "kraken": ("kraken.com",),
     "kucoin": ("kucoin.com", "kucoin.plus"),
     "okx": ("okx.com", "okx.cab", "okex.com"),
     "deriv": ("deriv.com", "derivws.com", "binaryws.com"),

@@ -52,7 +52,7 @@ THIRD_PARTY_ONLY_IN = {
     "pydantic": ("engine/config",),
     "aiohttp": ("simulator/", "dashboard/"),
     "prometheus_client": ("dashboard/metrics.py",),
-    "cryptography": ("simulator/coinbase_",),
+    "cryptography": ("simulator/coinbase_", "adapters/coinbase_token.py"),
 }
 # Where the machine's clocks, randomness and threads may be touched.
 RUNTIME_FILES = (

@@ -104,7 +104,7 @@ export async function story(id) {
     [String(e.seq), "n"], e.kind, e.seen_ms ? clock(e.seen_ms) : "-",
     e.ts_event_ns ? clock(e.ts_event_ns / 1e6) : "-", words(e),
   ]);
-  setText(byId("story-note"), found.complete ? "The whole story, from the journal." : "What happened before is further back in the journal: xcore journal tail.");
+  setText(byId("story-note"), found.complete ? "The whole story, from the journal." : "Not the whole story: more of it is in the journal, see xcore journal tail.");
 }
 
 // --- the ticket ----------------------------------------------------------------------------------

@@ -58,8 +58,9 @@ def test_a_refused_key_is_told_once_and_not_tried_again(make):
 
 def test_a_session_says_whose_account_it_has_before_it_opens_a_private_link(desk):
     ready = desk.found(AdapterReady)[0]
-    uid = str(demo_accounts(desk.venue)[0].uid)
-    assert ready.account_uid == (uid if desk.traits.tells_uid else None)
+    uid = demo_accounts(desk.venue)[0].told_uid
+    assert ready.account_uid == uid
+    assert (uid is not None) == desk.traits.tells_uid
     private = desk.found(LinkChanged, lambda m: m.link == "private")[0]
     assert desk.reports.index(ready) < desk.reports.index(private)
 

@@ -44,7 +44,8 @@ def test_books_become_live_and_equal_the_venues_truth(desk):
             "asks": (book.ask_prices, book.ask_quantities),
         }
         for name, side in sides.items():
-            wanted = [(Decimal(level[0]), Decimal(level[1])) for level in truth[symbol][name][:20]]
+            shown = truth[symbol][name][: min(20, desk.traits.levels)]
+            wanted = [(Decimal(level[0]), Decimal(level[1])) for level in shown]
             if levels(*side, book) != wanted:
                 return False
         return book.state == "LIVE"
@@ -99,7 +100,8 @@ def test_a_market_order_fills_and_every_source_tells_the_same_fills(desk):
     assert all(told == queried for told in fills.values())
     assert ("stream" in fills) == desk.traits.tells_fees
     assert sum(f.quantity for f in asked.fills) == order.quantity
-    desk.wait(BalanceUpdate)
+    if desk.traits.tells_balances:
+        desk.wait(BalanceUpdate)
 
 
 def test_a_market_order_with_a_collar_never_trades_beyond_it(desk):
@@ -185,7 +187,8 @@ def test_a_duplicate_client_id_at_the_venue_is_unknown_never_a_reject(desk):
     desk.adapter._pending._answered.clear()  # as if another process had sent it
     mark = desk.mark()
     desk.adapter.handle(order)
-    assert desk.wait(SubmitResult, since=mark).outcome == "UNKNOWN"
+    outcome = "ACCEPTED" if desk.traits.repeats_first else "UNKNOWN"
+    assert desk.wait(SubmitResult, since=mark).outcome == outcome
     assert len(desk.sim.orders(desk.venue, order.client_order_id)) == 1
     assert cancel(desk, order).outcome == "ACCEPTED"
 
@@ -211,7 +214,8 @@ def test_a_missing_frame_is_a_gap_that_is_mended_without_dropping_the_link(desk)
     assert (gap.reason, gap.bid_prices) == (desk.traits.book_loss, [])
     at = desk.reports.index(gap)
     desk.live(gap.symbol, since=at)
-    assert not desk.found(LinkChanged, lambda m: not m.up, mark)
+    dropped = desk.found(LinkChanged, lambda m: m.link == "public" and not m.up, mark)
+    assert bool(dropped) == desk.traits.numbers_connection
 
 
 @pytest.mark.parametrize("kind", ["ws_duplicate", "ws_reorder"])
@@ -292,7 +296,10 @@ def test_closing_the_gate_stops_what_is_queued_behind_a_slow_order(desk):
 
 @pytest.mark.parametrize("road", ["rest"])
 def test_an_order_that_hangs_holds_up_its_own_symbol_and_nobody_else(make):
-    desk = make(timeouts=Timeouts(read_s=60)).start(books=False)
+    desk = make(timeouts=Timeouts(read_s=60))
+    if desk.traits.has_one_lane:
+        pytest.skip("one request at a time: adapters/turnstile.py")
+    desk.start(books=False)
     fault = {"kind": "delay", "venue": desk.venue, "on": "order", "symbol": "BTC/USDT"}
     desk.sim.ctl("fault", {**fault, "count": 1, "params": {"ms": 60_000, "when": "before"}})
     hanging = desk.new_order()
@@ -323,7 +330,7 @@ def test_an_order_whose_time_is_up_is_not_sent(desk):
 
 @pytest.mark.parametrize("road", ["ws", "rest"])
 def test_a_wrong_clock_is_corrected_and_the_order_sent_once(desk, road):
-    if desk.traits.late_code and road == "ws":
+    if desk.traits.late_code and (road == "ws" or not desk.traits.has_trade_road):
         pytest.skip("this link's requests carry no time, only an expiry: see test_order_roads.py")
     desk.sim.fault("clock_skew", desk.venue, count=1, ms=60000)
     order = desk.new_order(price="35000")
@@ -337,6 +344,8 @@ def test_a_wrong_clock_is_corrected_and_the_order_sent_once(desk, road):
 
 
 def test_a_clock_that_is_off_by_less_than_the_venue_refuses_is_corrected_too(desk):
+    if not desk.traits.checks_time:
+        pytest.skip("its tokens are good for minutes: so little is noticed by nobody")
     desk.sim.fault("clock_skew", desk.venue, ms=20000)
     first = ask(desk, desk.new_order(price="35500"))
     assert first.outcome in ("ACCEPTED", "UNKNOWN"), first

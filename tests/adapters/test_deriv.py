@@ -10,7 +10,7 @@ from rig import CLOCK
 from waiting import wait_for
 
 from adapters.deriv_rest import DerivRest
-from adapters.registry import Secret
+from adapters.registry import Secret, Timeouts
 from engine.clock import NS_PER_S
 from engine.envelope import encode_body
 from engine.messages.market import VenueBook
@@ -224,6 +224,42 @@ def test_a_closed_market_refuses_its_orders_and_says_so_in_its_book(make):
     closed = make(symbols=("ETH/USD", "cryETHUSD.MULTUP.50/USD")).start()
     assert {i.status for i in closed.ready.instruments} == {"WATCH_ONLY", "CLOSED"}
     closed.wait(VenueBook, lambda b: b.reason == "market_closed" and b.state == "EMPTY")
+
+
+def test_a_market_that_closes_and_opens_is_told_while_the_session_lasts(make):
+    symbol = "cryETHUSD.MULTUP.50/USD"
+    desk = make(
+        symbols=("ETH/USD", symbol), timeouts=Timeouts(read_s=1.5, clock_every_s=0.3)
+    ).start()
+
+    def told(status, since):
+        return desk.wait(
+            AdapterReady,
+            lambda m: m.instruments[1].status == status and m.session == desk.ready.session,
+            since,
+        )
+
+    for on, status, state in ((True, "CLOSED", "EMPTY"), (False, "TRADING", "LIVE")):
+        mark = desk.mark()
+        desk.sim.ctl("halt", {"venue": "deriv", "symbol": "cryETHUSD", "on": on})
+        told(status, mark)
+        desk.wait(VenueBook, lambda b, s=state: b.symbol == symbol and b.state == s, mark)
+
+
+def test_noise_is_counted_and_the_session_lives_on(desk):
+    session, mark = desk.adapter.session, desk.mark()
+    for link in (session.public, session.private):
+        before = sum(link.problems.values())
+        for noise in (b"", b"{", b"[1]", b"\xff\xfe", b'{"a":' * 5000, b'{"msg_type":"tick","tick":7}',
+                      b'{"msg_type":"transaction","transaction":{"action":"buy","contract_id":[]}}',
+                      b'{"msg_type":"proposal_open_contract","proposal_open_contract":[1]}',
+                      b'{"msg_type":"buy","buy":{}}', b'{"req_id":"7","msg_type":[]}'):  # fmt: skip
+            link.on_frame(noise, CLOCK.wall_ns(), CLOCK.mono_ns())
+        assert sum(link.problems.values()) > before
+    assert desk.ask(desk.order("BUY", "26")).outcome == "ACCEPTED"
+    desk.ask(desk.order("SELL", "0.01"))
+    assert desk.found(AdapterFailed, since=mark) == []
+    assert desk.found(LinkChanged, lambda m: not m.up, mark) == []
 
 
 def test_without_enough_money_nothing_is_bought(desk):

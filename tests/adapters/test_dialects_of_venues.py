@@ -1,12 +1,15 @@
 """KuCoin, Bybit, Kraken, Coinbase: what is sent, exactly, and what their answers lead to."""
 
+import base64
 import json
 from decimal import Decimal
 
 import ccxt
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from adapters import kucoin_address
+from adapters import kraken_session, kucoin_address
 from adapters.bybit import BybitCodec, login_signature
 from adapters.bybit_rest import BybitRest
 from adapters.ccxt_rest import CcxtRest
@@ -20,6 +23,7 @@ from adapters.codec import (
     Denied,
     FillSeen,
     Heartbeat,
+    IdNeeded,
     NotListed,
     Problem,
     Reconnect,
@@ -28,7 +32,7 @@ from adapters.codec import (
 )
 from adapters.coinbase import CoinbaseCodec, Numbering
 from adapters.coinbase_rest import CoinbaseRest
-from adapters.kraken import KrakenCodec, private_subscriptions
+from adapters.kraken import KrakenCodec
 from adapters.kraken_rest import KrakenRest
 from adapters.kucoin import KucoinCodec
 from adapters.kucoin_rest import KucoinRest
@@ -36,6 +40,7 @@ from adapters.offset import ClockOffset
 from adapters.registry import ADAPTERS, VenueConfig, dialect
 from adapters.wire import amount, money, ns_of_rfc3339, positive
 from engine.clock import VirtualClock
+from engine.errors import Refused
 from engine.messages.port import CancelOrder, FillReport, OrderReport, SubmitOrder
 
 KEYS = Credentials(Secret("key"), Secret("hush"), Secret("phrase"))
@@ -133,8 +138,43 @@ def test_kucoins_login_is_its_address_and_kraken_subscribes_with_a_token():
     )
     with pytest.raises(BadReply, match="no server"):
         kucoin_address.read_address({"data": {"token": "abc", "instanceServers": []}}, "7")
-    executions, balances = (json.loads(text) for text in private_subscriptions("t0k"))
-    assert executions["params"]["token"] == balances["params"]["token"] == "t0k"
+    codec = KrakenCodec("kraken", "kraken.main", {"BTC/USD": "BTC/USD"})
+    assert kraken_session.ask_token().method == "privatePostGetWebSocketsToken"
+    kraken_session.take_token(codec, {"error": [], "result": {"token": "t0k", "expires": "900"}})
+    (executions,) = (json.loads(text)["params"] for text in codec.login(1))
+    assert (executions["channel"], executions["token"]) == ("executions", "t0k")
+    with pytest.raises(BadReply):
+        kraken_session.take_token(codec, {"error": [], "result": {}})
+
+
+def test_coinbase_logs_in_with_a_token_that_its_key_has_signed():
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    name = "organizations/x/apiKeys/y"
+
+    def codec(secret):
+        keys = Credentials(Secret(name), Secret(secret), Secret(""))
+        return CoinbaseCodec("coinbase", "coinbase.main", {"BTC-USD": "BTC/USD"}, keys)
+
+    def part(text):
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+    user, heartbeats = (json.loads(text) for text in codec(pem).login(1_700_000_000_123))
+    assert (user["channel"], user["product_ids"]) == ("user", ["BTC-USD"])
+    assert heartbeats == {"type": "subscribe", "channel": "heartbeats"}
+    header, claims, signature = user["jwt"].split(".")
+    assert json.loads(part(header))["kid"] == json.loads(part(claims))["sub"] == name
+    assert json.loads(part(claims))["exp"] == 1_700_000_120
+    r, s = int.from_bytes(part(signature)[:32]), int.from_bytes(part(signature)[32:])
+    der = utils.encode_dss_signature(r, s)
+    key.public_key().verify(der, f"{header}.{claims}".encode(), ec.ECDSA(hashes.SHA256()))
+    one_line = codec(pem.replace("\n", "\\n")).login(1)  # as it comes through a variable
+    assert json.loads(one_line[0])["jwt"] != user["jwt"]
+    for wrong in ("hush", ""):
+        with pytest.raises(Refused, match="key"):
+            codec(wrong).login(1)
 
 
 # --- answers and ends of the streams
@@ -255,8 +295,37 @@ def test_krakens_executions_are_read_where_they_are_whole():
     assert isinstance(order, OrderReport)
     assert (order.status, order.filled_quantity) == ("FILLED", Decimal("0.005"))
     assert isinstance(told(fees=[])[0], FillSeen)  # a fee that nobody tells is not zero
-    assert [e.code for e in told(symbol="")] == ["unsupported"]
+    assert [e.code for e in told(symbol="", order_id="OTHER")] == ["unsupported"]
     assert [e.code for e in told(order_status="strange")] == ["unknown_status"]
+
+
+def test_krakens_later_rows_are_completed_from_the_first_and_a_gap_is_seen():
+    codec = KrakenCodec("kraken", "kraken.main", {"BTC/USD": "BTC/USD"})
+    codec.login(1)
+    at = {"timestamp": "2023-09-22T10:33:05.70Z", "order_id": "OK4"}
+
+    def told(number, kind="update", **row):
+        frame = {"channel": "executions", "type": kind, "sequence": number, "data": [at | row]}
+        return codec.on_private(raw(frame), 1)
+
+    terms = {"symbol": "BTC/USD", "side": "sell", "order_type": "limit", "order_qty": 0.005,
+             "cum_qty": 0, "limit_price": 26500.1, "cl_ord_id": "ce01"}  # fmt: skip
+    assert told(1, "snapshot", exec_type="new", order_status="new", **terms)[0].status == "NEW"
+    assert told(2, exec_type="new", order_status="new") == [Heartbeat()]
+    fill = {"exec_type": "trade", "exec_id": "TIZ", "symbol": "BTC/USD", "side": "sell",
+            "last_qty": 0.002, "last_price": 26500.1, "liquidity_ind": "m",
+            "order_status": "partially_filled", "fees": [{"asset": "USD", "qty": 0.1}]}  # fmt: skip
+    (filled,) = told(3, **fill)
+    assert (filled.client_order_id, filled.quantity, filled.fee) == (
+        "ce01", Decimal("0.002"), Decimal("0.1"))  # fmt: skip
+    (ended,) = told(4, exec_type="canceled", order_status="canceled", cum_qty=0.002, reason="asked")
+    assert (ended.client_order_id, ended.status, ended.quantity, ended.filled_quantity) == (
+        "ce01", "CANCELED", Decimal("0.005"), Decimal("0.002"))  # fmt: skip
+    assert told(4, exec_type="canceled", order_status="canceled", cum_qty=0.002)  # said again
+    assert [type(e) for e in told(6, **fill)] == [Reconnect]
+    codec.login(1)
+    (unknown,) = told(1, **(fill | {"order_id": "OTHER"}))
+    assert isinstance(unknown, FillSeen)  # whose it is, is not known
 
 
 def test_coinbase_numbers_its_connection_and_a_gap_loses_every_book():
@@ -335,6 +404,28 @@ def test_coinbases_order_is_one_of_its_configurations():
     assert configuration(order_type="MARKET") == {"sor_limit_ioc": limit}
     assert configuration(time_in_force="FOK") == {"limit_limit_fok": limit}
     assert configuration(order_type="MARKET", price=None) == {"market_market_ioc": size}
+
+
+def test_coinbase_cancels_by_the_venues_id_remembered_or_looked_up():
+    rest = rest_of("coinbase")
+    cancel = CancelOrder("x.main", "ce" * 16, None, "BTC/USD")
+    with pytest.raises(IdNeeded):
+        rest.cancel(cancel)
+    named = {"order_id": "77", "client_order_id": "ce" * 16}
+    rest.read_submit({"success": True, "success_response": named}, order_of("BTC/USD"))
+    assert rest.cancel(cancel).params == {"order_ids": ["77"]}
+
+
+def test_krakens_lists_are_read_for_one_symbol_or_for_all_of_ours():
+    rest = rest_of("kraken")
+    trade = {"ordertxid": "O1", "pair": "XXBTZUSD", "time": "1688667796.8802", "type": "buy",
+             "price": "30010.0", "vol": "0.1", "fee": "0.5", "maker": True}  # fmt: skip
+    reply = {"result": {"trades": {"T1": trade, "T2": {**trade, "pair": "XXBTZEUR"}}}}
+    for symbol in ("BTC/USD", ""):
+        page = rest.read_fills(reply, rest.fills(symbol, 1, 2), "reconcile", 1)
+        assert [(f.trade_id, f.symbol, f.fee_asset) for f in page.fills] == [
+            ("T1", "BTC/USD", "USD")
+        ]
 
 
 def calls_of(venue):

@@ -8,7 +8,7 @@ from zlib import crc32
 import pytest
 
 from adapters.coinbase import CoinbaseCodec
-from adapters.feed import ASKED_MAX, PublicFeed
+from adapters.feed import ASKED_MAX, UNCONFIRMED_MAX, PublicFeed
 from adapters.kraken import KrakenCodec
 from adapters.offset import ClockOffset
 from adapters.registry import VenueConfig
@@ -114,3 +114,25 @@ def test_a_stream_that_gives_no_usable_snapshot_is_made_anew(feed_of):
     clock.advance_ns(60 * NS_PER_S)
     feed.on_tick(clock.mono_ns())
     assert feed.link.ended == [f"no usable snapshot of BTC/USD in {ASKED_MAX} attempts"]
+
+
+def test_a_book_lost_in_a_market_that_stands_still_is_asked_for_anew_until_it_is_proven(feed_of):
+    feed, sink, clock = feed_of("kraken")
+    right = "200100100100"
+    feed.on_frame(b'{"method":"subscribe","result":{"channel":"book"},"success":true}', 1, 1)
+    feed.on_frame(kraken(right, "snapshot"), 1, 1)
+    feed.on_frame(kraken("wrong", "update"), 1, 1)
+    assert states(sink)[-1] == ("SYNCING", "after_checksum")
+    sent = len(feed.link.sent)
+    for _ in range(UNCONFIRMED_MAX):
+        # Each answer may be as old as it likes, and no update comes to prove it.
+        feed.on_frame(kraken(right, "snapshot"), clock.wall_ns(), clock.mono_ns())
+        assert states(sink)[-1][0] == "SYNCING"
+        clock.advance_ns(2 * NS_PER_S)
+        feed.on_tick(clock.mono_ns())
+    assert len(feed.link.sent) > sent
+    assert feed.link.ended == [f"no usable snapshot of BTC/USD in {UNCONFIRMED_MAX} attempts"]
+    feed.on_down("ended")
+    feed.on_open()
+    feed.on_frame(kraken(right, "snapshot"), clock.wall_ns(), clock.mono_ns())
+    assert states(sink)[-1] == ("LIVE", "")  # the first that this connection said

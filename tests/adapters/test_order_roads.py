@@ -397,7 +397,7 @@ def test_an_order_that_waits_for_tokens_is_stopped_by_the_gate(make):
 def test_a_gate_that_is_being_passed_is_not_waited_for_in_the_callers_thread(desk):
     gate = desk.adapter._gate
     order = desk.new_order(price="32700")
-    with gate.passing("BTC/USDT", CLOCK.mono_ns() + NS_PER_S):
+    with gate.passing(desk.new_order(expires_mono_ns=CLOCK.mono_ns() + NS_PER_S)):
         desk.adapter.handle(order)  # returns, or this test would never end
         assert results(desk, order) == []
     assert ask(desk, order).outcome == "ACCEPTED"

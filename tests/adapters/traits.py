@@ -18,6 +18,15 @@ class Traits(NamedTuple):
     )
     book_loss: str = "sequence"  # why a book with a missing frame is lost
     expired: str = "EXPIRED"  # how it calls an IOC order that found nothing
+    levels: int = 20  # so many of a side are in its books at least
+    tells_balances: bool = (
+        True  # its private stream tells free and locked; else they come by REST alone
+    )
+    repeats_first: bool = (
+        False  # an id used before is answered with the order it named; else refused
+    )
+    numbers_connection: bool = False  # a lost frame loses its connection, not one book
+    checks_time: bool = True  # it refuses what is dated some seconds off
 
     @property
     def has_trade_road(self):
@@ -29,6 +38,11 @@ class Traits(NamedTuple):
         """Whether it cancels by itself when nobody is heard of."""
         return ADAPTERS[self.name].dead_man is not None
 
+    @property
+    def has_one_lane(self):
+        """Whether it takes one signed request at a time."""
+        return ADAPTERS[self.name].one_lane
+
 
 TRAITS = {
     traits.name: traits
@@ -36,5 +50,23 @@ TRAITS = {
         Traits("binance", counts="orders_day", queries_by_link=True),
         Traits("okx", late_code="51149"),
         Traits("kucoin", tells_fees=False, expired="CANCELED"),
+        Traits(
+            "kraken",
+            tells_uid=False,
+            expired="CANCELED",
+            book_loss="checksum",
+            levels=10,
+            tells_balances=False,
+            late_code="EService:Deadline elapsed",
+        ),
+        Traits(
+            "coinbase",
+            tells_fees=False,
+            expired="CANCELED",
+            tells_balances=False,
+            repeats_first=True,
+            numbers_connection=True,
+            checks_time=False,
+        ),
     )
 }

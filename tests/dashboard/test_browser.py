@@ -283,6 +283,41 @@ def test_no_serious_finding_of_axe_in_light_in_dark_and_on_a_phone(page):
     page.set_viewport_size({"width": 1440, "height": 900})
 
 
+def test_in_live_the_page_is_red_and_asks_before_it_sends(core, page, browser):
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    live = context.new_page()
+
+    def play_live(route):
+        server = route.connect_to_server()
+        server.on_message(lambda text: route.send(text.replace('"mode":"demo"', '"mode":"live"')))
+
+    live.route_web_socket(re.compile("/api/feed"), play_live)
+    live.goto(wait_for(lambda: core.said(r"page +(http://\S+)"), "the URL"))
+    until(live, "document.title.startsWith('LIVE ●')")
+    assert (
+        live.evaluate("getComputedStyle(document.querySelector('header')).borderTopColor")
+        == "rgb(179, 18, 31)"
+    )
+    seq = core.ask("journal.tail", count=1)[0]["seq"]
+    until(live, "document.querySelectorAll('#t-venue option').length > 2")
+    live.locator("#t-venue").select_option("okx")
+    live.locator("#t-quantity").fill("0.013")
+    live.locator("#t-price").fill("60000")
+    live.locator("#t-place").click()
+    assert "buy 0.013 BTC/USDT at okx, 60000" in text(live, "#ask-text")
+    live.locator("#ask-input").fill("y")
+    live.locator("#ask-yes").click()
+    until(live, "document.querySelector('#ticket-said').textContent === 'not sent'")
+    live.locator("#halt").click()
+    assert "again" in text(live, "#halt")
+    context.close()
+    after = core.ask("journal.tail", after_seq=seq, count=1000)
+    assert [r for r in after if r["kind"] == "TradingHalted"] == []
+    assert [
+        r for r in after if r["kind"] == "OrderApproved" and r["order"]["quantity"] == "0.013"
+    ] == []
+
+
 @pytest.mark.skipif(PROMETHEUS is None, reason="no prometheus here: apt-get install prometheus")
 def test_a_real_prometheus_answers_every_query_of_grafana_and_of_the_alerts(core, tmp_path):
     scraped = yaml.load(ROOT / "deploy" / "prometheus" / "prometheus.yml")

@@ -91,7 +91,10 @@ def test_every_problem_is_told_at_once_with_its_place(written):
         ("risk: {price_collar_pct: true}", "should be a number"),
         ("mode: demo\nmode: demo", "the same key a second time"),
         ("venues: {best: {adapter: okx, symbols: [A/B]}}", "word of the command line"),
-        ("venues: {nosuch: {symbols: [A/B]}}", "should be one of binance, kucoin, okx"),
+        (
+            "venues: {nosuch: {symbols: [A/B]}}",
+            "should be one of binance, coinbase, kraken, kucoin, okx",
+        ),
         ("venues: {okx: {symbols: []}}", "at least 1"),
         ("venues: {okx: {symbols: [A/B, A/B]}}", "twice"),
         ("venues: {okx: {}}", "symbols: is missing"),

@@ -33,6 +33,7 @@ from adapters.kucoin_rest import KucoinRest
 from adapters.okx import OkxCodec
 from adapters.okx_rest import OkxRest
 from adapters.okx_trade import OkxTrade
+from adapters.plugins import plugged_in
 from adapters.symbols import venue_symbol
 from adapters.trade_codec import TradeCodec
 from engine.errors import ConfigError
@@ -252,8 +253,7 @@ def enforces_expiry(adapter: str) -> bool:
 
 def exchange_id(adapter: str) -> str:
     """Return what ccxt calls the venue of an adapter; ConfigError names the known ones."""
-    name: str = generic.ccxt_id(adapter) or known_adapter(adapter).rest.exchange_id  # type: ignore[attr-defined]
-    return name
+    return generic.ccxt_id(adapter) or known_adapter(adapter).rest("", "", {}).exchange_id
 
 
 def dialect(config: VenueConfig) -> Venue:
@@ -302,7 +302,7 @@ def has_trade_road(config: VenueConfig) -> bool:
 def known_adapter(adapter: str) -> Adapter:
     """Return what an adapter is made of; ConfigError names the known ones."""
     asked = generic.ccxt_id(adapter)
-    known = _generic(asked) if asked else ADAPTERS.get(adapter)
+    known = _generic(asked) if asked else ADAPTERS.get(adapter) or plugged_in(adapter, Adapter)
     if known is None:
         names = ", ".join(sorted(ADAPTERS))
         raise ConfigError(f"no adapter is called {adapter!r}; known: {names}")

@@ -20,6 +20,7 @@ from adapters.codec import Codec
 from adapters.desk import Desk
 from adapters.feed import PublicFeed
 from adapters.gate import Gate
+from adapters.generic import GenericCodec
 from adapters.generic_rest import GenericRest
 from adapters.inquiry import Inquiry
 from adapters.lanes import Job, Joinable, Lanes, ThreadFactory
@@ -292,7 +293,9 @@ class Session:
 
     def open_links(self) -> None:
         """Start the WebSocket links; without a key only the public one."""
-        if isinstance(self._venue.rest, GenericRest):
+        if isinstance(self._venue.codec, GenericCodec) and isinstance(
+            self._venue.rest, GenericRest
+        ):
             self._open_streams(self._venue.rest)
             return
         self._open_public(self.public)

@@ -14,6 +14,7 @@ import typer
 from engine import cli_process, cli_setup
 from engine.cli_backup import backup_app
 from engine.cli_base import Options, ask, group, options, run, show, usage
+from engine.cli_check import venue_check
 from engine.cli_dashboard import dashboard
 from engine.cli_market import arb, depth, impact, route
 from engine.cli_operator import actor_app, config_app, fault_app, journal_app
@@ -74,12 +75,14 @@ def _common(
     ] = "table",
     json: Annotated[bool, typer.Option("--json", help="The same as -o json.")] = False,
     color: Annotated[str, typer.Option(help="auto, always or never.")] = "auto",
+    yes: Annotated[bool, typer.Option("--yes", help="With --live: do not ask.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="With --yes: a live core is meant.")] = False,
 ) -> None:
     if output not in FORMATS:
         raise typer.BadParameter(f"'{output}' is none of {', '.join(FORMATS)}", param_hint="-o")
     if color not in COLORS:
         raise typer.BadParameter(f"'{color}' is none of {', '.join(COLORS)}", param_hint="--color")
-    context.obj = Options(Screen("json" if json else output, color), state_dir)
+    context.obj = Options(Screen("json" if json else output, color), state_dir, yes, live)
 
 
 # --- looking --------------------------------------------------------------------------------------
@@ -97,6 +100,9 @@ def status(
     well = ready and answer["trading_state"] == "ACTIVE" and not answer["orders"]["unknown"]
     if check and not well:
         raise typer.Exit(EXIT_DEGRADED)
+
+
+venue_app.command("check")(venue_check)
 
 
 @app.command()

@@ -232,11 +232,12 @@ class ExchangeActor(ExchangeRelay):
         if ended and self.venue_state == "READY":
             self._set_state("READY", self._ready_words())
 
-    # What is READY with an exception says which.
+    # What is READY with an exception says which; what is there to be watched is none.
     def _ready_words(self) -> str:
-        closed = ", ".join(f"{symbol} {why}" for symbol, why in sorted(self.state.statuses.items()))
+        told = sorted(self.state.statuses.items())
+        closed = [f"{symbol} {why}" for symbol, why in told if not why.startswith("WATCH_ONLY")]
         why = self.ready_message.account_problem if self.ready_message is not None else ""
-        words = (f"no orders: {why}" if why else "", self._quarantine_words(), closed)
+        words = (f"no orders: {why}" if why else "", self._quarantine_words(), ", ".join(closed))
         return "; ".join(filter(None, words))[:2000]
 
     def _quarantine_words(self) -> str:
@@ -319,6 +320,7 @@ class ExchangeActor(ExchangeRelay):
             self.state.behind_gate(self.config.venue, "PENDING_NEW") if self.gate_asked else 0,
             self.state.uids.get(self.config.account),
             self.reconciled_ns,
+            dict(sorted(self.state.statuses.items())),
         )
 
     def on_introduce(self, message: Introduce) -> None:

@@ -198,6 +198,7 @@ class CcxtRest:
         timeouts_s: tuple[float, float] = (2.0, 5.0),
         expires_ms: int = 5000,
         turnstile: Turnstile | None = None,
+        more_headers: Mapping[str, str] | None = None,
     ) -> None:
         self._clock = clock
         self._expires_ms = expires_ms
@@ -215,6 +216,7 @@ class CcxtRest:
             }
         )
         self._ccxt.tap = self._tap
+        self._ccxt.headers = {**self._ccxt.headers, **(more_headers or {})}
         self.aim(exchange_id, url)
         session = self._ccxt.session
         session.max_redirects = 0  # a redirected order would be sent twice

@@ -60,12 +60,14 @@ class Subject(NamedTuple):
 
     symbols: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
     exempt: Mapping[str, str] = {}
+    ban: str = "ban_418"  # by which fault the venue orders silence, beside its 429
 
 
 # A venue joins the suite by one line here, and one small file in tests/conformance.
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "binance": Subject(),
     "okx": Subject(),
+    "kucoin": Subject(ban="rate_limit_429"),  # it says for how long in its 429 only
 }
 
 

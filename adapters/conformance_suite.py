@@ -19,10 +19,17 @@ OPEN_FILES: Final = Path("/proc/self/fd")
 class Suite:
     """See the module's docstring. `close` at the end, whatever happened."""
 
-    def __init__(self, config: VenueConfig, at: Surroundings, stage: Stage | None = None) -> None:
+    def __init__(
+        self,
+        config: VenueConfig,
+        at: Surroundings,
+        stage: Stage | None = None,
+        ban: str = "ban_418",
+    ) -> None:
         self.config = config
         self.at = at
         self.stage = stage
+        self.ban = ban  # the fault by which this venue orders a client to be silent
         self.sent = Sent()
         self.may_trade = bool(config.api_key)
         self.sockets_before = open_sockets()

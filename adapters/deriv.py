@@ -106,6 +106,8 @@ class DerivAdapter:
         if session is None:
             return True
         until_ns = self._clock.mono_ns() + int(deadline_s * NS_PER_S)
+        if not session.stopping.is_set():
+            session.private.settle(deadline_s / 2)  # answers on their way are worth waiting for
         session.stopping.set()
         for thread in session.workers.running:
             thread.join(max(0.0, (until_ns - self._clock.mono_ns()) / NS_PER_S))

@@ -227,6 +227,7 @@ class DerivDesk:
             self._contracts.sold(deal.contract_id)
         else:
             self._contracts.note(_opened(deal, kind))
+            self._rates.spend("proposal_open_contract")
             self._link.tell(self._words.contract(deal.contract_id, subscribe=True))
         self._deliver(self._reports.order(deal, symbol, price, "reply"))
         self._deliver(self._reports.fill(deal, symbol, "reply"))

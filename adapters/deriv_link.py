@@ -72,11 +72,14 @@ class Hooks:
 class DerivLink:
     """See the module's docstring. Thread safe; it is its WsLink's handler."""
 
-    def __init__(self, clock: Clock, hooks: Hooks, login_s: float) -> None:
+    def __init__(self, clock: Clock, hooks: Hooks, login_s: float, age_s: float) -> None:
+        """Take how long an opening may last, and how old a connection may grow that nobody uses."""
         self._clock = clock
         self._hooks = hooks
         self._login_s = login_s
+        self._age_s = age_s
         self._lock = threading.RLock()
+        self._idle = threading.Condition(self._lock)
         self._numbers = count(1)
         self._socket: SharedSocket | None = None
         self._waiting: dict[int, _Waiting] = {}
@@ -110,6 +113,7 @@ class DerivLink:
         if not waiting.done.wait(wait_s):
             with self._lock:
                 self._waiting.pop(number, None)
+                self._idle.notify_all()
             if not waiting.done.is_set():
                 raise NoAnswer(f"no answer within {wait_s:g} s")
         if waiting.answer is None:
@@ -144,6 +148,11 @@ class DerivLink:
                     sock.send(frame)
                 except OSError:
                     return  # the reader notices the end as well
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until no question is open; False if one still is after the timeout."""
+        with self._lock:
+            return self._idle.wait_for(lambda: not self._waiting, timeout_s)
 
     def renew(self, reason: str) -> None:
         """End this connection and make a new one."""
@@ -197,6 +206,7 @@ class DerivLink:
             return
         with self._lock:
             waiting = self._waiting.pop(number, None) if isinstance(number, int) else None
+            self._idle.notify_all()
         if waiting is not None:
             waiting.answer = message
             waiting.done.set()
@@ -228,9 +238,12 @@ class DerivLink:
         self._hooks.on_push(message, wall_ns, mono_ns)
 
     def on_tick(self, mono_ns: int) -> None:
-        """An opening that is not answered is none."""
-        if not self.is_up and mono_ns - self._opened_ns > self._login_s * NS_PER_S:
+        """An opening that is not answered is none; an old connection is renewed between questions."""
+        since_open_s = (mono_ns - self._opened_ns) / NS_PER_S
+        if not self.is_up and since_open_s > self._login_s:
             self.renew("the opening was not answered")
+        elif since_open_s > self._age_s and not self._waiting:
+            self.renew("renewed for its age")
 
     def on_down(self, reason: str) -> None:
         """Whoever waits learns at once that no answer will come."""
@@ -239,6 +252,7 @@ class DerivLink:
             self._socket = None
             lost = list(self._waiting.values())
             self._waiting.clear()
+            self._idle.notify_all()
         for waiting in lost:
             waiting.lost = f"the connection was lost: {reason[:200]}"
             waiting.done.set()

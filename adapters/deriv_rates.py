@@ -54,6 +54,10 @@ class Rates:
         """Wait for the budget of a call until the deadline; False if it did not come."""
         return self.governor.acquire(priority, self._costs(method), deadline_ns)
 
+    def spend(self, method: str) -> None:
+        """Count a call that is not waited for, where the budget still has it."""
+        self.governor.try_take(Priority.CANCEL, self._costs(method))
+
     def shortage(self, method: str) -> str:
         """Return in words why a call could not be made."""
         words = self.governor.shortage(self._costs(method))

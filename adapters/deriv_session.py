@@ -43,6 +43,7 @@ from engine.messages.port import (
 
 PING: Final = '{"ping":1}'
 LOOK_S: Final = 0.1
+RENEWED_AT: Final = 0.8  # of the age that a link may reach, between two questions
 READ_DEADLINE_NS: Final = 15 * NS_PER_S
 
 
@@ -88,8 +89,9 @@ class DerivSession:
             note=self._note, venue_now_s=self.venue_now_s,
         )  # fmt: skip
         times = config.timeouts
-        self.public = DerivLink(clock, self._public_hooks(), times.sync_s)
-        self.private = DerivLink(clock, self._private_hooks(), times.sync_s)
+        age_s = times.link_age_s * RENEWED_AT
+        self.public = DerivLink(clock, self._public_hooks(), times.sync_s, age_s)
+        self.private = DerivLink(clock, self._private_hooks(), times.sync_s, age_s)
         self.desk = DerivDesk(
             self.private, words, self.kinds, gate=gate, pending=pending, rates=self.rates,
             reports=self.reports, contracts=self.contracts, flights=self.flights, clock=clock,
@@ -351,6 +353,7 @@ class DerivSession:
 
     # A contract that somebody else bought: its state says what it is.
     def _follow(self, contract_id: int) -> None:
+        self.rates.spend("proposal_open_contract")
         self.private.tell(self._words.contract(contract_id, subscribe=True))
 
     # --- gauges

@@ -35,9 +35,12 @@ VENUE_FAULTS: Final = "venue."
 
 
 def venue_settings(
-    name: str, venue: Venue, simulated: Mapping[str, Any], state_dir: Path
+    name: str, venue: Venue, simulated: Mapping[str, Any], state_dir: Path, mode: str
 ) -> VenueConfig:
-    """Return what an adapter is told of a venue; `simulated` are the simulator's endpoints, if any."""
+    """Return what an adapter is told of a venue; `simulated` are the simulator's endpoints, if any.
+
+    In testnet mode nothing that is not configured falls back to the venue itself.
+    """
     urls, keys = venue.urls.given(), venue.credentials.given()
     if simulated and not urls:
         urls = _of_api(simulated["venues"][venue.protocol], venue.api)
@@ -59,6 +62,7 @@ def venue_settings(
         maintenance=tuple(venue.maintenance),
         rate_limit_share=venue.rate_limit_share,
         order_road=venue.order_road,
+        testnet=mode == "testnet",
         halt_file=halt_path(state_dir.absolute()),
         api=venue.api,
         account_uid=venue.account_uid,
@@ -150,7 +154,7 @@ class Venues:
 
     def _venue_config(self, name: str) -> VenueConfig:
         venue, config = self._venues[name], self._config
-        settings = venue_settings(name, venue, self.simulated, config.state_dir)
+        settings = venue_settings(name, venue, self.simulated, config.state_dir, config.mode)
         return replace(settings, read_only=self._read_only(venue), is_live=config.mode == "live")
 
     # Live money goes by what nothing verifies only where somebody said so.

@@ -27,7 +27,7 @@ def listing_of(config: Config, name: str, words: str) -> dict[str, Any]:
     simulated = endpoints_of(config.state_dir) if config.mode == "demo" else {}
     if config.mode == "demo" and venue.is_simulated and not simulated:
         raise Unreachable(f"{name} is simulated, and no simulator runs: start the core first")
-    settings = venue_settings(name, venue, simulated, config.state_dir)
+    settings = venue_settings(name, venue, simulated, config.state_dir, config.mode)
     if settings.adapter in OWN:
         text = f"{name} lists contracts, not pairs: docs/venues.md says how they are named"
         raise Refused("BAD_REQUEST", text)

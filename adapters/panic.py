@@ -94,7 +94,7 @@ class Panic:
                 skipped.append(_skipped(name, venue.account, "", why.text))
                 continue
             try:
-                settings = venue_settings(name, venue, simulated, self.state_dir)
+                settings = venue_settings(name, venue, simulated, self.state_dir, config.mode)
             except KeyError:
                 skipped.append(
                     _skipped(name, venue.account, "it is simulated, and no simulator runs")

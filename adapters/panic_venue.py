@@ -129,6 +129,7 @@ class VenuePanic:
         rest = client_of(
             venue.rest, config.url("rest"), config.credentials,
             offset=offset, clock=clock, timeouts_s=(times.connect_s, times.read_s),
+            more_headers=config.headers,
         )  # fmt: skip
         return desk, Inquiry(desk, config.symbols, clock), rest
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from adapters import (
     audit,
@@ -38,6 +39,7 @@ from adapters.symbols import venue_symbol
 from adapters.trade_codec import TradeCodec
 from engine.errors import ConfigError
 
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 __all__ = ["ADAPTERS", "Secret", "Timeouts", "Venue", "VenueConfig", "dialect"]
 
 
@@ -79,6 +81,7 @@ class VenueConfig:
     timeouts: Timeouts = field(default_factory=Timeouts)
     is_live: bool = False
     read_only: str = ""  # why no order may leave, whatever the adapter could do; empty where it may
+    testnet: bool = False  # the venue's testnet in place of the venue, where no urls are given
     halt_file: str = ""  # while it stands no order passes the gate; empty: there is none
     api: str = ""  # which of its APIs, at a venue that has two; empty: the newer one
     account_uid: str = ""  # the venue's own id of the account, where the login opens several
@@ -90,7 +93,14 @@ class VenueConfig:
 
     def url(self, kind: str) -> str:
         """Return the url of this kind: the configured one or the venue's own; empty: REST tells it."""
-        return self.urls.get(kind) or known_adapter(self.adapter).urls.get(kind, "")
+        known = known_adapter(self.adapter)
+        own = known.testnet if self.testnet else known.urls
+        return self.urls.get(kind) or own.get(kind, "")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What every REST request carries beside its signature."""
+        return known_adapter(self.adapter).testnet_headers if self.testnet else {}
 
 
 class Address(NamedTuple):
@@ -125,6 +135,10 @@ class Adapter(NamedTuple):
     read_only: str = ""  # why no order may leave; empty where it may
     one_lane: bool = False  # takes one signed request at a time: its nonce must rise
     depth: audit.Depth | None = None  # how its best levels are asked for; None: no book is audited
+    testnet: Mapping[
+        str, str
+    ] = {}  # the urls of its testnet, of the same kinds; empty: it has none
+    testnet_headers: Mapping[str, str] = {}  # what tells the venue that the testnet is meant
     announcement: rules.Announcement | None = None  # where it says that it does not trade at all
     # Where a stream (`public_ws`, `private_ws`) is that has no fixed address.
     address: Callable[[str], Address] | None = None
@@ -168,6 +182,13 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         enforces_expiry=True,
         trade=lambda credentials, _: BinanceTrade(credentials),
         depth=audit.BINANCE,
+        # https://developers.binance.com/docs/binance-spot-api-docs/testnet
+        testnet={
+            "rest": "https://testnet.binance.vision",
+            "public_ws": "wss://stream.testnet.binance.vision/ws",
+            "private_ws": "wss://ws-api.testnet.binance.vision/ws-api/v3",
+            "trade_ws": "wss://ws-api.testnet.binance.vision/ws-api/v3",
+        },
     ),
     "okx": Adapter(
         urls={
@@ -184,6 +205,15 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         dead_man=okx_rest.cancel_all_after,
         trade=_okx_trade,
         depth=audit.OKX,
+        # Demo trading: the same REST host with a header, other stream hosts, keys of its own.
+        # https://www.okx.com/docs-v5/en/#overview-demo-trading-services
+        testnet={
+            "rest": "https://www.okx.com",
+            "public_ws": "wss://wspap.okx.com:8443/ws/v5/public",
+            "private_ws": "wss://wspap.okx.com:8443/ws/v5/private",
+            "trade_ws": "wss://wspap.okx.com:8443/ws/v5/private",
+        },
+        testnet_headers={"x-simulated-trading": "1"},
         announcement=rules.OKX,
     ),
     "bybit": Adapter(
@@ -263,6 +293,13 @@ def dialect(config: VenueConfig) -> Venue:
         raise ConfigError(f"venues.{config.name}.symbols: name at least one symbol")
     if config.depth < 1 or not 0 < config.rate_limit_share <= 1:
         raise ConfigError(f"venues.{config.name}: depth from 1, rate_limit_share in (0, 1]")
+    if any(urlsplit(url).hostname in LOOPBACK for url in config.urls.values()):
+        # What is not given would lead to the venue itself.
+        missing = (
+            set(known.urls) - {"trade_ws"} - {kind for kind, url in config.urls.items() if url}
+        )
+        if missing:
+            raise ConfigError(f"venues.{config.name}.urls.{min(missing)}: is missing")
     symbols = {known.venue_symbol(symbol): symbol for symbol in config.symbols}
     rest = known.rest(config.name, config.account, symbols)
     trade = known.trade if has_trade_road(config) else None

@@ -261,7 +261,7 @@ class Session:
         return client_of(
             self._venue.rest, self.config.url("rest"), self.config.credentials,
             offset=self.offset, clock=self.clock, timeouts_s=(times.connect_s, times.read_s),
-            turnstile=self._turnstile,
+            turnstile=self._turnstile, more_headers=self.config.headers,
         )  # fmt: skip
 
     # --- opening

@@ -44,6 +44,13 @@ METRICS: Final[dict[str, Known]] = {
     "xcore_book_age_seconds": Known(
         "gauge", ("venue", "symbol"), "since the last proof of life of this book; absent before one"
     ),
+    "xcore_book_live": Known(
+        "gauge", ("venue", "symbol"), "1 while this book is LIVE; a quiet book is"
+    ),
+    "xcore_symbol_trading": Known(
+        "gauge", ("venue", "symbol"),
+        "0 while the venue does not let this symbol trade: halted, delisted, closed, in maintenance",
+    ),
     "xcore_messages_total": Known(
         "counter", ("venue", "channel"), "frames received; channel is public"
     ),
@@ -184,6 +191,16 @@ def _venues(found: Row) -> dict[str, list[Sample]]:
         "xcore_sequence_gaps_total": each("gaps"),
         "xcore_rate_budget_ratio": each("rate_used_ratio"),
         "xcore_clock_skew_seconds": each("clock_offset_ms", 0.001),
+        "xcore_symbol_trading": [
+            ((v["name"], symbol), float(symbol not in v["not_trading"]))
+            for v in venues
+            for symbol in v["symbols"]
+        ],
+        "xcore_book_live": [
+            ((quote["name"], book["symbol"]), float(quote["state"] == "LIVE"))
+            for book in found["books"]
+            for quote in book["venues"]
+        ],
         "xcore_book_age_seconds": [
             ((quote["name"], book["symbol"]), quote["age_ms"] / 1000)
             for book in found["books"]

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import typer
 
+from engine import cli_live
 from engine.cli_watch import taken, watch
 from engine.client import Client, RequestRefused, RequestUnknown
 from engine.errors import (
@@ -34,9 +35,12 @@ class Options:
 
     screen: Screen
     state_dir: Path | None
+    yes: bool = False
+    live: bool = False
 
 
-_COMMON: Final = {"--json": 0, "-o": 1, "--output": 1, "--state-dir": 1, "--color": 1}
+_COMMON: Final = {"--json": 0, "-o": 1, "--output": 1, "--state-dir": 1, "--color": 1,
+                  "--yes": 0, "--live": 0}  # fmt: skip
 
 
 NUMBERS: Final = ("--timeout", "--count", "-n", "--depth", "--limit", "--after-seq", "--port")
@@ -50,8 +54,11 @@ def group(text: str) -> typer.Typer:
 
 def ask(context: typer.Context, op: str, **arguments: Any) -> Any:
     """Send one request to the core and return its result."""
-    with Client(options(context).state_dir) as client:
-        return client.request(op, **arguments)
+    chosen = options(context)
+    with Client(chosen.state_dir) as client:
+        return cli_live.request(
+            client, chosen.screen, op, arguments, is_agreed=chosen.yes and chosen.live
+        )
 
 
 def options(context: typer.Context) -> Options:

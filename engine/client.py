@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from engine.errors import (
@@ -133,17 +132,13 @@ class Client:
         self._socket: socket.socket | None = None
         self._numbers = itertools.count(1)
         self._cancel_on_disconnect = False
+        self.live = ""  # the instance's name, once a live core has answered
 
     def __enter__(self) -> Self:
         self._connected()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -174,6 +169,7 @@ class Client:
         except BaseException:  # an interrupted wait leaves an answer behind that is nobody's
             self.close()
             raise
+        self.live = str(answer.get("live", ""))
         if not answer.get("ok"):
             raise request_failed(answer["error"])
         return answer["result"]

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
+from engine import gates
 from engine.config_models import MODES, Config, Credentials, Settings, Urls
 from engine.config_yaml import Key, Source, read_source
 from engine.confusable import unknown_adapter
@@ -23,7 +24,6 @@ from engine.errors import ConfigError
 from engine.venue_names import is_real
 
 STATE_DIR_VARIABLE: Final = "XCORE_STATE_DIR"
-GATED_MODES: Final = ("paper", "testnet", "live")
 
 
 def load(
@@ -42,11 +42,14 @@ def load(
     source = Source("defaults") if path is None else read_source(path, environ)
     settings = _validate(source)
     mode = _effective_mode(settings.mode, mode_flag)
-    if mode in GATED_MODES:
-        raise ConfigError(f"{source.at(('mode',))}: mode: {_no_gates(mode)}")
+    if mode == "paper":
+        raise ConfigError(f"{source.at(('mode',))}: mode: {gates.NOT_BUILT}")
     if mode != settings.mode:
         settings = _lowered(settings, mode)
-    _check_demo(settings, source)
+    if mode in gates.GATED:
+        gates.check(settings, source)
+    else:
+        _check_demo(settings, source)
     folder = _state_dir(settings, state_dir, environ)
     values = {name: getattr(settings, name) for name in Settings.model_fields}
     return Config.model_construct(**values, state_dir=folder, source=path, origins=source.origins())
@@ -76,13 +79,6 @@ def json_schema() -> dict[str, Any]:
 # --- modes and folders ----------------------------------------------------------------------------
 
 
-def _no_gates(mode: str) -> str:
-    return (
-        f"the gates of {mode} mode do not exist yet; only demo runs (simulated venues, "
-        "no real orders)"
-    )
-
-
 def _effective_mode(configured: str, flag: str | None) -> str:
     if flag is None:
         return configured
@@ -91,7 +87,7 @@ def _effective_mode(configured: str, flag: str | None) -> str:
     if MODES.index(flag) > MODES.index(configured):
         raise ConfigError(
             f"--mode {flag}: a flag can only lower the mode, and the configuration says "
-            f"{configured}; besides, {_no_gates(flag)}"
+            f"{configured}"
         )
     return flag
 

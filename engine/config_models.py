@@ -104,6 +104,7 @@ class Venue(Section):
     isolation: Literal["process", "thread"] = "process"
     dedicated_account: Switch = False
     trade_unverified: Switch = False
+    trade_uncertified: Switch = False
     api: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,16}$")] = ""
     account_uid: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
 
@@ -279,6 +280,7 @@ class Settings(Section):
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
     mode: Mode = "demo"
     name: InstanceName = "desk-1"
+    live_confirm: str = ""
     venues: Annotated[
         dict[VenueName, Venue], BeforeValidator(_fill_names), Field(min_length=1, max_length=64)
     ] = Field(default_factory=_demo_venues)

@@ -37,6 +37,7 @@ class Source:
     """The plain data of one file, where each path of it stands, and what was wrong while reading."""
 
     name: str
+    path: Path | None = None
     data: dict[str, Any] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     keys: dict[Key, Place] = field(default_factory=dict)
@@ -98,7 +99,7 @@ def read_source(path: Path, environ: Mapping[str, str]) -> Source:
         raise ConfigError(f"{path}: is not a text file in UTF-8") from None
     if len(data) > FILE_MAX_BYTES:
         raise ConfigError(f"{path}: {len(data)} bytes is no configuration")
-    source = Source(str(path), lines=text.splitlines())
+    source = Source(str(path), path, lines=text.splitlines())
     root = _compose(path, text)
     if root is not None:
         plain = _Builder(source, environ).build(root, ())

@@ -14,6 +14,7 @@ from engine.errors import (
     EXIT_DENIED,
     EXIT_FAILED,
     EXIT_NOT_FOUND,
+    EXIT_UNCONFIRMED,
     EXIT_UNREACHABLE,
     EXIT_USAGE,
     Refused,
@@ -25,6 +26,7 @@ DECIMALS_MAX: Final = 18
 _SYMBOL: Final = re.compile(SYMBOL_PATTERN)
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+UNCONFIRMED: Final = "UNCONFIRMED"  # a live core's command without its word
 _BUSY: Final = ("BUSY", "UNREACHABLE", "NOT_READY", "STOPPING", "TIMEOUT")
 
 
@@ -37,6 +39,8 @@ def exit_code(code: str) -> int:
         return EXIT_NOT_FOUND
     if upper.startswith(("BAD_", "INVALID", "COMMAND_ID")):
         return EXIT_USAGE
+    if upper == UNCONFIRMED:
+        return EXIT_UNCONFIRMED
     if upper in ("FAILED", "INTERNAL"):
         return EXIT_FAILED
     return EXIT_DENIED
@@ -107,6 +111,10 @@ class Args:
         """Refuse arguments that nobody asked for."""
         if self._given:
             raise bad(f"{self._op} takes no argument '{min(self._given)[:64]}'")
+
+    def holds(self, name: str) -> bool:
+        """Tell whether an argument is given and true; it stays to be taken."""
+        return self._given.get(name) is True
 
     def optional(self, name: str, length_max: int = 2_000) -> str | None:
         """Return a text or None."""

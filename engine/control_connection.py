@@ -13,6 +13,7 @@ from typing import Any, Final
 from loguru import logger
 
 from engine.control_args import Args, exit_code
+from engine.control_live import confirm
 from engine.control_ops import OPERATIONS, URGENT, schema_in_each
 from engine.control_orders import EDGE, ENDED, ROUTER, Outcome, look
 from engine.control_peer import Peer
@@ -59,6 +60,12 @@ class Connection:
         """Tell whether the peer waits for nothing and asked for nothing to be done at its end."""
         waits = self._tasks or self._subscriptions.durable or self._subscriptions.market
         return not waits and not self._peer.cancel_on_disconnect
+
+    # Every answer of a live core says so.
+    @property
+    def _live(self) -> dict[str, str]:
+        facts = self._peer.facts
+        return {"live": facts.instance} if facts.mode == "live" else {}
 
     @property
     def _behind(self) -> bool:
@@ -165,7 +172,7 @@ class Connection:
         try:
             result = await self._perform(op, args)
             answer = {"id": request_id, "ok": True, "result": schema_in_each(result)}
-            self._put(encode_frame(answer))
+            self._put(encode_frame(answer | self._live))
         except Outcome as outcome:
             result = schema_in_each(outcome.result)
             self._fail(request_id, outcome.code, outcome.text, outcome.exit_code, result)
@@ -197,13 +204,14 @@ class Connection:
         operation = OPERATIONS.get(op)
         if operation is None:
             raise Refused("BAD_REQUEST", f"no operation '{op[:64]}'")
+        confirm(self._peer.facts, op, args)
         return await operation(self._peer, args)
 
     def _fail(
         self, request_id: str, code: str, text: str, code_of_exit: int, result: object = None
     ) -> None:
         error = {"code": code, "text": text, "exit": code_of_exit, "result": result}
-        self._put(encode_frame({"id": request_id, "ok": False, "error": error}))
+        self._put(encode_frame({"id": request_id, "ok": False, "error": error} | self._live))
 
     def _put(self, frame: bytes) -> None:
         self._answers.append(frame)

@@ -56,8 +56,9 @@ def endpoints_of(state_dir: Path) -> dict[str, Any]:
 class Simulator:
     """The simulator of one state folder."""
 
-    def __init__(self, state_dir: Path, clock: Clock) -> None:
+    def __init__(self, state_dir: Path, clock: Clock, *, ends_with_us: bool = False) -> None:
         self._state_dir = state_dir
+        self._more = ["--parent-pid", str(os.getpid())] if ends_with_us else []
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._again: tuple[int, list[str]] | None = None
@@ -114,7 +115,7 @@ class Simulator:
         with (place / "simulator.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own program
                 [sys.executable, "-m", "simulator", "--state-dir", str(self._state_dir),
-                 "--seed", str(seed), "--venues", ",".join(venues)],
+                 "--seed", str(seed), "--venues", ",".join(venues), *self._more],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 

@@ -60,6 +60,7 @@ class Shown:
             "account_uid": state.account_uid if state else None,
             "reconciled_mono_ns": state.reconciled_mono_ns if state else 0,
             "symbols": list(self.facts.venues[name]),
+            "not_trading": dict(state.not_trading) if state else {},
             "clock_offset_ms": round(health.clock_offset_ms, 3) if health else None,
             "rate_used_ratio": round(health.rate_used_ratio, 4) if health else None,
             "rate": _rate_of(health) if health else None,

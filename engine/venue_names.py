@@ -17,6 +17,16 @@ DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "deriv": ("deriv.com", "derivws.com", "binaryws.com"),
 }
 ADAPTERS: Final = tuple(DOMAINS)
+# Where each venue's testnet is. A host that serves both is told apart by a header and by its keys.
+TESTNETS: Final[Mapping[str, tuple[str, ...]]] = {
+    "binance": (
+        "testnet.binance.vision",
+        "stream.testnet.binance.vision",
+        "ws-api.testnet.binance.vision",
+    ),
+    "okx": ("www.okx.com", "wspap.okx.com"),
+}
+SHARED_HOSTS: Final = ("www.okx.com",)
 
 
 def is_real(host: str) -> bool:

@@ -189,7 +189,8 @@ class VenueState(Message, frozen=True, array_like=True, tag=True):
 
     `in_flight`: the gate is closed, and so many orders that passed it before are not answered yet.
     `account_uid`: the venue's own id of the account; None while not known. `reconciled_mono_ns`: when the
-    newest clean comparison with the account began; 0 before any.
+    newest clean comparison with the account began; 0 before any. `not_trading`: the symbols that the venue
+    does not let trade now, each with its status and why.
     """
 
     lane: ClassVar[Lane] = Lane.ORDERS
@@ -204,6 +205,7 @@ class VenueState(Message, frozen=True, array_like=True, tag=True):
     in_flight: int = 0
     account_uid: Name | None = None
     reconciled_mono_ns: int = 0
+    not_trading: dict[Name, Text] = {}  # noqa: RUF012  msgspec copies the empty default
 
 
 class MarketSeen(Part, frozen=True, array_like=True):

@@ -43,7 +43,7 @@ def suite(stage):
     """The suite of the module's venue: one adapter, examined from C1 to C16."""
     config = stage.config(stage.venue, SUBJECTS[stage.venue].symbols, timeouts=TIMEOUTS)
     at = Surroundings(CLOCK, random.Random(7), DaemonThreads().start)
-    held = Suite(config, at, stage)
+    held = Suite(config, at, stage, ban=SUBJECTS[stage.venue].ban)
     yield held
     held.close()
 

@@ -21,6 +21,7 @@ GRAFANA = json.loads((ROOT / "deploy" / "grafana" / "xcore.json").read_text())
 VENUE = {
     "name": "okx", "state": "READY", "book_state": "LIVE", "reconnects": 2, "frames": 7, "gaps": 1,
     "rate_used_ratio": 0.25, "clock_offset_ms": -4.0,
+    "symbols": ["BTC/USDT", "ETH/USDT"], "not_trading": {"ETH/USDT": "HALTED"},
 }  # fmt: skip
 ACTOR = {"name": "persistence", "restarts": 3, "mailbox": 4, "parked": 1, "last_message_ms": 1500}
 
@@ -69,8 +70,8 @@ def found():
                           "net_pnl": "-0.7"}},
         "positions": [{"symbol": "BTC/USDT", "traded_quantity": q} for q in ("0.1", "0.2")],
         "orders": [{"venue": "okx", "status": s} for s in ("NEW", "UNKNOWN")],
-        "books": [{"symbol": "BTC/USDT", "venues": [{"name": "okx", "age_ms": 250},
-                                                    {"name": "b", "age_ms": None}]}],
+        "books": [{"symbol": "BTC/USDT", "venues": [{"name": "okx", "age_ms": 250, "state": "LIVE"},
+                                                    {"name": "b", "age_ms": None, "state": "GAP"}]}],
     }  # fmt: skip
 
 
@@ -96,6 +97,8 @@ def test_a_scrape_says_what_the_core_said():
     assert value["xcore_risk_used_ratio", "BTC", "max_position"] == 0.8
     assert value["xcore_clock_skew_seconds", "okx"] == -0.004
     assert value["xcore_book_age_seconds", "BTC/USDT", "okx"] == 0.25
+    assert [value["xcore_book_live", "BTC/USDT", venue] for venue in ("okx", "b")] == [1, 0]
+    assert [value["xcore_symbol_trading", s, "okx"] for s in ("BTC/USDT", "ETH/USDT")] == [1, 0]
     assert value["xcore_position", "BTC"] == pytest.approx(0.3)
     assert (value["xcore_open_orders", "okx"], value["xcore_unknown_orders", "okx"]) == (2, 1)
     assert value["xcore_balance_differences", "okx.main"] == 2

@@ -1,5 +1,9 @@
 """A core that trades at Deriv beside OKX: lost answers, kill -9, twins; judged from the venue's own log."""
 
+import os
+import signal
+from decimal import Decimal
+
 import pytest
 from waiting import wait_for
 
@@ -72,6 +76,17 @@ def test_a_contract_whose_answer_was_lost_outlives_kill_9_and_is_there_once(core
     with core.client() as client:
         resting = client.place("okx", "BTC/USDT", "buy", "0.01", price="30000")["order_id"]
     assert buy(core, "10", wait="filled")["status"] == "FILLED"
+
+    # Its process is killed between the buy and the answer.
+    venues.fault("delay", "deriv", on="order", params={"ms": 20_000})
+    cut = buy(core, "11", wait="none")["order_id"]
+    wait_for(lambda: deals(venues, cut), "the buy is at the venue")
+    os.kill(core.venue_pid("deriv"), signal.SIGKILL)
+    assert until(core, cut, "FILLED")["average_price"] == "11"
+    assert len(deals(venues, cut)) == 1
+
+    # The core is killed while it cannot know.
+    assert core.ready()
     venues.fault("hidden_order", "deriv", on="order", params={"ms": 4000})
     venues.fault("lost_reply", "deriv", on="order")
     lost = buy(core, "12", wait="none")["order_id"]
@@ -82,7 +97,10 @@ def test_a_contract_whose_answer_was_lost_outlives_kill_9_and_is_there_once(core
     (deal,) = deals(venues, lost)
     assert order(core, lost)["venue_order_id"] == deal["transaction_id"]
     assert order(core, resting)["status"] == "NEW"
-    assert holds(core) == is_open_there(venues) == 2
+    assert holds(core) == is_open_there(venues) == 3
+    with core.client() as client:
+        money = {row["asset"]: row["total"] for row in client.balances()}
+    assert Decimal(money["USD"]) == Decimal(deals(venues)[-1]["balance_after"])
 
 
 def test_an_unproven_order_that_a_person_ends_leaves_its_contract_as_a_strangers(core, venues):

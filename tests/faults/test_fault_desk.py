@@ -128,3 +128,19 @@ def test_a_halt_at_each_level_sweeps_proves_and_lets_pass_what_it_may(core, venu
         held = {row["account"]: row["traded_quantity"] for row in client.positions()}
         assert abs(Decimal(held["okx.main"])) < Decimal("0.0001"), "fees in the base stay as dust"
         assert bought["status"] == "FILLED"
+
+
+def test_a_halt_names_a_venue_that_is_down_and_proves_the_others(core, venues):
+    core.start()
+    assert core.ready()
+    with core.client() as client:
+        resting = {venue: rest(client, venue) for venue in VENUES}
+        venues.fault("maintenance", "okx", params={"s": 60})
+        code, told = xcore(core, "risk", "halt", "--reason", "x", "--timeout", "2")
+        assert code == 5, told
+        rows = {row["venue"]: row for row in told["venues"]}
+        assert (rows["binance"]["proven"], rows["binance"]["canceled"]) == (
+            True, [resting["binance"]],
+        )  # fmt: skip
+        assert (rows["okx"]["proven"], bool(rows["okx"]["problem"])) == (False, True)
+        assert client.status()["trading_state"] == "HALTED"

@@ -271,7 +271,7 @@ def test_a_rotated_key_of_the_same_account_trades_on(venue, core, venues):
 
 
 @pytest.mark.parametrize("mode", ["paper", "testnet", "live"])
-def test_modes_without_their_gates_refuse_with_78(mode, core):
+def test_modes_refuse_with_78_while_a_gate_is_shut(mode, core):
     core.configure(mode=mode)
     code, said = run_to_its_end(core)
     assert code == 78, said

@@ -118,3 +118,10 @@ def test_a_halt_file_by_hand_closes_the_gates_and_halts_a_running_core(core, ven
     assert (halted.scope, halted.reason, halted.who) == ("all", "the desk is on fire", "HALT file")
     wait_for(lambda: core.status()["orders"]["open"] == 0, "the halt sweeps")
     assert read_log(venues.log("okx")).orders[order_id]["status"] == "CANCELED"
+    with core.client() as client:
+        client.request("risk.resume", reason="it was a drill")
+    core.signal(signal.SIGUSR1)
+    wait_for(
+        lambda: journaled(core, "TradingHalted")[-1].who == "SIGUSR1", "the core obeys the signal"
+    )
+    assert (core.state_dir / "HALT").exists()

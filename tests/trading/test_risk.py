@@ -131,6 +131,13 @@ def test_a_halt_to_reducing_lets_only_what_reduces_pass(level):
     assert judge(made, f.spec(side="SELL", quantity=D(4))).code == "halted", "the strictest binds"
 
 
+def test_approvals_older_than_a_second_are_forgotten():
+    made = gate(max_orders_per_second=2)
+    for n, at in enumerate((0, 0, 2 * S, 2 * S)):
+        assert let(made, f.spec(f"o{n}", quantity=D(1)), now=at) == ""
+    assert let(made, f.spec("o9", quantity=D(1)), now=2 * S) == "max_orders_per_second"
+
+
 def test_a_second_halt_of_a_scope_never_loosens_it():
     made = gate()
     assert made.strictest("all", "flat") == "flat"

@@ -207,6 +207,7 @@ class Core:
         greet(self.config, VERSION, list(enabled_venues(self.config)))
         self.page.start()
         is_ready = self._until(lambda: service.is_ready(edge, self.venues.absent()), READY_WITHIN_S)
+        self.page.hurry()
         self.service.ready()  # a venue that is down is no reason to be started anew
         collector.settle()  # once the actors have their states back: those stay
         if is_ready:

@@ -27,7 +27,7 @@ from dashboard.probes import Probes
 from dashboard.server import Server, Settings
 from engine.page_session import forget_session, write_session
 
-NICENESS: Final = 5  # the page gives way to trading
+NICENESS: Final = 10  # the page gives way to trading
 LINGER_S: Final = 600.0
 SCRAPED_S: Final = 90.0
 LOOK_EVERY_S: Final = 0.5

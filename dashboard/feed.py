@@ -17,7 +17,7 @@ from dashboard.stories import Stories
 from engine.client_async import AsyncClient
 from engine.errors import CoreError, Refused
 
-ANSWER_S: Final = 5.0
+ANSWER_S: Final = 3.0
 AGAIN_S: Final = 0.3
 WATCHED_S: Final = 0.5
 IDLE_S: Final = 5.0

@@ -185,7 +185,7 @@ class Server:
                 await asyncio.sleep(PUSH_EVERY_S)
 
     async def _order(self, request: web.Request) -> web.Response:
-        """Return one order and its story."""
+        """Return one order and its story; a parent's is that of its children, too."""
         order_id = request.match_info["order_id"][:64]
 
         async def ask(client: AsyncClient) -> Row:
@@ -194,8 +194,12 @@ class Server:
                 return list(rows)
 
             order = await client.request("order.show", order_id=order_id)
-            events, whole = await self._feed.stories.whole(order_id, read)
-            return {"order": order, "events": events, "complete": whole}
+            head = int((await client.status())["journal"]["seq"])
+            stories = self._feed.stories
+            ids = [order_id, *(child["order_id"] for child in order["children"])]
+            told = [await stories.whole(one, head, read) for one in ids]
+            events = sorted((e for found, _ in told for e in found), key=lambda e: int(e["seq"]))
+            return {"order": order, "events": events, "complete": all(w for _, w in told)}
 
         return await self._ask(ask)
 

@@ -11,6 +11,7 @@ PAGES_MAX: Final = 20
 BIRTHS: Final = ("OrderApproved", "OrderDenied", "ParentAccepted", "ExternalOrderSeen")
 
 Row = dict[str, Any]
+Read = Callable[[int, int], Awaitable[list[Row]]]
 
 
 class Stories:
@@ -18,14 +19,12 @@ class Stories:
 
     def __init__(self) -> None:
         self.seq = 0
-        self.first_seq: int | None = None
         self._events: OrderedDict[str, list[Row]] = OrderedDict()
 
     def take(self, seq: int, event: Row, seen_ms: int | None) -> str:
         """Remember an event, and when it was seen if it was seen live; return its order's id."""
         order_id = order_of(event)
         self.seq = max(self.seq, seq)
-        self.first_seq = seq if self.first_seq is None else min(self.first_seq, seq)
         told = self._events.setdefault(order_id, [])
         self._events.move_to_end(order_id)
         if len(told) < EVENTS_MAX:
@@ -38,25 +37,26 @@ class Stories:
         """Return what is remembered of an order, oldest first."""
         return list(self._events.get(order_id, ()))
 
-    async def whole(
-        self, order_id: str, read: Callable[[int, int], Awaitable[list[Row]]]
-    ) -> tuple[list[Row], bool]:
+    async def whole(self, order_id: str, head: int, read: Read) -> tuple[list[Row], bool]:
         """Return an order's events, and whether they are all there, from its birth on.
 
-        What happened before this process began is read from the journal, newest page first, within
-        a bound. `read(after_seq, count)` returns records of the journal.
+        What is not remembered is read from the journal, whose newest record is `head`: first what
+        came since, then what was before, newest page first, within a bound. `read(after_seq, count)`
+        returns records.
         """
-        found = self.known(order_id)
-        before = min((row["seq"] for row in found), default=(self.first_seq or self.seq) + 1)
+        found, before = [], head + 1
+        if order_id in self._events and head - self.seq <= PAGE:
+            found = self.known(order_id)
+            before = found[0]["seq"]
+            if head > self.seq:
+                found += _about(order_id, await read(self.seq, head - self.seq))
         for _ in range(PAGES_MAX):
-            if before <= 1 or (found and found[0]["kind"] in BIRTHS):
+            if before <= 1 or _is_born(found):
                 break
             start = max(0, before - 1 - PAGE)
-            rows = await read(start, before - 1 - start)
-            found = [r for r in rows if order_of(r) == order_id and r["seq"] < before] + found
+            found = _about(order_id, await read(start, before - 1 - start)) + found
             before = start + 1
-        born = bool(found) and found[0]["kind"] in BIRTHS
-        return found, born and len(found) < EVENTS_MAX
+        return found, _is_born(found) and len(found) < EVENTS_MAX
 
 
 def order_of(event: Row) -> str:
@@ -64,3 +64,11 @@ def order_of(event: Row) -> str:
     spec = event.get("order")
     named = spec.get("order_id") if isinstance(spec, dict) else event.get("order_id")
     return str(named or "")
+
+
+def _about(order_id: str, rows: list[Row]) -> list[Row]:
+    return [row for row in rows if order_of(row) == order_id]
+
+
+def _is_born(events: list[Row]) -> bool:
+    return bool(events) and events[0]["kind"] in BIRTHS

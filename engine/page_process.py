@@ -29,6 +29,7 @@ from engine.venue_process import inherited
 ROOT: Final = Path(__file__).resolve().parent.parent
 BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
 LASTED_S: Final = 60.0  # one that ran for so long is started again at once
+HELD_BACK_S: Final = 3.0
 PREDECESSOR_S: Final = 3.0
 STOP_WITHIN_S: Final = 2.0
 LOOK_EVERY_S: Final = 0.02
@@ -47,18 +48,28 @@ class PageProcess:
         self._mono_ns = mono_ns
         self._lock = Lock()
         self._stopping = Event()
+        self._due = Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._url = ""
         self.restarts = 0
 
     def start(self) -> None:
-        """Begin, if the configuration wants a page or metrics; returns at once."""
+        """Begin, if the configuration wants a page or metrics; returns at once.
+
+        The process itself comes when `hurry` is called, or a little later: a core that starts needs the
+        machine more.
+        """
         if self._config.dashboard.enabled or self._config.metrics.enabled:
             self._threads("page", self._keep)
+
+    def hurry(self) -> None:
+        """The core is ready: nothing is held up any more by another process' start."""
+        self._due.set()
 
     def stop(self) -> None:
         """End the process in order, within two seconds."""
         self._stopping.set()
+        self._due.set()
         with self._lock:
             process = self._process
         if process is None:
@@ -75,6 +86,7 @@ class PageProcess:
     # --- the thread -------------------------------------------------------------------------------
 
     def _keep(self) -> None:
+        self._due.wait(HELD_BACK_S)
         settings = self._settings()
         failures = 0
         while not self._stopping.is_set():

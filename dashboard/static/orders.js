@@ -74,10 +74,12 @@ export function move(step) {
 
 const HIDDEN = ["schema", "seq", "kind", "seen_ms", "order", "order_id", "ts_event_ns"];
 
-function words(event) {
+function words(event, id) {
   const spec = event.order;
+  const whose = spec?.order_id ?? event.order_id;
+  const child = whose === id ? "" : `child ${whose.slice(-8)}: `;
   const born = spec ? `${spec.side} ${spec.quantity} ${spec.symbol} at ${spec.venue}, ${spec.price ?? "market"}, by ${spec.who}; ` : "";
-  return born + Object.entries(event).filter(([k, v]) => !HIDDEN.includes(k) && v !== "" && v !== null)
+  return child + born + Object.entries(event).filter(([k, v]) => !HIDDEN.includes(k) && v !== "" && v !== null)
     .map(([k, v]) => `${k}=${typeof v === "object" ? JSON.stringify(v) : v}`).join(" ");
 }
 
@@ -102,7 +104,7 @@ export async function story(id) {
     (f) => f[0], (f) => make(f[1]), (node, f) => setText(node, f[2]));
   rows(byId("story-rows"), found.events, (e) => e.seq, (e) => [
     [String(e.seq), "n"], e.kind, e.seen_ms ? clock(e.seen_ms) : "-",
-    e.ts_event_ns ? clock(e.ts_event_ns / 1e6) : "-", words(e),
+    e.ts_event_ns ? clock(e.ts_event_ns / 1e6) : "-", words(e, id),
   ]);
   setText(byId("story-note"), found.complete ? "The whole story, from the journal." : "Not the whole story: more of it is in the journal, see xcore journal tail.");
 }

@@ -10,7 +10,7 @@ export const store = {
 
 const LOG_MAX = 300;
 const AGAIN_MS = 500;
-const SILENT_MS = 4000; // status comes twice a second; the browser may not notice a dead peer for long
+const SILENT_MS = 6000; // status comes twice a second; the browser may not notice a dead peer for long
 
 let draw = () => {};
 

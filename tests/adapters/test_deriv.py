@@ -403,3 +403,25 @@ def test_each_connection_has_a_password_of_its_own_and_a_refused_token_ends_the_
     assert failed.code == "auth"
     assert failed.text.startswith("InvalidToken")
     assert b"otp=" not in was_said(desk)
+
+
+def test_a_dealer_that_died_has_its_contracts_and_money_again(tmp_path):
+    venue = DerivSim(tmp_path)
+    desk = DerivDesk(venue)
+    try:
+        desk.start()
+        order = desk.order("BUY", "27")
+        assert desk.ask(order).outcome == "ACCEPTED"
+        mark = desk.mark()
+        venue.process.kill()
+        venue.process.wait()
+        desk.wait(LinkChanged, lambda m: m.link == "private" and not m.up, mark)
+        venue = DerivSim(tmp_path)
+        desk.wait(LinkChanged, lambda m: m.link == "private" and m.up, mark)
+        held = {b.asset: b.free for b in desk.reconcile(CLOCK.wall_ns()).balances}
+        assert (held["USD"], held["cryBTCUSD.MULTUP.100"]) == (9973, 1)
+        assert desk.query(order).order.venue_order_id == venue.deals(order)[0]["transaction_id"]
+        assert desk.ask(desk.order("SELL", "0.01")).outcome == "ACCEPTED"
+    finally:
+        assert desk.adapter.stop(5)
+        venue.stop()

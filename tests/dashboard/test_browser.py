@@ -185,6 +185,10 @@ def test_a_split_order_is_shown_as_its_children_end(core, page):
     page.locator("#which").select_option("all")
     page.locator("#filter").fill(parent["order_id"])
     until(page, "document.querySelector('#orders-body').textContent.includes('✓ FILLED')")
+    page.get_by_label(f"Story of order {parent['order_id']}").click()
+    until(page, "document.querySelector('#story-rows').textContent.includes('OrderFilled')")
+    assert page.locator("#story-rows td:nth-child(2)").first.inner_text() == "ParentAccepted"
+    page.locator("#story-close").click()
     page.locator("#filter").fill("")
 
 

@@ -19,7 +19,6 @@ from adapters.gate import Gate, GateShut
 from adapters.offset import SAMPLES, ClockOffset
 from adapters.outcome import Kind, Verdict, classify
 from adapters.rate import Priority, RateGovernor
-from adapters.rights import QUESTIONS, refusal
 from adapters.rules import Announced, Announcement
 from adapters.stream import backoff_s
 from engine.clock import NS_PER_S, Clock
@@ -379,22 +378,6 @@ class Desk:
             if failed.verdict.kind == "AUTH":
                 return None
             raise
-
-
-def account_problem(desk: Desk, rest: CcxtRest, exchange_id: str, *, is_live: bool) -> str:
-    """Ask what the key may do and what the account owes; return why it may not trade.
-
-    Where the venue does not tell, nothing is held against it, but in live mode, where it must: CallFailed or
-    BadReply then mean to ask again.
-    """
-    told: list[str] = []
-    for question in QUESTIONS.get(exchange_id, ()):
-        try:
-            told += question.read(desk.read(rest, question.call, Priority.READ))
-        except (CallFailed, ValueError):
-            if is_live:
-                raise
-    return refusal(told, is_live=is_live)
 
 
 def reports_of(submitted: Submitted) -> list[Message]:

@@ -11,8 +11,9 @@ from typing import Final
 
 from loguru import logger
 
+from adapters.account_check import account_problem
 from adapters.ccxt_rest import CcxtRest
-from adapters.desk import CallFailed, Desk, account_problem
+from adapters.desk import CallFailed, Desk
 from adapters.registry import VenueConfig
 from adapters.rules import Announcement, Rules
 from adapters.stream import backoff_s

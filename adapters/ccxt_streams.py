@@ -20,7 +20,7 @@ from typing import Any, Final
 from adapters import ccxt_classes
 from adapters.ccxt_generic import CLASS_OPTIONS, redirect
 from adapters.ccxt_rest import OPTIONS
-from adapters.codec import Credentials
+from adapters.codec import Credentials, RestCodec
 from adapters.generic import text_of
 from adapters.generic_rest import GenericRest
 from adapters.offset import ClockOffset
@@ -71,7 +71,7 @@ class CcxtStreams:
     def __init__(
         self,
         config: VenueConfig,
-        codec: GenericRest,
+        codec: RestCodec,
         *,
         clock: Clock,
         offset: ClockOffset,
@@ -79,6 +79,7 @@ class CcxtStreams:
         stopping: threading.Event,
     ) -> None:
         self._config = config
+        assert isinstance(codec, GenericRest), "the two halves of one dialect"
         self._codec = codec
         self._clock = clock
         self._offset = offset

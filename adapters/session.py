@@ -21,7 +21,6 @@ from adapters.desk import Desk
 from adapters.feed import PublicFeed
 from adapters.gate import Gate
 from adapters.generic import GenericCodec
-from adapters.generic_rest import GenericRest
 from adapters.inquiry import Inquiry
 from adapters.lanes import Job, Joinable, Lanes, ThreadFactory
 from adapters.offset import ClockOffset
@@ -293,10 +292,8 @@ class Session:
 
     def open_links(self) -> None:
         """Start the WebSocket links; without a key only the public one."""
-        if isinstance(self._venue.codec, GenericCodec) and isinstance(
-            self._venue.rest, GenericRest
-        ):
-            self._open_streams(self._venue.rest)
+        if isinstance(self._venue.codec, GenericCodec):
+            self._open_streams()
             return
         self._open_public(self.public)
         if self.config.api_key:
@@ -317,12 +314,12 @@ class Session:
         self.spawn("ws-private", feed.link.run)
 
     # Of any ccxt venue: both sides on one event loop.
-    def _open_streams(self, codec: GenericRest) -> None:
+    def _open_streams(self) -> None:
         from adapters.ccxt_streams import CcxtStreams  # noqa: PLC0415  only where it is used
 
         streams = CcxtStreams(
-            self.config, codec, clock=self.clock, offset=self.offset, stopping=self.stopping,
-            rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets
+            self.config, self._venue.rest, clock=self.clock, offset=self.offset,
+            rng=random.Random(self.rng.getrandbits(64)), stopping=self.stopping,  # noqa: S311
         )  # fmt: skip
         self.public.link = streams.add(self.public, is_private=False)
         if self.config.api_key:

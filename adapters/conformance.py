@@ -68,6 +68,7 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "binance": Subject(),
     "okx": Subject(),
     "kucoin": Subject(ban="rate_limit_429"),  # it says for how long in its 429 only
+    "bybit": Subject(ban="rate_limit_429"),  # it tells of no end of a ban
 }
 
 

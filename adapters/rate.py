@@ -30,6 +30,8 @@ RECOVERY_NS: Final = 10 * NS_PER_S
 RECOVERY_STEP: Final = 0.1
 # How soon to look again while a more urgent request waits.
 TURN_NS: Final = NS_PER_S // 100
+# How long a wait is at a time: so soon it sees that the session is stopping.
+LOOK_S: Final = 0.1
 # How long, and how many, requests that were given up are remembered for people.
 GIVEN_UP_NS: Final = 60 * NS_PER_S
 GIVEN_UP_MAX: Final = 1000
@@ -70,12 +72,20 @@ class Bucket:
 
 
 class RateGovernor:
-    """Token buckets with priorities; thread safe. `scopes` maps a name to (tokens, seconds)."""
+    """Token buckets with priorities; thread safe. `scopes` maps a name to (tokens, seconds).
+
+    Nobody is kept waiting once `stopping` is set.
+    """
 
     def __init__(
-        self, scopes: Mapping[str, tuple[int, float]], clock: Clock, share: float = 1.0
+        self,
+        scopes: Mapping[str, tuple[int, float]],
+        clock: Clock,
+        share: float = 1.0,
+        stopping: threading.Event | None = None,
     ) -> None:
         self._clock = clock
+        self._stopping = stopping or threading.Event()
         now_ns = clock.mono_ns()
         self._buckets = {
             name: Bucket(tokens * share, tokens, seconds, tokens * share, now_ns)
@@ -110,10 +120,10 @@ class RateGovernor:
                     if wait_ns == 0:
                         return True
                     left_ns = deadline_ns - self._clock.mono_ns()
-                    if wait_ns > left_ns:
+                    if wait_ns > left_ns or self._stopping.is_set():
                         self._given_up[priority].append(self._clock.mono_ns())
                         return False
-                    self._changed.wait(wait_ns / NS_PER_S)
+                    self._changed.wait(min(wait_ns / NS_PER_S, LOOK_S))
             finally:
                 self._waiting[priority] -= 1
                 self._changed.notify_all()

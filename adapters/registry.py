@@ -22,6 +22,7 @@ from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
 from adapters.bybit import BybitCodec
 from adapters.bybit_rest import BybitRest
+from adapters.bybit_trade import BybitTrade
 from adapters.codec import Codec, Credentials, RestCall, RestCodec, Secret
 from adapters.coinbase import CoinbaseCodec
 from adapters.coinbase_rest import CoinbaseRest
@@ -229,6 +230,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.05,
         enforces_expiry=True,
         depth=audit.BYBIT,
+        trade=lambda credentials, _: BybitTrade(credentials),
     ),
     "coinbase": Adapter(
         urls={

@@ -16,6 +16,7 @@ from adapters.address import address_of, asker
 from adapters.book_questions import BookQuestions
 from adapters.ccxt_generic import client_of
 from adapters.ccxt_rest import CcxtRest
+from adapters.ccxt_streams import streams_of
 from adapters.codec import Codec
 from adapters.desk import Desk
 from adapters.feed import PublicFeed
@@ -55,6 +56,8 @@ HEALTH_EVERY_S: Final = 1.0
 class Session:
     """Workers, links and feeds of one life. `start` returns at once; `stopping` ends everything."""
 
+    refused = ""  # why the account may not trade
+
     def __init__(
         self,
         config: VenueConfig,
@@ -77,12 +80,13 @@ class Session:
         self._refused_key = ""
         self.stopping = threading.Event()
         self.is_ready = False
-        self.refused = ""
         self._introduction: AdapterReady | None = None
         self._speak = speak
         venue = speak(config)
         self._venue = venue
-        self.governor = RateGovernor(venue.rest.scopes, clock, config.rate_limit_share)
+        self.governor = RateGovernor(
+            venue.rest.scopes, clock, config.rate_limit_share, self.stopping
+        )
         self.offset = ClockOffset(clock)
         self.desk = Desk(
             config.name, venue.rest, governor=self.governor, offset=self.offset, gate=gate,
@@ -293,7 +297,7 @@ class Session:
     def open_links(self) -> None:
         """Start the WebSocket links; without a key only the public one."""
         if isinstance(self._venue.codec, GenericCodec):
-            self._open_streams()
+            self._open_streams(self.public, *((self.private,) if self.config.api_key else ()))
             return
         self._open_public(self.public)
         if self.config.api_key:
@@ -305,26 +309,24 @@ class Session:
             self.spawn("ws-trade", self.trade_link.link.run)
 
     def _open_public(self, feed: PublicFeed) -> None:
+        if isinstance(self._venue.codec, GenericCodec):
+            self._open_streams(feed)
+            return
         idle_s = max(self.config.timeouts.idle_s, self.config.stale_after_ms / 1000)
         feed.link = self.link("public_ws", feed, idle_s)
         self.spawn("ws-public", feed.link.run)
 
     def _open_private(self, feed: PrivateFeed) -> None:
+        if isinstance(self._venue.codec, GenericCodec):
+            self._open_streams(feed)
+            return
         feed.link = self.link("private_ws", feed, 0.0)
         self.spawn("ws-private", feed.link.run)
 
-    # Of any ccxt venue: both sides on one event loop.
-    def _open_streams(self) -> None:
-        from adapters.ccxt_streams import CcxtStreams  # noqa: PLC0415  only where it is used
-
-        streams = CcxtStreams(
-            self.config, self._venue.rest, clock=self.clock, offset=self.offset,
-            rng=random.Random(self.rng.getrandbits(64)), stopping=self.stopping,  # noqa: S311
-        )  # fmt: skip
-        self.public.link = streams.add(self.public, is_private=False)
-        if self.config.api_key:
-            self.private.link = streams.add(self.private, is_private=True)
-        self.spawn("ccxt-pro", streams.run)
+    def _open_streams(self, *feeds: PublicFeed | PrivateFeed) -> None:
+        rng = random.Random(self.rng.getrandbits(64))  # noqa: S311  jitter, not secrets
+        of = (self.config, self._venue.rest, feeds)
+        self.spawn("ccxt-pro", streams_of(*of, self.clock, self.offset, rng, self.stopping))
 
     def link(
         self,
@@ -338,10 +340,9 @@ class Session:
         # The trading link renews itself in time, between two requests.
         age_s = times.link_age_s * (1 if stand_in is None else 2)
         asked = address_of(self.config, url, self._venue.ticket, handler)
+        ask = asked and asker(asked, self.desk, self.governor, self.client, self.rng, self.stopping)
         return WsLink(
-            self.config.url(url)
-            if asked is None
-            else asker(asked, self.desk, self.client, self.rng),
+            ask or self.config.url(url),
             handler,
             clock=self.clock,
             rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets

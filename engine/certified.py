@@ -11,6 +11,7 @@ CERTIFIED: Final[Mapping[str, str]] = {
     "binance": "16/16",
     "kucoin": "16/16",
     "okx": "16/16",
+    "bybit": "16/16",
 }
 
 

@@ -15,7 +15,9 @@ def account_problem(desk: Desk, rest: CcxtRest, exchange_id: str, *, is_live: bo
     told: list[str] = []
     for question in QUESTIONS.get(exchange_id, ()):
         try:
-            told += question.read(desk.read(rest, question.call, Priority.READ))
+            counted = {k: n for k, n in question.call.costs.items() if k in desk.codec.scopes}
+            reply = desk.read(rest, question.call._replace(costs=counted), Priority.READ)
+            told += question.read(reply)
         except (CallFailed, ValueError):
             if is_live:
                 raise

@@ -145,6 +145,7 @@ class Adapter(NamedTuple):
     address: Callable[[str], Address] | None = None
     ticket: Ticket | None = None
     lists_account: bool = False  # its lists are of all symbols: one call for them all
+    orders_at_once: int = 1  # so many orders one query by the venue's ids may ask for
 
 
 class Venue(NamedTuple):
@@ -159,6 +160,7 @@ class Venue(NamedTuple):
     depth: audit.Depth | None
     ticket: Ticket | None
     lists_account: bool
+    orders_at_once: int
     announcement: rules.Announcement | None
 
 
@@ -261,6 +263,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         depth=audit.KRAKEN,
         ticket=Ticket(kraken_session.ask_token(), kraken_session.take_token),
         lists_account=True,
+        orders_at_once=50,
         announcement=rules.KRAKEN,
     ),
     "kucoin": Adapter(
@@ -315,6 +318,7 @@ def dialect(config: VenueConfig) -> Venue:
         known.depth,
         known.ticket,
         known.lists_account,
+        known.orders_at_once,
         known.announcement,
     )
 

@@ -98,7 +98,7 @@ class Session:
             on_opened=self.opened, on_rules=self.rules_changed, announcement=venue.announcement,
         )  # fmt: skip
         symbols = ("",) if venue.lists_account else config.symbols
-        self.inquiry = Inquiry(self.desk, symbols, clock)
+        self.inquiry = Inquiry(self.desk, symbols, clock, venue.orders_at_once)
         self._turnstile = Turnstile() if venue.one_lane else None
         order_lanes = 1 if venue.one_lane else ORDER_LANES
         self.trade = self._lanes("rest-trade", order_lanes)

@@ -1,3 +1,4 @@
+import sys
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -262,3 +263,32 @@ def test_a_confusable_name_that_is_no_adapter_is_told_what_to_write(written):
     text = problems(written("venues: {d: {adapter: deribit, symbols: [BTC/USDC]}}\n"))
     assert "`adapter: ccxt` with `ccxt_id: deribit`" in text
     assert "not to be taken for deriv, derive" in text
+
+
+KEYRING = (
+    "venues: {okx: {symbols: [A/B], credentials:\n"
+    "  {api_key: '${keyring:xcore/okx key}', api_secret: '${keyring:desk/xcore/okx}'}}}\n"
+)
+
+
+def test_a_secret_comes_from_the_keyring(written, tmp_path, monkeypatch):
+    # A stand-in for a library that needs a desktop's session: what it is asked, and what it answers.
+    (tmp_path / "keyring.py").write_text(
+        "def get_password(service, user):\n"
+        "    if user == 'locked': raise RuntimeError('s3cret')\n"
+        "    return None if user == 'none' else f'{service}|{user}'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "keyring", raising=False)
+    keys = load(written(KEYRING), environ={}).venues["okx"].credentials.given()
+    assert keys == {"api_key": "xcore|okx key", "api_secret": "desk/xcore|okx"}
+    assert "keyring set xcore none" in problems(written(KEYRING.replace("okx key", "none")))
+    locked = problems(written(KEYRING.replace("okx key", "locked")))
+    assert "did not open: RuntimeError" in locked
+    assert "s3cret" not in locked
+    assert "service/user" in problems(written(KEYRING.replace("xcore/okx key", "okx")))
+
+
+def test_without_the_keyring_library_the_remedy_is_told(written, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert "pip install 'xcore[keyring]'" in problems(written(KEYRING))

@@ -158,6 +158,7 @@ class CcxtStreams:
         Timed.__name__ = pro.__name__
         exchange = Timed(_settings(codec.exchange_id, keys, self._config.timeouts.ping_every_s))
         exchange.number = str
+        exchange.asyncio_loop = asyncio.get_running_loop()  # some classes use it before they set it
         exchange.has["fetchCurrencies"] = False
         redirect(exchange.urls["api"], codec.exchange_id, self._config.urls)
         exchange.set_markets(list(codec.markets.values()))

@@ -32,18 +32,23 @@ def problems(path, **more):
     return str(failed.value)
 
 
-def test_without_a_file_it_is_demo_on_two_venues():
+def test_without_a_file_it_is_demo_on_four_venues():
     config = load(None, environ={})
     assert config.mode == "demo"
     assert {n: v.symbols for n, v in config.venues.items()} == {
         "binance": ["BTC/USDT", "ETH/USDT"],
         "okx": ["BTC/USDT", "ETH/USDT"],
+        "kucoin": ["BTC/USDT", "ETH/USDT"],
+        "deriv": ["BTC/USD", "cryBTCUSD.MULTUP.100/USD", "cryBTCUSD.MULTDOWN.100/USD"],
     }
     assert config.venues["okx"].account == "okx.main"
 
 
 def test_the_shipped_file_says_what_the_defaults_are():
     shipped = load(ROOT / "config.yaml", environ={})
+    assert shipped.risk.declared_rates == {"USD": 1}, "by whoever writes a file, by nobody else"
+    bare = shipped.risk.model_copy(update={"declared_rates": {}})
+    shipped = shipped.model_copy(update={"risk": bare})
     assert config_hash(shipped) == config_hash(load(None, environ={}))
     assert default_path() is not None
 

@@ -35,6 +35,7 @@ from adapters.kucoin_rest import KucoinRest
 from adapters.okx import OkxCodec
 from adapters.okx_rest import OkxRest
 from adapters.okx_trade import OkxTrade
+from adapters.plugins import plugged_in
 from adapters.symbols import venue_symbol
 from adapters.trade_codec import TradeCodec
 from engine.errors import ConfigError
@@ -79,6 +80,7 @@ class VenueConfig:
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
+    is_live: bool = False
     read_only: str = ""  # why no order may leave, whatever the adapter could do; empty where it may
     testnet: bool = False  # the venue's testnet in place of the venue, where no urls are given
     halt_file: str = ""  # while it stands no order passes the gate; empty: there is none
@@ -286,8 +288,7 @@ def enforces_expiry(adapter: str) -> bool:
 
 def exchange_id(adapter: str) -> str:
     """Return what ccxt calls the venue of an adapter; ConfigError names the known ones."""
-    name: str = generic.ccxt_id(adapter) or known_adapter(adapter).rest.exchange_id  # type: ignore[attr-defined]
-    return name
+    return generic.ccxt_id(adapter) or known_adapter(adapter).rest("", "", {}).exchange_id
 
 
 def dialect(config: VenueConfig) -> Venue:
@@ -344,7 +345,7 @@ def has_trade_road(config: VenueConfig) -> bool:
 def known_adapter(adapter: str) -> Adapter:
     """Return what an adapter is made of; ConfigError names the known ones."""
     asked = generic.ccxt_id(adapter)
-    known = _generic(asked) if asked else ADAPTERS.get(adapter)
+    known = _generic(asked) if asked else ADAPTERS.get(adapter) or plugged_in(adapter, Adapter)
     if known is None:
         names = ", ".join(sorted(ADAPTERS))
         raise ConfigError(f"no adapter is called {adapter!r}; known: {names}")

@@ -67,6 +67,7 @@ class Subject(NamedTuple):
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "binance": Subject(),
     "okx": Subject(),
+    "coinbase": Subject(),
     "kucoin": Subject(ban="rate_limit_429"),  # it says for how long in its 429 only
 }
 

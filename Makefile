@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# Every test that starts a core starts three processes: none of them should compile the program anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test coverage lint types setup lock bench bench-peers docs clean
 .DEFAULT_GOAL := run
 

@@ -142,9 +142,8 @@ class ExchangeActor(ExchangeRelay):
         """The adapter stopped by itself."""
         final = message.code not in ("crashed", "unreachable")
         state = "RETIRED" if message.code == "retired" else "DISABLED" if final else "DOWN"
-        self._set_state(
-            state, message.text if state == "RETIRED" else f"{message.code}: {message.text}"
-        )
+        text = message.text if state == "RETIRED" else f"{message.code}: {message.text}"
+        self._set_state(state, text)
 
     def on_link_changed(self, message: LinkChanged) -> None:
         """A link went up or down. After a private reconnect nothing is known until reconciled."""
@@ -237,7 +236,9 @@ class ExchangeActor(ExchangeRelay):
     def _ready_words(self) -> str:
         told = sorted(self.state.statuses.items())
         closed = [f"{symbol} {why}" for symbol, why in told if not why.startswith("WATCH_ONLY")]
-        return "; ".join(filter(None, (self._quarantine_words(), ", ".join(closed))))[:2000]
+        why = self.ready_message.account_problem if self.ready_message is not None else ""
+        words = (f"no orders: {why}" if why else "", self._quarantine_words(), ", ".join(closed))
+        return "; ".join(filter(None, words))[:2000]
 
     def _quarantine_words(self) -> str:
         symbols = ", ".join(symbol or "every symbol" for symbol in self.quarantined)

@@ -163,6 +163,9 @@ class VenueAdapter:
         if self._read_only:
             self._pending.refuse(order, "read_only", self._read_only)
             return
+        if session is not None and session.refused:
+            self._pending.refuse(order, "account_refused", session.refused)
+            return
         if session is None or not session.is_ready or session.stopping.is_set():
             self._pending.refuse(order, "not_ready", "the adapter has no open session")
             return

@@ -3,15 +3,21 @@
 An address may carry a token and so be a login, as a ticket is: neither ever goes into a log.
 """
 
+import threading
 from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import Any, Final
 
-from adapters.ccxt_rest import CcxtRest
-from adapters.desk import CallFailed, Desk
+from adapters.ccxt_rest import CcxtRest, RestFailure
+from adapters.desk import Desk
+from adapters.outcome import classify
 from adapters.private import PrivateFeed
+from adapters.rate import Priority, RateGovernor
 from adapters.registry import Address, Ticket, VenueConfig, address
 from adapters.stream import LinkHandler, NoAddress
+from engine.clock import NS_PER_S
+
+POLL_S: Final = 0.1
 
 
 def address_of(
@@ -34,21 +40,31 @@ def address_of(
 
 
 def asker(
-    asked: Address, desk: Desk, client: Callable[[], CcxtRest], rng: Random
+    asked: Address,
+    desk: Desk,
+    governor: RateGovernor,
+    client: Callable[[], CcxtRest],
+    rng: Random,
+    stopping: threading.Event,
 ) -> Callable[[], str]:
     """Return what asks for the address, in the link's thread, with a client of the call's own.
 
-    It blocks as long as a read may, and raises NoAddress where the venue does not tell.
+    It waits for the governor until the session stops, blocks as long as one call may, and raises
+    NoAddress where the venue does not tell. The link asks again after its backoff.
     """
 
     def ask() -> str:
+        while wait_ns := governor.try_take(Priority.QUERY, asked.call.costs):
+            if stopping.wait(min(POLL_S, wait_ns / NS_PER_S)):
+                raise NoAddress("stopped")
         rest = client()
         try:
-            reply = desk.read(rest, asked.call)
+            reply = rest.call(asked.call)
             return asked.read(reply, f"{rng.getrandbits(64):016x}")
-        except CallFailed as failed:
-            is_final = failed.verdict.kind == "AUTH"
-            raise NoAddress(f"no address: {failed}", is_final=is_final) from None
+        except RestFailure as failure:
+            verdict = desk.judge(classify(failure.evidence))
+            is_final = verdict.kind == "AUTH"
+            raise NoAddress(f"no address: {verdict.text}", is_final=is_final) from None
         except ValueError:
             raise NoAddress("no address: the answer is not what the venue documents") from None
         finally:

@@ -136,8 +136,9 @@ class BybitRest:
     exchange_id: str = "bybit"
     scopes: Mapping[str, tuple[int, float]] = {
         "ip": (600, 5.0),
-        "order": (20, 1.0),
-        "cancel": (20, 1.0),
+        # Half of the venue's 20: a bucket gives its whole and what it regains within the same second.
+        "order": (10, 1.0),
+        "cancel": (10, 1.0),
         "order_query": (50, 1.0),
         "fills": (50, 1.0),
         "balance": (50, 1.0),

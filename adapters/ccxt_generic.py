@@ -40,6 +40,8 @@ class GenericClient(CcxtRest):
         """Make a unified call with the markets that the first worker loaded."""
         if self._ccxt.markets is None and self._codec.markets:
             self._ccxt.set_markets(list(self._codec.markets.values()))
+        if not call.is_unified:
+            return super().invoke(call)
         return getattr(self._ccxt, call.method)(**call.params)
 
 

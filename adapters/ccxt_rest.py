@@ -378,6 +378,7 @@ def _point_at(exchange: Any, exchange_id: str, url: str) -> None:
         base = root if root.endswith("/api/v3") else f"{root}/api/v3"
         for name in ("public", "private", "v1"):
             exchange.urls["api"][name] = base
+        exchange.urls["api"]["sapi"] = f"{base.removesuffix('/api/v3')}/sapi/v1"
     else:
         for name in ADDRESSES.get(exchange_id, ("rest",)):
             exchange.urls["api"][name] = root

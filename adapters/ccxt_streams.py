@@ -12,7 +12,7 @@ import asyncio
 import json
 import random
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any, Final
@@ -20,10 +20,12 @@ from typing import Any, Final
 from adapters import ccxt_classes
 from adapters.ccxt_generic import CLASS_OPTIONS, redirect
 from adapters.ccxt_rest import OPTIONS
-from adapters.codec import Credentials
+from adapters.codec import Credentials, RestCodec
+from adapters.feed import PublicFeed
 from adapters.generic import text_of
 from adapters.generic_rest import GenericRest
 from adapters.offset import ClockOffset
+from adapters.private import PrivateFeed
 from adapters.registry import VenueConfig
 from adapters.stream import HEALTHY_NS, LinkHandler, backoff_s
 from engine.clock import NS_PER_S, Clock
@@ -71,7 +73,7 @@ class CcxtStreams:
     def __init__(
         self,
         config: VenueConfig,
-        codec: GenericRest,
+        codec: RestCodec,
         *,
         clock: Clock,
         offset: ClockOffset,
@@ -79,6 +81,7 @@ class CcxtStreams:
         stopping: threading.Event,
     ) -> None:
         self._config = config
+        assert isinstance(codec, GenericRest), "the two halves of one dialect"
         self._codec = codec
         self._clock = clock
         self._offset = offset
@@ -155,6 +158,7 @@ class CcxtStreams:
         Timed.__name__ = pro.__name__
         exchange = Timed(_settings(codec.exchange_id, keys, self._config.timeouts.ping_every_s))
         exchange.number = str
+        exchange.asyncio_loop = asyncio.get_running_loop()  # some classes use it before they set it
         exchange.has["fetchCurrencies"] = False
         redirect(exchange.urls["api"], codec.exchange_id, self._config.urls)
         exchange.set_markets(list(codec.markets.values()))
@@ -233,6 +237,22 @@ class CcxtStreams:
                 side.standing_ns = now_ns
             elif now_ns - side.standing_ns >= STANDING_NS:
                 self._up(side)
+
+
+def streams_of(
+    config: VenueConfig,
+    codec: RestCodec,
+    feeds: Sequence[PublicFeed | PrivateFeed],
+    clock: Clock,
+    offset: ClockOffset,
+    rng: random.Random,
+    stopping: threading.Event,
+) -> Callable[[], None]:
+    """Return what keeps these feeds up on one loop, until stopped; each has its side as its link."""
+    streams = CcxtStreams(config, codec, clock=clock, offset=offset, rng=rng, stopping=stopping)
+    for feed in feeds:
+        feed.link = streams.add(feed, is_private=isinstance(feed, PrivateFeed))
+    return streams.run
 
 
 def _bound(method: Any, symbol: str) -> Callable[[], Awaitable[Any]]:

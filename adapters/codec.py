@@ -227,6 +227,7 @@ Verification = Literal[
     "sequence_and_checksum",  # each update names its predecessor, and a checksum over the top 25
     "sequence",  # each update continues the one before
     "connection_sequence",  # the connection numbers its messages; a gap loses all of its books
+    "checksum_top25",  # the 25 best levels are proven with each update, the others by nothing
     "checksum_top10",  # the ten best levels are proven with each update, the others by nothing
     "unverified",  # nothing
 ]

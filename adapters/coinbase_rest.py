@@ -7,7 +7,6 @@ venue's ids of our latest orders are remembered. A client id that was used befor
 answer names the first order.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -29,6 +28,7 @@ from adapters.coinbase_shapes import (
     Tier,
     Time,
 )
+from adapters.names import Names
 from adapters.symbols import Listing
 from adapters.wire import at, ns_of_rfc3339, read, side_of
 from engine.messages.market import BookDelta
@@ -43,7 +43,6 @@ from engine.messages.port import (
 )
 
 PAGE: Final = 250
-IDS_MAX: Final = 10_000
 MAKER_DEFAULT: Final = Decimal("0.006")
 TAKER_DEFAULT: Final = Decimal("0.012")
 HISTORICAL: Final = "v3PrivateGetBrokerageOrdersHistoricalBatch"
@@ -63,7 +62,7 @@ class CoinbaseRest:
         self._account = account
         self._ours = symbols
         self._theirs = {ours: theirs for theirs, ours in symbols.items()}
-        self._ids: OrderedDict[str, str] = OrderedDict()  # client order id -> the venue's
+        self._names = Names()
 
     def used(self, headers: Mapping[str, str]) -> dict[str, int]:
         """Nothing: the venue sends no counters."""
@@ -157,18 +156,12 @@ class CoinbaseRest:
         is_ours = named.client_order_id == order.client_order_id and bool(named.order_id)
         if not placed.success or not is_ours:
             raise BadReply("the answer names another order")
-        self._remember(named.client_order_id, named.order_id)
+        self._names.learn(named.client_order_id, named.order_id)
         return Ack(named.order_id, 0, [])
-
-    # From several threads: an entry is set whole, and one that is gone is looked up.
-    def _remember(self, client_order_id: str, order_id: str) -> None:
-        self._ids[client_order_id] = order_id
-        if len(self._ids) > IDS_MAX:
-            self._ids.popitem(last=False)
 
     def cancel(self, cancel: CancelOrder) -> RestCall:
         """POST orders/batch_cancel; IdNeeded where the venue's id is not known."""
-        venue_order_id = cancel.venue_order_id or self._ids.get(cancel.client_order_id)
+        venue_order_id = cancel.venue_order_id or self._names.venue_id(cancel.client_order_id)
         if not venue_order_id:
             raise IdNeeded(cancel.client_order_id)
         params = {"order_ids": [venue_order_id]}
@@ -272,6 +265,7 @@ class CoinbaseRest:
             raise BadReply(f"order {row.order_id[:40]}: unknown status, product or quantity")
         if status == "NEW" and row.filled_size:
             status = "PARTIALLY_FILLED"
+        self._names.learn(row.client_order_id, row.order_id)
         return OrderReport(
             account=self._account,
             client_order_id=row.client_order_id,
@@ -293,9 +287,11 @@ class CoinbaseRest:
         if symbol is None or row.trade_type != "FILL" or row.size_in_quote:
             raise BadReply(f"trade {row.trade_id[:40]}: unknown product, kind or unit")
         quote = symbol.partition("/")[2]  # the venue charges in it
-        return FillReport(account=self._account, client_order_id="", venue_order_id=row.order_id,
-                          trade_id=row.trade_id, symbol=symbol, side=side_of(row.side),
-                          price=row.price, quantity=row.size, fee=row.commission, fee_asset=quote,
+        return FillReport(account=self._account,
+                          client_order_id=self._names.client_id(row.order_id),
+                          venue_order_id=row.order_id, trade_id=row.trade_id, symbol=symbol,
+                          side=side_of(row.side), price=row.price, quantity=row.size,
+                          fee=row.commission, fee_asset=quote,
                           liquidity="MAKER" if row.liquidity_indicator == "MAKER" else "TAKER",
                           source=source, ts_event_ns=ns_of_rfc3339(row.trade_time))  # fmt: skip
 

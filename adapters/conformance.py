@@ -69,6 +69,7 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "okx": Subject(),
     "coinbase": Subject(),
     "kucoin": Subject(ban="rate_limit_429"),  # it says for how long in its 429 only
+    "bybit": Subject(ban="rate_limit_429"),  # it tells of no end of a ban
 }
 
 

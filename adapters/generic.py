@@ -58,12 +58,6 @@ PROVEN: Final[Mapping[str, Proof]] = {
         {},
         enforces_expiry=True,
     ),
-    "kucoin": Proof(
-        "https://www.kucoin.com/docs-new/rest/spot-trading/orders/get-order-by-clientoid"
-        " (GET /api/v1/hf/orders/client-order/{clientOid})",
-        {},
-        enforces_expiry=False,
-    ),
 }
 
 

@@ -155,7 +155,7 @@ class Venues:
     def _venue_config(self, name: str) -> VenueConfig:
         venue, config = self._venues[name], self._config
         settings = venue_settings(name, venue, self.simulated, config.state_dir, config.mode)
-        return replace(settings, read_only=self._read_only(venue))
+        return replace(settings, read_only=self._read_only(venue), is_live=config.mode == "live")
 
     # Live money goes by what nothing verifies only where somebody said so.
     def _read_only(self, venue: Venue) -> str:

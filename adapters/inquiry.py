@@ -34,7 +34,10 @@ _Item = TypeVar("_Item")
 class Inquiry:
     """Queries and reconciliations of one account. Used by one worker at a time."""
 
-    def __init__(self, desk: Desk, symbols: tuple[str, ...], clock: Clock) -> None:
+    def __init__(
+        self, desk: Desk, symbols: tuple[str, ...], clock: Clock, orders_at_once: int = 1
+    ) -> None:
+        self._orders_at_once = orders_at_once
         self._desk = desk
         self._codec = desk.codec
         self._symbols = symbols
@@ -166,12 +169,25 @@ class Inquiry:
         if not nameless:
             return fills
         names = self._client_ids(rest, symbol, since_ms)
-        for venue_order_id in sorted(nameless - names.keys())[:LOOKUPS_MAX]:
-            order = self._order(rest, symbol, "", venue_order_id)
-            names[venue_order_id] = "" if order is None else order.client_order_id
+        missing = sorted(nameless - names.keys())
+        for at in range(
+            0, min(len(missing), LOOKUPS_MAX * self._orders_at_once), self._orders_at_once
+        ):
+            names |= self._look_up(rest, symbol, missing[at : at + self._orders_at_once])
         return [
             f if f.client_order_id else _named(f, names.get(f.venue_order_id, "")) for f in fills
         ]
+
+    def _look_up(self, rest: CcxtRest, symbol: str, venue_ids: list[str]) -> dict[str, str]:
+        if self._orders_at_once > 1:
+            call = self._codec.order(symbol, "", ",".join(venue_ids))
+            try:
+                return self._codec.read_client_ids(self._desk.read(rest, call))
+            except CallFailed as failed:
+                if failed.verdict.kind != "NOT_FOUND":
+                    raise  # else one of them is not there: the venue does not say which
+        orders = {name: self._order(rest, symbol, "", name) for name in venue_ids}
+        return {name: o.client_order_id if o is not None else "" for name, o in orders.items()}
 
     def _client_ids(self, rest: CcxtRest, symbol: str, since_ms: int) -> dict[str, str]:
         call = self._codec.orders_since(symbol, since_ms)

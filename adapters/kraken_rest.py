@@ -14,8 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from adapters.codec import Ack, BadReply, NotListed, Orders, Page, RestCall
+from adapters.names import Names
 from adapters.symbols import Listing, Table, asset, table_of
-from adapters.wire import at, read, side_of
+from adapters.wire import at, ns_of_seconds, read, side_of
 from engine.messages.market import BookDelta
 from engine.messages.port import (
     BalanceReport,
@@ -125,6 +126,7 @@ class KrakenRest:
         self._account = account
         self._ours = frozenset(symbols.values())
         self._table = _NO_TABLE  # what the venue lists; empty until `read_instruments`
+        self._names = Names()
 
     def used(self, headers: Mapping[str, str]) -> dict[str, int]:
         """Nothing: the venue sends no counters by REST."""
@@ -206,12 +208,9 @@ class KrakenRest:
 
     def snapshot(self, symbol: str) -> RestCall | None:
         """Nothing: the stream brings it."""
-        del symbol
-        return None
 
     def read_snapshot(self, reply: Any, symbol: str) -> BookDelta:
         """Never asked for."""
-        del reply
         raise BadReply(f"the stream brings the snapshot of {symbol}")
 
     # --- orders
@@ -238,6 +237,7 @@ class KrakenRest:
         placed = _result(reply, _Placed)
         if len(placed.txid) != 1 or placed.cl_ord_id not in ("", order.client_order_id):
             raise BadReply("the answer names no order or another one")
+        self._names.learn(order.client_order_id, placed.txid[0])
         return Ack(placed.txid[0], 0, [])
 
     def cancel(self, cancel: CancelOrder) -> RestCall:
@@ -333,8 +333,11 @@ class KrakenRest:
         return RestCall("privatePostClosedOrders", params, {"counter": 2}, symbol=symbol)
 
     def read_client_ids(self, reply: Any) -> dict[str, str]:
-        """Return venue order id -> client order id."""
-        orders = read(at(reply, "result", "closed"), dict[str, _Order])
+        """Return venue order id -> client order id, from a list or a query of several orders."""
+        listed = at(reply, "result", "closed")
+        orders = read(at(reply, "result") if listed is None else listed, dict[str, _Order])
+        for txid, order in orders.items():
+            self._names.learn(order.cl_ord_id or "", txid)
         return {txid: order.cl_ord_id or "" for txid, order in orders.items()}
 
     def account(self) -> RestCall | None:
@@ -343,7 +346,7 @@ class KrakenRest:
 
     def read_account_uid(self, reply: Any) -> str:
         """Never asked for."""
-        raise BadReply(f"no account in {type(reply).__name__}")
+        raise BadReply("no account")
 
     def balances(self) -> RestCall:
         """POST BalanceEx."""
@@ -363,6 +366,7 @@ class KrakenRest:
             raise BadReply(f"unknown status {row.status[:40]} or pair {row.descr.pair[:40]}")
         if status == "NEW" and row.vol_exec:
             status = "PARTIALLY_FILLED"
+        self._names.learn(row.cl_ord_id or "", txid)
         is_market = row.descr.ordertype == "market"
         return OrderReport(account=self._account, client_order_id=row.cl_ord_id or "",
                            venue_order_id=txid, symbol=symbol, side=side_of(row.descr.type),
@@ -370,7 +374,7 @@ class KrakenRest:
                            price=None if is_market else read(row.descr.price, Decimal),
                            status=status, filled_quantity=row.vol_exec,
                            reason=(row.reason or "")[:200], source=source,
-                           ts_event_ns=_ns(row.closetm or row.opentm))  # fmt: skip
+                           ts_event_ns=ns_of_seconds(row.closetm or row.opentm))  # fmt: skip
 
     def _fills(self, trades: dict[str, _Trade], call: RestCall, source: Source) -> list[FillReport]:
         return [
@@ -381,20 +385,16 @@ class KrakenRest:
 
     def _fill(self, txid: str, trade: _Trade, source: Source) -> FillReport:
         symbol = self._table.symbols[trade.pair]
-        quote = symbol.partition("/")[2]  # the venue tells fees in it, and ours are paid so
-        return FillReport(account=self._account, client_order_id="",
+        return FillReport(account=self._account,
+                          client_order_id=self._names.client_id(trade.ordertxid),
                           venue_order_id=trade.ordertxid, trade_id=txid, symbol=symbol,
                           side=side_of(trade.type), price=trade.price, quantity=trade.vol,
-                          fee=trade.fee, fee_asset=quote,
+                          fee=trade.fee, fee_asset=symbol.partition("/")[2],  # ours are paid so
                           liquidity="MAKER" if trade.maker else "TAKER", source=source,
-                          ts_event_ns=_ns(trade.time))  # fmt: skip
+                          ts_event_ns=ns_of_seconds(trade.time))  # fmt: skip
 
 
 def _step(decimals: int) -> Decimal:
     if not 0 <= decimals <= 18:
         raise BadReply(f"a pair with {decimals} decimals")
     return Decimal(1).scaleb(-decimals)
-
-
-def _ns(seconds: Decimal) -> int:
-    return int(seconds.scaleb(9))

@@ -66,7 +66,7 @@ TRANSPORT: Final = frozenset(
 )  # fmt: skip
 LIMIT_CODES: Final = frozenset(
     {"-1003", "-1015", "50011", "50061", "429000", "10006", "10018",
-     "170005", "170222", "EAPI:Rate limit exceeded", "EOrder:Rate limit exceeded",
+     "170005", "170222", "10403", "10429", "20003", "EAPI:Rate limit exceeded", "EOrder:Rate limit exceeded",
      "EGeneral:Too many requests", "EGeneral:Temporary lockout", "rate_limit_exceeded",
      "resource_exhausted"}
 )  # fmt: skip
@@ -241,8 +241,12 @@ def classify(evidence: Evidence) -> Verdict:
 
 
 def _verdict(e: Evidence, kind: Kind, rule: int) -> Verdict:
-    retry_after = next((v for k, v in e.headers.items() if k.lower() == "retry-after"), "")
-    seconds = int(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0
+    headers = {name.lower(): value for name, value in e.headers.items()}
+    seconds = _whole(headers.get("retry-after", ""))
+    if (
+        not seconds and kind == "RATE_LIMITED"
+    ):  # KuCoin's: milliseconds until its pool is full again
+        seconds = -(-_whole(headers.get("gw-ratelimit-reset", "")) // 1000)
     name = e.code or (e.classes[0] if e.classes else "odd_success" if e.odd_success else kind)
     facts = [f"rule {rule}"]
     if e.http_status is not None:
@@ -251,3 +255,7 @@ def _verdict(e: Evidence, kind: Kind, rule: int) -> Verdict:
         facts.append(e.causes[0])
     text = f"{', '.join(facts)}: {e.code} {e.message}".strip()[:TEXT_MAX]
     return Verdict(kind, rule, name[:64], text, min(seconds, 7 * 86_400))
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0

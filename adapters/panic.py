@@ -44,6 +44,7 @@ class Panic:
         self._clock = SystemClock()
         self._threads = DaemonThreads()
         self._fenced_ns = self._clock.mono_ns()
+        self._known: Future[JournalOrders | None] | None = None
         self._asked: Future[str] | None = None
         self._asked_ns = 0
 
@@ -51,8 +52,13 @@ class Panic:
         """Stop every new order, durably. Raises OSError when the state folder cannot be written."""
         is_new = halt_file.put(self.state_dir, self._who, self._reason)
         self._fenced_ns = self._clock.mono_ns()
+        self.read_journal()
         place = self.state_dir / halt_file.HALT_NAME
         self._say(f"fenced: {place}{'' if is_new else ' stood already'}")
+
+    def read_journal(self) -> None:
+        """Begin to read what is open: behind the fence, and before a living core cancels it."""
+        self._known = self._aside("panic.journal", self._journal)
 
     def ask_core(self) -> None:
         """Have a living core halt over its control socket too; waits for nothing."""
@@ -82,7 +88,10 @@ class Panic:
 
     def sweep(self, config: Config, within_s: float) -> dict[str, Any]:
         """Cancel and prove at every enabled venue; return the receipt, which is kept for the next core."""
-        known = self._aside("panic.journal", self._journal)
+        if self._known is None:  # it could not be fenced
+            self.read_journal()
+        known = self._known
+        assert known is not None, "just begun"
         end_ns = self._clock.mono_ns() + int(within_s * NS_PER_S)
         simulated = endpoints_of(self.state_dir) if config.mode == "demo" else {}
         venues, skipped = [], []

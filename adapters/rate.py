@@ -1,6 +1,6 @@
 """The rate governor: how fast one venue may be asked, and who goes first.
 
-One token bucket per scope (weight per minute, orders per ten seconds ...). Cancels go before
+One token bucket per scope (weight per minute, orders per ten seconds ...). In each, cancels go before
 queries, queries before new orders (what became of one order is worth more than another one), those before
 other reads; a share of every bucket is kept for cancels alone, so that a halt's sweep always has it.
 The venue's own counters correct ours.
@@ -12,7 +12,7 @@ already under way when the breaker opened are the same one.
 """
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -30,6 +30,8 @@ RECOVERY_NS: Final = 10 * NS_PER_S
 RECOVERY_STEP: Final = 0.1
 # How soon to look again while a more urgent request waits.
 TURN_NS: Final = NS_PER_S // 100
+# How long a wait is at a time: so soon it sees that the session is stopping.
+LOOK_S: Final = 0.1
 # How long, and how many, requests that were given up are remembered for people.
 GIVEN_UP_NS: Final = 60 * NS_PER_S
 GIVEN_UP_MAX: Final = 1000
@@ -70,18 +72,27 @@ class Bucket:
 
 
 class RateGovernor:
-    """Token buckets with priorities; thread safe. `scopes` maps a name to (tokens, seconds)."""
+    """Token buckets with priorities; thread safe. `scopes` maps a name to (tokens, seconds).
+
+    Nobody is kept waiting once `stopping` is set.
+    """
 
     def __init__(
-        self, scopes: Mapping[str, tuple[int, float]], clock: Clock, share: float = 1.0
+        self,
+        scopes: Mapping[str, tuple[int, float]],
+        clock: Clock,
+        share: float = 1.0,
+        stopping: threading.Event | None = None,
     ) -> None:
         self._clock = clock
+        self._stopping = stopping or threading.Event()
         now_ns = clock.mono_ns()
         self._buckets = {
             name: Bucket(tokens * share, tokens, seconds, tokens * share, now_ns)
             for name, (tokens, seconds) in scopes.items()
         }
         self._changed = threading.Condition()
+        self._wanted: Counter[tuple[Priority, str]] = Counter()  # who waits for which scope
         self._waiting = dict.fromkeys(Priority, 0)
         self._given_up: dict[Priority, deque[int]] = {
             priority: deque(maxlen=GIVEN_UP_MAX) for priority in Priority
@@ -104,18 +115,20 @@ class RateGovernor:
         """Wait for the tokens until the monotonic deadline; False means they did not come."""
         with self._changed:
             self._waiting[priority] += 1
+            self._wanted.update((priority, scope) for scope in costs)
             try:
                 while True:
                     wait_ns = self._try_take(priority, costs, behind=priority)
                     if wait_ns == 0:
                         return True
                     left_ns = deadline_ns - self._clock.mono_ns()
-                    if wait_ns > left_ns:
+                    if wait_ns > left_ns or self._stopping.is_set():
                         self._given_up[priority].append(self._clock.mono_ns())
                         return False
-                    self._changed.wait(wait_ns / NS_PER_S)
+                    self._changed.wait(min(wait_ns / NS_PER_S, LOOK_S))
             finally:
                 self._waiting[priority] -= 1
+                self._wanted.subtract((priority, scope) for scope in costs)
                 self._changed.notify_all()
 
     def _try_take(self, priority: Priority, costs: Mapping[str, int], *, behind: int) -> int:
@@ -124,7 +137,8 @@ class RateGovernor:
         if now_ns < until_ns:
             return until_ns - now_ns
         self._recover(now_ns)
-        if any(self._waiting[p] for p in Priority if p < behind):
+        # Only who waits for the same scope is in the way: another's shortage is none of this one.
+        if any(self._wanted[p, scope] for p in Priority if p < behind for scope in costs):
             return TURN_NS
         longest_ns = 0
         for scope, cost in costs.items():

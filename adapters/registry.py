@@ -22,6 +22,7 @@ from adapters.binance_rest import BinanceRest
 from adapters.binance_trade import BinanceTrade
 from adapters.bybit import BybitCodec
 from adapters.bybit_rest import BybitRest
+from adapters.bybit_trade import BybitTrade
 from adapters.codec import Codec, Credentials, RestCall, RestCodec, Secret
 from adapters.coinbase import CoinbaseCodec
 from adapters.coinbase_rest import CoinbaseRest
@@ -34,6 +35,7 @@ from adapters.kucoin_rest import KucoinRest
 from adapters.okx import OkxCodec
 from adapters.okx_rest import OkxRest
 from adapters.okx_trade import OkxTrade
+from adapters.plugins import plugged_in
 from adapters.symbols import venue_symbol
 from adapters.trade_codec import TradeCodec
 from engine.errors import ConfigError
@@ -78,6 +80,7 @@ class VenueConfig:
     rate_limit_share: float = 1.0
     order_road: Literal["ws", "rest"] = "ws"
     timeouts: Timeouts = field(default_factory=Timeouts)
+    is_live: bool = False
     read_only: str = ""  # why no order may leave, whatever the adapter could do; empty where it may
     testnet: bool = False  # the venue's testnet in place of the venue, where no urls are given
     halt_file: str = ""  # while it stands no order passes the gate; empty: there is none
@@ -142,6 +145,7 @@ class Adapter(NamedTuple):
     address: Callable[[str], Address] | None = None
     ticket: Ticket | None = None
     lists_account: bool = False  # its lists are of all symbols: one call for them all
+    orders_at_once: int = 1  # so many orders one query by the venue's ids may ask for
 
 
 class Venue(NamedTuple):
@@ -156,6 +160,7 @@ class Venue(NamedTuple):
     depth: audit.Depth | None
     ticket: Ticket | None
     lists_account: bool
+    orders_at_once: int
     announcement: rules.Announcement | None
 
 
@@ -227,6 +232,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         send_every_s=0.05,
         enforces_expiry=True,
         depth=audit.BYBIT,
+        trade=lambda credentials, _: BybitTrade(credentials),
     ),
     "coinbase": Adapter(
         urls={
@@ -257,6 +263,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
         depth=audit.KRAKEN,
         ticket=Ticket(kraken_session.ask_token(), kraken_session.take_token),
         lists_account=True,
+        orders_at_once=50,
         announcement=rules.KRAKEN,
     ),
     "kucoin": Adapter(
@@ -281,8 +288,7 @@ def enforces_expiry(adapter: str) -> bool:
 
 def exchange_id(adapter: str) -> str:
     """Return what ccxt calls the venue of an adapter; ConfigError names the known ones."""
-    name: str = generic.ccxt_id(adapter) or known_adapter(adapter).rest.exchange_id  # type: ignore[attr-defined]
-    return name
+    return generic.ccxt_id(adapter) or known_adapter(adapter).rest("", "", {}).exchange_id
 
 
 def dialect(config: VenueConfig) -> Venue:
@@ -312,6 +318,7 @@ def dialect(config: VenueConfig) -> Venue:
         known.depth,
         known.ticket,
         known.lists_account,
+        known.orders_at_once,
         known.announcement,
     )
 
@@ -338,7 +345,7 @@ def has_trade_road(config: VenueConfig) -> bool:
 def known_adapter(adapter: str) -> Adapter:
     """Return what an adapter is made of; ConfigError names the known ones."""
     asked = generic.ccxt_id(adapter)
-    known = _generic(asked) if asked else ADAPTERS.get(adapter)
+    known = _generic(asked) if asked else ADAPTERS.get(adapter) or plugged_in(adapter, Adapter)
     if known is None:
         names = ", ".join(sorted(ADAPTERS))
         raise ConfigError(f"no adapter is called {adapter!r}; known: {names}")

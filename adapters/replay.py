@@ -37,6 +37,7 @@ from adapters.kucoin import KucoinCodec
 from adapters.kucoin_rest import KucoinRest
 from adapters.okx import OkxCodec
 from adapters.recording import Frame, frames, messages, recorded
+from adapters.registry import known_adapter
 from engine.errors import ConfigError
 from engine.messages.market import BookDelta
 from engine.trading.keeper import BookKeeper
@@ -258,7 +259,7 @@ class Replayer:
 
 def codec_of(venue: str) -> Codec:
     """Return the codec of a venue, whose own spellings are its symbols; ConfigError if none."""
-    make = CODECS.get(venue)
+    make: Any = CODECS.get(venue) or (known_adapter(venue).codec if ":" in venue else None)
     if make is None:
         raise ConfigError(f"no codec for venue {venue!r}; known: {', '.join(sorted(CODECS))}")
     codec: Codec = make(venue, "", _Itself())

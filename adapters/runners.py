@@ -5,15 +5,16 @@ Whatever is loaded is loaded where it is used: the core imports this and no adap
 
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from adapters import registry
-from adapters.ccxt_classes import exchange_class
-from adapters.lanes import ThreadFactory
 from adapters.registry import VenueConfig, dialect, exchange_id
 from engine.clock import Clock
 from engine.errors import ConfigError
 from engine.messages.base import Message
+
+if TYPE_CHECKING:
+    from adapters.lanes import ThreadFactory  # which makes REST calls, with ccxt: not in the core
 
 
 class Runner(Protocol):
@@ -86,7 +87,7 @@ def make_runner(
     clock: Clock,
     rng: Random,
     deliver: Callable[[Message], None],
-    threads: ThreadFactory,
+    threads: "ThreadFactory",
 ) -> Runner:
     """Return the adapter of a configuration. Raises ConfigError."""
     own = OWN.get(config.adapter)
@@ -123,4 +124,6 @@ def rests_orders(adapter: str) -> bool:
 def preload(adapter: str) -> None:
     """Import what the adapter will need, ahead of time. Raises ConfigError for an unknown one."""
     if adapter not in OWN:  # which load what they need when they are made
+        from adapters.ccxt_classes import exchange_class  # noqa: PLC0415  not in the core
+
         exchange_class(exchange_id(adapter))

@@ -16,11 +16,12 @@ from adapters.address import address_of, asker
 from adapters.book_questions import BookQuestions
 from adapters.ccxt_generic import client_of
 from adapters.ccxt_rest import CcxtRest
+from adapters.ccxt_streams import streams_of
 from adapters.codec import Codec
 from adapters.desk import Desk
 from adapters.feed import PublicFeed
 from adapters.gate import Gate
-from adapters.generic_rest import GenericRest
+from adapters.generic import GenericCodec
 from adapters.inquiry import Inquiry
 from adapters.lanes import Job, Joinable, Lanes, ThreadFactory
 from adapters.offset import ClockOffset
@@ -55,6 +56,8 @@ HEALTH_EVERY_S: Final = 1.0
 class Session:
     """Workers, links and feeds of one life. `start` returns at once; `stopping` ends everything."""
 
+    refused = ""  # why the account may not trade
+
     def __init__(
         self,
         config: VenueConfig,
@@ -81,7 +84,9 @@ class Session:
         self._speak = speak
         venue = speak(config)
         self._venue = venue
-        self.governor = RateGovernor(venue.rest.scopes, clock, config.rate_limit_share)
+        self.governor = RateGovernor(
+            venue.rest.scopes, clock, config.rate_limit_share, self.stopping
+        )
         self.offset = ClockOffset(clock)
         self.desk = Desk(
             config.name, venue.rest, governor=self.governor, offset=self.offset, gate=gate,
@@ -93,7 +98,7 @@ class Session:
             on_opened=self.opened, on_rules=self.rules_changed, announcement=venue.announcement,
         )  # fmt: skip
         symbols = ("",) if venue.lists_account else config.symbols
-        self.inquiry = Inquiry(self.desk, symbols, clock)
+        self.inquiry = Inquiry(self.desk, symbols, clock, venue.orders_at_once)
         self._turnstile = Turnstile() if venue.one_lane else None
         order_lanes = 1 if venue.one_lane else ORDER_LANES
         self.trade = self._lanes("rest-trade", order_lanes)
@@ -264,7 +269,7 @@ class Session:
 
     # --- opening
 
-    def opened(self, instruments: list[Instrument], account_uid: str | None) -> None:
+    def opened(self, instruments: list[Instrument], account_uid: str | None, problem: str) -> None:
         """Introduce the session and open its links; called once, by the upkeep thread."""
         name = self.config.name
         self._instruments = instruments
@@ -272,8 +277,9 @@ class Session:
         self.is_ready = True
         self.deliver(LinkChanged(name, "rest", True, "instruments loaded", self.clock.mono_ns()))
         self._introduction = AdapterReady(
-            name, self.session_id, instruments, [self.config.account], account_uid
+            name, self.session_id, instruments, [self.config.account], account_uid, problem[:500]
         )
+        self.refused = problem[:500]
         self._introduce()
         self.open_links()
 
@@ -290,8 +296,8 @@ class Session:
 
     def open_links(self) -> None:
         """Start the WebSocket links; without a key only the public one."""
-        if isinstance(self._venue.rest, GenericRest):
-            self._open_streams(self._venue.rest)
+        if isinstance(self._venue.codec, GenericCodec):
+            self._open_streams(self.public, *((self.private,) if self.config.api_key else ()))
             return
         self._open_public(self.public)
         if self.config.api_key:
@@ -303,26 +309,24 @@ class Session:
             self.spawn("ws-trade", self.trade_link.link.run)
 
     def _open_public(self, feed: PublicFeed) -> None:
+        if isinstance(self._venue.codec, GenericCodec):
+            self._open_streams(feed)
+            return
         idle_s = max(self.config.timeouts.idle_s, self.config.stale_after_ms / 1000)
         feed.link = self.link("public_ws", feed, idle_s)
         self.spawn("ws-public", feed.link.run)
 
     def _open_private(self, feed: PrivateFeed) -> None:
+        if isinstance(self._venue.codec, GenericCodec):
+            self._open_streams(feed)
+            return
         feed.link = self.link("private_ws", feed, 0.0)
         self.spawn("ws-private", feed.link.run)
 
-    # Of any ccxt venue: both sides on one event loop.
-    def _open_streams(self, codec: GenericRest) -> None:
-        from adapters.ccxt_streams import CcxtStreams  # noqa: PLC0415  only where it is used
-
-        streams = CcxtStreams(
-            self.config, codec, clock=self.clock, offset=self.offset, stopping=self.stopping,
-            rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets
-        )  # fmt: skip
-        self.public.link = streams.add(self.public, is_private=False)
-        if self.config.api_key:
-            self.private.link = streams.add(self.private, is_private=True)
-        self.spawn("ccxt-pro", streams.run)
+    def _open_streams(self, *feeds: PublicFeed | PrivateFeed) -> None:
+        rng = random.Random(self.rng.getrandbits(64))  # noqa: S311  jitter, not secrets
+        of = (self.config, self._venue.rest, feeds)
+        self.spawn("ccxt-pro", streams_of(*of, self.clock, self.offset, rng, self.stopping))
 
     def link(
         self,
@@ -336,10 +340,9 @@ class Session:
         # The trading link renews itself in time, between two requests.
         age_s = times.link_age_s * (1 if stand_in is None else 2)
         asked = address_of(self.config, url, self._venue.ticket, handler)
+        ask = asked and asker(asked, self.desk, self.governor, self.client, self.rng, self.stopping)
         return WsLink(
-            self.config.url(url)
-            if asked is None
-            else asker(asked, self.desk, self.client, self.rng),
+            ask or self.config.url(url),
             handler,
             clock=self.clock,
             rng=random.Random(self.rng.getrandbits(64)),  # noqa: S311  jitter, not secrets

@@ -11,6 +11,7 @@ from typing import Final
 
 from loguru import logger
 
+from adapters.account_check import account_problem
 from adapters.ccxt_rest import CcxtRest
 from adapters.desk import CallFailed, Desk
 from adapters.registry import VenueConfig
@@ -37,7 +38,7 @@ class Upkeep:
         rng: random.Random,
         stopping: threading.Event,
         deliver: Callable[[Message], None],
-        on_opened: Callable[[list[Instrument], str | None], None],
+        on_opened: Callable[[list[Instrument], str | None, str], None],
         on_rules: Callable[[list[Instrument]], None],
         announcement: Announcement | None,
     ) -> None:
@@ -77,7 +78,7 @@ class Upkeep:
                 instruments = self._desk.load_instruments(
                     rest, self._config.symbols, has_key=has_key
                 )
-                uid = self._desk.account_uid(rest) if has_key else None
+                uid, problem = self._ask_account(rest) if has_key else (None, "")
                 break
             except (CallFailed, ValueError) as failed:
                 if not told:
@@ -93,7 +94,12 @@ class Upkeep:
             self._rules = Rules(instruments, self._windows)
             self._take_announcement(rest)
             self._told = self._rules.now(self._clock.wall_ns())
-            self._on_opened(self._told, uid)
+            self._on_opened(self._told, uid, problem)
+
+    def _ask_account(self, rest: CcxtRest) -> tuple[str | None, str]:
+        uid, config = self._desk.account_uid(rest), self._config
+        exchange_id = self._desk.codec.exchange_id
+        return uid, account_problem(self._desk, rest, exchange_id, is_live=config.is_live)
 
     def _next_clock_ns(self) -> int:
         return self._clock.mono_ns() + int(self._config.timeouts.clock_every_s * NS_PER_S)

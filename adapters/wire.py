@@ -111,6 +111,11 @@ def ns_of(text: str | int) -> int:
     return int(digits)
 
 
+def ns_of_seconds(seconds: Decimal) -> int:
+    """Return nanoseconds for a venue's seconds with their decimals."""
+    return int(seconds.scaleb(9))
+
+
 def ns_of_rfc3339(text: str) -> int:
     """Return nanoseconds for 2023-10-06T17:35:55.440295Z, exactly; ValueError for another form."""
     if len(text) > 40 or not text.endswith("Z"):

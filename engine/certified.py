@@ -12,6 +12,7 @@ CERTIFIED: Final[Mapping[str, str]] = {
     "coinbase": "16/16",
     "kucoin": "16/16",
     "okx": "16/16",
+    "bybit": "16/16",
 }
 
 

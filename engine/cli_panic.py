@@ -91,4 +91,4 @@ def configuration(config_file: Path | None, state_dir: Path | None) -> Any:
         path = Path(noted["config"]) if noted.get("config") else None
     elif path is None:
         path = config.default_path()
-    return config.load(path, mode_flag=noted.get("mode"), state_dir=state_dir)
+    return config.load(path, mode_flag=noted.get("mode"), state_dir=state_dir, gated=False)

@@ -67,7 +67,7 @@ def find_state_dir(state_dir: str | Path | None = None) -> Path:
         return Path(named).expanduser().absolute()
     from engine import config  # noqa: PLC0415  pydantic and YAML only where they are needed
 
-    return config.load(config.default_path()).state_dir
+    return config.load(config.default_path(), gated=False).state_dir
 
 
 def unreachable(state_dir: Path, error: OSError | None = None) -> Unreachable:

@@ -155,7 +155,12 @@ class Risk(Section):
     max_open_orders: Annotated[Whole, Field(ge=1, le=100_000)] = 50
     max_orders_per_second: Annotated[Whole, Field(ge=1, le=10_000)] = 10
     max_position: dict[Asset, Money] = Field(
-        default_factory=lambda: {"BTC": Decimal("0.5"), "ETH": Decimal(10)}
+        default_factory=lambda: {
+            "BTC": Decimal("0.5"),
+            "ETH": Decimal(10),
+            "cryBTCUSD.MULTUP.100": Decimal(5),
+            "cryBTCUSD.MULTDOWN.100": Decimal(5),
+        }
     )
     price_collar_pct: Annotated[Money, Field(le=50)] = Decimal(2)
     report_currency: Asset = "USDT"
@@ -267,10 +272,12 @@ def _fill_name(name: object, venue: object) -> object:
 
 
 def _demo_venues() -> dict[str, Venue]:
-    symbols = ["BTC/USDT", "ETH/USDT"]
+    pairs = ["BTC/USDT", "ETH/USDT"]
+    contracts = ["BTC/USD", "cryBTCUSD.MULTUP.100/USD", "cryBTCUSD.MULTDOWN.100/USD"]
+    symbols = {"binance": pairs, "okx": pairs, "kucoin": pairs, "deriv": contracts}
     return {
-        name: Venue(adapter=name, account=f"{name}.main", symbols=list(symbols))
-        for name in ("binance", "okx")
+        name: Venue(adapter=name, account=f"{name}.main", symbols=list(traded))
+        for name, traded in symbols.items()
     }
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -191,10 +192,14 @@ class _Builder:
     def _resolve(self, reference: str, path: Key) -> str:
         if reference.startswith("file:"):
             return self._from_file(Path(reference.removeprefix("file:")), path)
+        if reference.startswith("keyring:"):
+            return self._from_keyring(reference.removeprefix("keyring:"), path)
         name, has_default, default = reference.partition(":-")
         if _VARIABLE.fullmatch(name) is None:
             self._complain(
-                path, f"${{{name}}} is neither ${{NAME}}, ${{NAME:-default}} nor ${{file:/path}}"
+                path,
+                f"${{{name}}} is neither ${{NAME}}, ${{NAME:-default}}, ${{file:/path}} nor "
+                "${{keyring:service/user}}",
             )
             return ""
         value = self._environ.get(name)
@@ -216,6 +221,29 @@ class _Builder:
         except UnicodeDecodeError:
             self._complain(at, f"{path} is not text")
         return ""
+
+    # The keyring of the person's session; its library is an extra, and may want a person to unlock it.
+    def _from_keyring(self, reference: str, at: Key) -> str:
+        service, slash, user = reference.rpartition("/")
+        if not (service and slash and user):
+            self._complain(at, "a keyring's entry is ${keyring:service/user}")
+            return ""
+        try:
+            keyring: Any = import_module("keyring")
+        except ImportError:
+            self._complain(at, "the keyring library is not installed: pip install 'xcore[keyring]'")
+            return ""
+        try:
+            found = keyring.get_password(service, user)
+        except Exception as error:  # noqa: BLE001  its backends raise what they like
+            self._complain(at, f"the keyring did not open: {type(error).__name__}")
+            return ""
+        if not found:
+            self._complain(
+                at, f"the keyring has no {user} of {service}: keyring set {service} {user}"
+            )
+            return ""
+        return str(found)
 
     def _complain(self, path: Key, text: str, *, on_key: bool = False) -> None:
         self._source.problems.append(self._source.complaint(path, text, on_key=on_key))

@@ -5,6 +5,7 @@ it; a signal makes it look at once. The gates look for the file themselves: this
 that is journaled, swept and shown.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
@@ -13,7 +14,9 @@ import msgspec
 from loguru import logger
 
 from engine import halt_file
+from engine.errors import Fenced
 from engine.ids import Ids
+from engine.messages.base import Message
 from engine.messages.commands import Append, Halt
 from engine.messages.engine_events import VenueSwept
 from engine.supervision import Supervisor
@@ -61,11 +64,8 @@ class HaltWatch:
             return
         self._obeyed = note.identity
         logger.bind(who=note.who, reason=note.reason).critical("HALT file: trading halts")
-        self._runtime.tell(
-            "risk_pnl",
-            Halt(self._ids.command_id(), "all", note.reason, note.who, True, "edge"),
-            sender="supervisor",
-        )
+        halt = Halt(self._ids.command_id(), "all", note.reason, note.who, True, "edge")
+        self._tell("risk_pnl", halt)
 
     def import_receipts(self) -> None:
         """Journal what panics did meanwhile, each once."""
@@ -74,13 +74,22 @@ class HaltWatch:
                 swept = [msgspec.convert(row, VenueSwept) for row in swept_rows(told)]
             except (msgspec.ValidationError, ValueError, TypeError, KeyError) as error:
                 logger.bind(path=str(path)).error("a panic's receipt cannot be read: {}", error)
-                path.replace(path.with_suffix(".unreadable"))
+                with suppress(OSError):
+                    path.replace(path.with_suffix(".unreadable"))
                 continue
             for event in swept:
                 logger.bind(venue=event.venue, proven=event.proven).warning("a panic swept a venue")
             if swept:
-                self._runtime.tell("persistence", Append([*swept]), sender="supervisor")
+                self._tell("persistence", Append([*swept]))
             halt_file.imported(path)
+
+    # Who tells may run actors: given up as stuck in one and back again, this thread goes on watching.
+    def _tell(self, address: str, message: Message) -> None:
+        try:
+            self._runtime.tell(address, message, sender="supervisor")
+        except Fenced:
+            self._runtime.register_thread(lambda: None)
+            self._runtime.tell(address, message, sender="supervisor")
 
 
 def swept_rows(receipt: dict[str, Any]) -> list[list[Any]]:

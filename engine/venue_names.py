@@ -10,6 +10,7 @@ from typing import Final
 
 DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "binance": ("binance.com", "binance.us", "binance.vision"),
+    "bybit": ("bybit.com", "bybit.nl", "bybit.eu", "bytick.com"),
     "coinbase": ("coinbase.com",),
     "kraken": ("kraken.com",),
     "kucoin": ("kucoin.com", "kucoin.plus"),

@@ -16,6 +16,7 @@ from simulator.binance_words import (
     bps_text,
     canceled_json,
     fill_json,
+    key_rights,
     placed_json,
     query_json,
     wire_symbol,
@@ -52,6 +53,7 @@ class Calls:
             "myTrades": self.my_trades,
             "account.status": self.account,
             "account.commission": self.commission,
+            "account.apiRestrictions": self.restrictions,
         }
 
     # -- checks
@@ -256,6 +258,11 @@ class Calls:
             "permissions": ["SPOT"],
             "uid": account.uid,
         }
+
+    def restrictions(self, account: Account, params: Params) -> Json:
+        """Answer GET /sapi/v1/account/apiRestrictions."""
+        del account, params
+        return key_rights(self.venue.can_withdraw)
 
     def commission(self, account: Account, params: Params) -> Json:
         """Answer GET account/commission."""

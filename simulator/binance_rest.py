@@ -28,6 +28,7 @@ SIGNED: dict[tuple[str, str], tuple[str, int, str]] = {
     ("GET", "myTrades"): ("myTrades", 20, "query"),
     ("GET", "account"): ("account.status", 20, "query"),
     ("GET", "account/commission"): ("account.commission", 20, "query"),
+    ("GET", "account/apiRestrictions"): ("account.apiRestrictions", 1, "query"),
 }
 BAN_AFTER = 200  # requests beyond the limit before 429 becomes 418
 BAN_S = 120
@@ -95,7 +96,10 @@ class Rest:
 
     def routes(self) -> list[web.RouteDef]:
         """Return what to serve."""
-        return [web.route("*", "/api/v3/{path:.*}", self.handle)]
+        return [
+            web.route("*", "/api/v3/{path:.*}", self.handle),
+            web.get("/sapi/v1/{path:account/apiRestrictions}", self.handle),
+        ]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer any request under /api/v3."""

@@ -306,3 +306,19 @@ def symbol_json(instrument: Instrument, *, is_halted: bool) -> Json:
 def bps_text(bps: int) -> str:
     """Write basis points as a rate."""
     return fixed8(bps * UNIT // 10_000)
+
+
+# https://developers.binance.com/docs/wallet/account/api-key-permission
+KEY_RIGHTS = (
+    "ipRestrict", "enableInternalTransfer", "enableMargin", "enableFutures", "permitsUniversalTransfer",
+    "enableVanillaOptions", "enableFixApiTrade", "enableFixReadOnly", "enablePortfolioMarginTrading",
+)  # fmt: skip
+
+
+def key_rights(can_withdraw: bool) -> Json:
+    """Return what a key may do: read and trade spot, and withdraw where it is told to."""
+    return dict.fromkeys(KEY_RIGHTS, False) | {
+        "enableReading": True,
+        "enableSpotAndMarginTrading": True,
+        "enableWithdrawals": can_withdraw,
+    }

@@ -33,6 +33,7 @@ class Control:
             "place": self._place, "trade": self._trade, "fill": self._fill,
             "balance": self._balance, "cancel_all": self._cancel_all, "halt": self._halt,
             "flow": self._flow, "price": self._price, "budgets": self._budgets,
+            "rights": self._rights,
         }  # fmt: skip
 
     def routes(self) -> list[web.RouteDef]:
@@ -192,6 +193,17 @@ class Control:
                     site.venue.flow.clear()
                     site.venue.settle(None)
         return {"on": bool(body.get("on", True))}
+
+    def _rights(self, body: Json) -> Json:
+        venue = self._site(body).venue
+        venue.can_withdraw = bool(body.get("withdraw", False))
+        venue.owed = [str(asset) for asset in body.get("owed", [])]
+        venue.derivatives = [str(name) for name in body.get("derivatives", [])]
+        return {
+            "withdraw": venue.can_withdraw,
+            "owed": venue.owed,
+            "derivatives": venue.derivatives,
+        }
 
     # -- words
 

@@ -98,6 +98,11 @@ INSTRUMENTS: dict[str, dict[str, Instrument]] = {
         "ETH/USDT": _instrument("ETH/USDT", "0.01", "0.0001", "0.0001", "5"),
         "ETH/BTC": _instrument("ETH/BTC", "0.00001", "0.0001", "0.0001", "0.0001"),
     },
+    "bybit": {
+        "BTC/USDT": _instrument("BTC/USDT", "0.01", "0.000001", "0.000001", "5"),
+        "ETH/USDT": _instrument("ETH/USDT", "0.01", "0.00001", "0.00001", "5"),
+        "ETH/BTC": _instrument("ETH/BTC", "0.000001", "0.00001", "0.0001", "0.0001"),
+    },
     "kucoin": {
         "BTC/USDT": _instrument("BTC/USDT", "0.1", "0.00000001", "0.00001", "0.1"),
         "ETH/USDT": _instrument("ETH/USDT", "0.01", "0.0000001", "0.0001", "0.1"),

@@ -62,6 +62,7 @@ class Calls:
             "trade/fills-history": self.fills,
             "account/balance": self.balance,
             "account/config": self.config,
+            "account/positions": self.positions,
             "account/trade-fee": self.trade_fee,
         }
 
@@ -169,7 +170,17 @@ class Calls:
         if params.get("ccy"):
             wanted = str(params["ccy"]).split(",")
             balances = {a: both for a, both in balances.items() if a in wanted}
-        return [balance_json(balances, self.venue.now_ms())]
+        row = balance_json(balances, self.venue.now_ms())
+        for detail in row["details"]:
+            if detail["ccy"] in self.venue.owed:
+                detail["liab"] = "-1"
+        return [row]
+
+    def positions(self, account: Account, params: Json) -> list[Json]:
+        """Answer the open derivatives; the engine trades none, a test may say that there are some."""
+        del account, params
+        held = self.venue.derivatives
+        return [{"instId": name, "instType": "SWAP", "pos": "1", "posSide": "net"} for name in held]
 
     def config(self, account: Account, params: Json) -> list[Json]:
         """Answer the account's configuration."""
@@ -178,7 +189,8 @@ class Calls:
         return [{"acctLv": "1", "acctStpMode": "cancel_maker", "autoLoan": False,
                  "ctIsoMode": "automatic", "greeksType": "PA", "level": "Lv1", "levelTmp": "",
                  "mgnIsoMode": "automatic", "posMode": "net_mode", "uid": uid, "mainUid": uid,
-                 "label": account.name, "roleType": "0", "perm": "read_only,trade",
+                 "label": account.name, "roleType": "0",
+                 "perm": "read_only,trade" + ",withdraw" * self.venue.can_withdraw,
                  "ip": "", "kycLv": "3", "opAuth": "0", "spotOffsetType": "",
                  "spotRoleType": "0", "spotTraderInsts": [], "traderInsts": []}]  # fmt: skip
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from simulator.binance import binance_parts
+from simulator.bybit import bybit_parts
 from simulator.clock import NS_PER_MS, NS_PER_S, Clock
 from simulator.coinbase import coinbase_parts
 from simulator.deriv import deriv_parts
@@ -28,6 +29,7 @@ PING_EVERY_S, PONG_WITHIN_S = 20, 60
 BODY_BYTES_MAX = 256 * 1024
 DIALECTS: dict[str, Callable[[Venue], Parts]] = {
     "binance": binance_parts,
+    "bybit": bybit_parts,
     "kucoin": kucoin_parts,
     "coinbase": coinbase_parts,
     "kraken": kraken_parts,

@@ -40,6 +40,13 @@ TRAITS: dict[str, Traits] = {
         first_uid=354_937_868,
         ws_paths=("/stream", "/ws-api/v3", "/ws-api/v3"),
     ),
+    "bybit": Traits(
+        Fees(maker_bps=10, taker_bps=10, step=1),
+        first_uid=24_617_703,
+        ws_paths=("/v5/public/spot", "/v5/private", "/v5/trade"),
+        client_id_forever=True,
+        post_only_expires=True,
+    ),
     "kucoin": Traits(
         Fees(maker_bps=10, taker_bps=10, step=1, in_quote=True),
         first_uid=165_111_215,

@@ -77,6 +77,9 @@ class Venue:
     ) -> None:
         self.name = name
         self.clock = clock
+        self.can_withdraw = False  # what a key may do besides trading, and what the account holds
+        self.owed: list[str] = []
+        self.derivatives: list[str] = []
         self.address = ""  # host and port, once it listens: some dialects tell it to their clients
         self.accounts = {account.api_key: account for account in demo_accounts(name)}
         self.store = Store(folder / f"{name}.jsonl", clock)

@@ -1,7 +1,9 @@
 """The house rules that a linter does not know: sizes, who may import whom, and injected time."""
 
 import ast
+import functools
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,7 @@ BANNED_CALLS = {
 }  # fmt: skip
 
 
+@functools.cache
 def python_files() -> list[Path]:
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
@@ -89,10 +92,12 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse((ROOT / path).read_text(), str(path))
 
 
+@functools.cache
 def imports_of(path: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(tree_of(path)):
@@ -204,3 +209,14 @@ def test_tests_wait_for_conditions_and_pause_in_one_place():
             if isinstance(node, ast.ImportFrom) and any(a.name == "sleep" for a in node.names):
                 sleepers.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert not sleepers, "use tests/waiting.py"
+
+
+def test_the_core_and_the_cli_load_no_venue_library():
+    heavy = ("ccxt", "requests", "websocket", "aiohttp", "prometheus_client", "keyring")
+    for module in ("supervisor", "cli"):
+        code = f"import {module}, sys; print(*sys.modules)"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        loaded = {name.partition(".")[0] for name in done.stdout.split()}
+        assert loaded.isdisjoint(heavy), (module, loaded & set(heavy))

@@ -300,7 +300,8 @@ class AdapterReady(Message, frozen=True, array_like=True, tag=True):
     Told again within a session when its trading rules have changed.
 
     `account_uid` is the venue's own id of the account that the credentials belong to; None where the
-    venue tells none, or refused to tell.
+    venue tells none, or refused to tell. `account_problem` says why the adapter takes no order for this
+    account, whatever else: its key may withdraw (in live mode), it borrows, it holds derivatives.
     """
 
     venue: Name
@@ -308,6 +309,7 @@ class AdapterReady(Message, frozen=True, array_like=True, tag=True):
     instruments: list[Instrument]
     accounts: list[Name]
     account_uid: Name | None = None
+    account_problem: Text = ""
 
 
 class AdapterFailed(Message, frozen=True, array_like=True, tag=True):

@@ -245,6 +245,8 @@ def _better_alone(
     legs: list[Leg],
 ) -> str | None:
     count, cost = _cost(offers, legs)
+    if not singles or (count == want.quantity and cost <= singles[0][0]):
+        return None  # nobody can be cheaper
     best, found = (-count, cost), None
     for _, venue in singles:
         whole, _ = _sized(want, {venue: want.quantity}, fit, {})

@@ -428,6 +428,21 @@ def test_krakens_lists_are_read_for_one_symbol_or_for_all_of_ours():
         ]
 
 
+def test_kraken_tells_the_names_of_many_orders_at_once_and_remembers_them():
+    rest = rest_of("kraken")
+    order = {"status": "closed", "opentm": "1", "vol": "1", "vol_exec": "1", "cl_ord_id": "ce01",
+             "descr": {"pair": "XBTUSD", "type": "buy", "ordertype": "limit", "price": "1"}}  # fmt: skip
+    asked = rest.order("BTC/USD", "", "O1,O2")
+    assert (asked.method, asked.params["txid"]) == ("privatePostQueryOrders", "O1,O2")
+    reply = {"result": {"O1": order, "O2": {**order, "cl_ord_id": None}}}
+    assert rest.read_client_ids(reply) == {"O1": "ce01", "O2": ""}
+    assert rest.read_client_ids({"result": {"closed": {"O3": order}}}) == {"O3": "ce01"}
+    trade = {"ordertxid": "O1", "pair": "XXBTZUSD", "time": "1688667796.8802", "type": "buy",
+             "price": "30010.0", "vol": "0.1", "fee": "0.5"}  # fmt: skip
+    page = rest.read_fills({"result": {"trades": {"T1": trade}}}, rest.fills("", 1, 2), "query", 1)
+    assert [f.client_order_id for f in page.fills] == ["ce01"]
+
+
 def calls_of(venue):
     rest = rest_of(venue)
     symbol = "BTC/USD" if venue in ("kraken", "coinbase") else "BTC/USDT"

@@ -254,3 +254,9 @@ def test_no_evidence_at_all_is_ambiguous():
 def test_retry_after_is_read_and_bounded(header, seconds):
     evidence = Evidence(action="submit", http_status=429, headers={"Retry-After": header})
     assert classify(evidence).retry_after_s == seconds
+
+
+def test_kucoins_reset_is_waited_for_where_it_limits_and_nowhere_else():
+    facts = {"action": "submit", "headers": {"gw-ratelimit-reset": "2001"}}
+    assert classify(Evidence(http_status=429, code="429000", **facts)).retry_after_s == 3
+    assert classify(Evidence(http_status=200, code="400100", **facts)).retry_after_s == 0

@@ -199,6 +199,21 @@ def test_who_does_not_wait_never_takes_what_somebody_waits_for():
     assert rate.try_take(Priority.NEW, ONE) == 0
 
 
+def test_who_waits_for_another_scope_is_in_nobodys_way():
+    clock = SystemClock()
+    rate = RateGovernor({"counter": (10, 5.0), "orders": (10, 60.0)}, clock)
+    while rate.try_take(Priority.QUERY, {"counter": 1}) == 0:
+        pass
+    asking = threading.Thread(
+        target=lambda: rate.acquire(Priority.QUERY, {"counter": 2}, clock.mono_ns() + 30 * NS_PER_S)
+    )
+    asking.start()
+    wait_for(lambda: any(w.waiting for w in rate.waits()), "the query waits")
+    assert rate.try_take(Priority.NEW, {"orders": 1}) == 0
+    assert rate.try_take(Priority.NEW, {"counter": 1}) > 0
+    asking.join()
+
+
 def test_the_quickest_sample_gives_the_clock_and_a_wall_step_changes_nothing():
     clock = VirtualClock(wall_ns=1_700_000_000 * NS_PER_S)
     offset = ClockOffset(clock)

@@ -5,9 +5,12 @@ from rig import ask, cancel
 from waiting import wait_for
 
 from adapters.registry import Timeouts
+from adapters.relay import NUMBERED
 from engine.messages.market import VenueBook
 from engine.messages.port import AdapterReady, LinkChanged, OrderReport
 from engine.trading.instrument import unscale
+
+CLOSED = ("HALTED", "CANCEL_ONLY")  # Kraken's halted pairs are cancel-only
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("adapters")]
 
@@ -28,7 +31,8 @@ def test_links_are_renewed_without_a_gap_and_the_successor_brings_everything(des
     desk.live(since=desk.reports.index(taken_over))
     books = desk.found(VenueBook, since=mark)
     assert {book.state for book in books} == {"LIVE"}, "no book left for a moment"
-    for symbol in desk.config.symbols:
+    is_numbered = session.public._codec.policy in NUMBERED  # else ids begin anew with a connection
+    for symbol in desk.config.symbols if is_numbered else ():
         mine = [book.sequence for book in books if book.symbol == symbol]
         assert mine == sorted(mine), "nor went back in time"
     assert all(m.up for m in desk.found(LinkChanged, since=mark))
@@ -71,7 +75,7 @@ def test_a_symbol_that_is_halted_while_running_is_told_with_its_books_and_orders
     mark = desk.mark()
     desk.sim.ctl("halt", {"venue": desk.venue, "symbol": "ETH/USDT", "on": True})
     try:
-        told = desk.wait(AdapterReady, lambda m: _status(m, "ETH/USDT") == "HALTED", mark)
+        told = desk.wait(AdapterReady, lambda m: _status(m, "ETH/USDT") in CLOSED, mark)
         assert _status(told, "BTC/USDT") == "TRADING"
         assert told.session == desk.found(AdapterReady)[0].session, "no new session"
     finally:

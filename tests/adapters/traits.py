@@ -49,6 +49,7 @@ TRAITS = {
     for traits in (
         Traits("binance", counts="orders_day", queries_by_link=True),
         Traits("okx", late_code="51149"),
+        Traits("bybit"),
         Traits("kucoin", tells_fees=False, expired="CANCELED"),
         Traits(
             "kraken",

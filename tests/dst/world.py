@@ -22,7 +22,7 @@ from actors.replicas import Shelf
 from actors.tree import child_specs, folds
 from engine.cell import InjectedFault
 from engine.clock import NS_PER_S, VirtualClock
-from engine.config_models import Demo, JournalSection, Orders, Settings
+from engine.config_models import Settings
 from engine.dispatch import CrashInjector, SeededDispatcher
 from engine.errors import MessageError
 from engine.journal import Identity, Journal
@@ -134,10 +134,15 @@ class World:
         root = RAM if RAM.is_dir() else None
         self.folder = Path(tempfile.mkdtemp(prefix="dst-", dir=root))
         self.overlap_ns = self.rng.choice((2, 300)) * NS_PER_S
-        self.settings = Settings(
-            demo=Demo(maker=False),
-            journal=JournalSection(snapshot_every_records=self.rng.choice((20, 60, 5_000))),
-            orders=Orders(reconcile_every_s=self.rng.choice((7, 20, 60)), settle_window_s=20),
+        pairs = {"symbols": ["BTC/USDT", "ETH/USDT"]}
+        snapshots, again_s = self.rng.choice((20, 60, 5_000)), self.rng.choice((7, 20, 60))
+        self.settings = Settings.model_validate(
+            {
+                "venues": {"binance": pairs, "okx": pairs},
+                "demo": {"maker": False},
+                "journal": {"snapshot_every_records": snapshots},
+                "orders": {"reconcile_every_s": again_s, "settle_window_s": 20},
+            }
         )
         symbols = ["BTC/USDT", "ETH/USDT"] if self.rng.random() < 0.3 else ["BTC/USDT"]
         self.venues = {

@@ -1,5 +1,7 @@
 """Venues that have closed, that are not there, and that a person retires: the others trade on."""
 
+from pathlib import Path
+
 import pytest
 from core_process import VENUES
 from waiting import wait_for
@@ -13,6 +15,21 @@ def states(core):
     status = core.status()
     is_open = status is not None and status["accounts_opened"]
     return {v["name"]: v["state"] for v in status["venues"]} if is_open else {}
+
+
+def leaks(core):
+    """Return where a secret of this core can be read: its state, its log, its processes' arguments."""
+    accounts = core.venues.endpoints["accounts"].values()
+    secrets = {a[k] for a in accounts for k in ("api_secret", "passphrase") if a.get(k)}
+    pids = [core.process.pid, *(core.venue_pid(name) for name in VENUES)]
+    shown = [Path(f"/proc/{pid}/{name}") for pid in pids for name in ("cmdline", "environ")]
+    kept = [path for path in core.folder.rglob("*") if path.is_file() and path != core.config_path]
+    assert {".log", ".jsonl"} <= {path.suffix for path in kept}
+    return [
+        str(path)
+        for path in [*shown, *kept]
+        if any(secret.encode() in path.read_bytes() for secret in secrets)
+    ]
 
 
 def test_a_venue_that_is_gone_is_told_once_and_a_retired_one_stays_so(core):
@@ -56,5 +73,6 @@ def test_a_venue_that_is_gone_is_told_once_and_a_retired_one_stays_so(core):
         )
         wait_for(lambda: states(core).get("okx") == "READY", "trades again", 20)
         assert client.place("okx", "BTC/USDT", "buy", "0.001", "50000")["status"] == "NEW"
+    assert leaks(core) == []
     log = core.output()
     assert "restarting" not in "".join(line for line in log.splitlines() if "bitmart" in line)

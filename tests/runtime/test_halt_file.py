@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from engine import halt_file
+from engine.errors import Fenced
 from engine.halt_watch import HaltWatch
 from engine.ids import UlidIds
 from engine.messages.commands import Append, Halt
@@ -84,6 +85,21 @@ def test_a_file_that_a_person_wrote_is_obeyed_once(tmp_path, watch, told, text, 
     (tmp_path / "HALT").write_text(text)
     watch.look()
     assert len(told.messages) == 2, "made again, it is another halt"
+
+
+def test_a_thread_that_was_given_up_as_stuck_goes_on_watching(tmp_path, watch, told):
+    tell, welcomed = told.tell, []
+
+    def fenced_once(address, message, *, sender):
+        if not welcomed:
+            raise Fenced("given up as stuck")
+        tell(address, message, sender=sender)
+
+    told.tell, told.register_thread = fenced_once, welcomed.append
+    halt_file.put(tmp_path, "ann", "fire")
+    watch.look()
+    ((address, halt),) = told.messages
+    assert (address, halt.who) == ("risk_pnl", "ann")
 
 
 def test_a_receipt_is_imported_once_and_an_unreadable_one_is_kept_aside(tmp_path, watch, told):

@@ -184,12 +184,41 @@ def coinbase(sim, package=ccxt, **more):
     return client
 
 
+def bybit(sim, package=ccxt, **more):
+    account = sim.endpoints["accounts"]["bybit"]
+    url = sim.endpoints["venues"]["bybit"]["rest"]
+    client = package.bybit(
+        {
+            "apiKey": account["api_key"],
+            "secret": account["api_secret"],
+            "enableRateLimit": False,
+            "timeout": 3000,
+            "options": {
+                "defaultType": "spot",
+                "fetchMarkets": {"types": ["spot"]},
+                "fetchOrder": {"acknowledged": True},
+            },
+            **more,
+        }
+    )
+    client.has["fetchCurrencies"] = False
+    for name in ("public", "private"):
+        client.urls["api"][name] = url
+    if package is ccxt.pro:
+        ws, at = client.urls["api"]["ws"], urlsplit(url).netloc
+        ws["public"]["spot"] = f"ws://{at}/v5/public/spot"
+        ws["private"]["contract"] = f"ws://{at}/v5/private"
+        ws["private"]["trade"] = f"ws://{at}/v5/trade"
+    return client
+
+
 CLIENTS = {
     "binance": binance,
     "okx": okx,
     "kraken": kraken,
     "coinbase": coinbase,
     "kucoin": kucoin,
+    "bybit": bybit,
 }
 
 

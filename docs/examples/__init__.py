@@ -1,0 +1,1 @@
+"""Examples of the documentation that run; tests hold them to the code."""

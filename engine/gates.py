@@ -38,7 +38,8 @@ def check(settings: Settings, source: Source) -> None:
             problems += _credentials(name, venue, source)
             problems += _urls(settings.mode, name, venue, source)
     if problems:
-        raise ConfigError("\n".join(problems))
+        shut = f"{settings.mode} mode does not start while a gate is shut (docs/config.md)"
+        raise ConfigError("\n".join([*problems, shut]))
 
 
 def is_loopback(url: str) -> bool:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from adapters import conformance_grid as grid
 from adapters import conformance_life as life
 from adapters import conformance_limits as limits
 from adapters import conformance_links as links
@@ -36,7 +37,7 @@ class Exam(NamedTuple):
 # In the order in which they run: those that end or disturb the shared session come last.
 EXAMS: Final = (
     Exam("C1", "symbols", limits.symbols_map, None, limits.symbols_refused),
-    Exam("C2", "quantise", orders.quantise, None, orders.quantised_on_the_wire),
+    Exam("C2", "quantise", grid.quantise, None, grid.quantised_on_the_wire),
     Exam("C3", "submit", None, orders.submit, orders.submit_told_in_any_order),
     Exam("C4", "fills", None, orders.fills, orders.fills_in_parts),
     Exam("C5", "cancel", None, orders.cancel, orders.cancel_races),
@@ -67,6 +68,7 @@ class Subject(NamedTuple):
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "binance": Subject(),
     "okx": Subject(),
+    "coinbase": Subject(),
     "kucoin": Subject(ban="rate_limit_429"),  # it says for how long in its 429 only
     "bybit": Subject(ban="rate_limit_429"),  # it tells of no end of a ban
 }

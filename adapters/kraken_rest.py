@@ -255,11 +255,7 @@ class KrakenRest:
         return []
 
     def order(self, symbol: str, client_order_id: str, venue_order_id: str | None) -> RestCall:
-        """POST QueryOrders by the venue's id; it has no query by ours, but a filter of lists.
-
-        The closed orders, because those without the filter are a page of the latest fifty, and an
-        order beyond it would look as if it had never been. Whoever asks looks at the open ones next.
-        """
+        """POST QueryOrders by the venue's id, ClosedOrders by ours: a page of them may miss it."""
         if venue_order_id:
             params = {"txid": venue_order_id}
             return RestCall("privatePostQueryOrders", params, {"counter": 1}, symbol=symbol)

@@ -20,7 +20,7 @@ from engine.client import Client
 from engine.clock import NS_PER_S, SystemClock
 from engine.config_models import Config
 from engine.demo import endpoints_of
-from engine.errors import EXIT_OK, EXIT_UNKNOWN, CoreError
+from engine.errors import EXIT_OK, EXIT_UNKNOWN, ConfigError, CoreError
 from engine.ids import UlidIds
 from engine.journal import JournalError
 from engine.journal_orders import JournalOrders, orders_of
@@ -109,8 +109,13 @@ class Panic:
                     _skipped(name, venue.account, "it is simulated, and no simulator runs")
                 )
                 continue
-            # Without a key it can never have traded; where nothing rests, nothing can be left.
-            if not can_trade(settings) or not rests_orders(settings.adapter):
+            # Where nothing rests, nothing can be left; without a key it can never have traded.
+            try:
+                is_clear = not rests_orders(settings.adapter) or not can_trade(settings)
+            except ConfigError as error:  # one venue's mistake holds up no other's sweep
+                skipped.append(_skipped(name, venue.account, str(error)))
+                continue
+            if is_clear:
                 skipped.append(_skipped(name, venue.account, ""))
                 continue
             venues.append(

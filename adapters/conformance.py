@@ -62,6 +62,7 @@ class Subject(NamedTuple):
     symbols: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
     exempt: Mapping[str, str] = {}
     ban: str = "ban_418"  # by which fault the venue orders silence, beside its 429
+    scopes: Mapping[str, tuple[int, float]] = {}  # what the simulated venue allows in place of it
 
 
 # A venue joins the suite by one line here, and one small file in tests/conformance.
@@ -69,6 +70,8 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "binance": Subject(),
     "okx": Subject(),
     "coinbase": Subject(),
+    # Its own counter, 20 calls and one more a second, would make the suite minutes long.
+    "kraken": Subject(scopes={"counter": (200, 20.0)}),
     "kucoin": Subject(ban="rate_limit_429"),  # it says for how long in its 429 only
     "bybit": Subject(ban="rate_limit_429"),  # it tells of no end of a ban
 }

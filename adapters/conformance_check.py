@@ -101,6 +101,7 @@ def _suite(config: Config, name: str, venue: Venue, *, canary: bool) -> Iterator
         with _simulated(config, venue) as stage:
             subject = SUBJECTS.get(venue.dialect, Subject(tuple(venue.symbols)))
             given = stage.config(venue.dialect, subject.symbols, timeouts=TIMEOUTS)
+            at = replace(at, scopes=subject.scopes)
             yield Suite(given, at, stage, ban=subject.ban)
         return
     given = venue_settings(name, venue, {}, config.state_dir, config.mode)

@@ -6,7 +6,7 @@ from adapters.codec import Secret
 from adapters.conformance_bench import Bench, check
 from adapters.conformance_suite import Suite
 from adapters.rate import Priority
-from adapters.registry import ADAPTERS, dialect
+from adapters.registry import ADAPTERS
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.errors import Refused
 from engine.messages.port import (
@@ -115,10 +115,8 @@ def _cancel_goes_first(suite: Suite, resting: SubmitOrder) -> None:
 # With the budget spent, orders go only as fast as it comes back; the others are not sent at all.
 def _budget(suite: Suite) -> None:
     with suite.bench(books=True) as bench:
-        governor, costs = (
-            bench.session.governor,
-            dialect(suite.config).rest.submit(bench.order()).costs,
-        )
+        governor = bench.session.governor
+        costs = bench.session.desk.codec.submit(bench.order()).costs
         while not governor.try_take(Priority.NEW, costs):
             pass
         spent = [s for s in governor.scopes() if s.name in costs and s.left <= s.limit * KEPT]

@@ -6,6 +6,7 @@ order, and none that it does not.
 
 from collections import deque
 from dataclasses import dataclass
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Final, Literal, NamedTuple
 
@@ -252,8 +253,10 @@ def report_events(order: Order, report: OrderReport) -> list[Event]:
     ended = order.status in ("CANCELED", "EXPIRED", "REJECTED", "FILLED", "DENIED")
     filled, at_ns = report.filled_quantity, report.ts_event_ns
     if order.spec.origin == "EXTERNAL":
-        # What it had filled before our first contact is in the opening balances.
-        filled = max(order.filled_quantity, filled - (report.quantity - order.spec.quantity))
+        # What it had filled before our first contact is in the opening balances. Where a venue tells
+        # no more than what was filled of an ended order, its quantity has become smaller, not its fills more.
+        before = max(Decimal(0), report.quantity - order.spec.quantity)
+        filled = max(order.filled_quantity, filled - before)
     if report.status == "CANCELED" and not ended:
         events.append(OrderCanceled(order_id, filled, report.reason, evidence, at_ns))
     elif report.status == "EXPIRED" and not ended:

@@ -214,7 +214,12 @@ class VenueAdapter:
             assert session is not None, "a job has a session"
             session.deliver(session.inquiry.query(rest, query))
 
-        if session is None or session.stopping.is_set() or not session.reads.put(query.symbol, job):
+        about = f"{query.account} {query.client_order_id or query.venue_order_id}"
+        if (
+            session is None
+            or session.stopping.is_set()
+            or not session.reads.put(query.symbol, job, about)
+        ):
             self._refuse(query)
 
     def _reconcile(self, session: Session | None, ask: Reconcile) -> None:

@@ -255,18 +255,18 @@ class KrakenRest:
         return []
 
     def order(self, symbol: str, client_order_id: str, venue_order_id: str | None) -> RestCall:
-        """POST QueryOrders by the venue's id; it has no query by ours, but a filter of lists."""
+        """POST QueryOrders by the venue's id, ClosedOrders by ours: a page of them may miss it."""
         if venue_order_id:
             params = {"txid": venue_order_id}
             return RestCall("privatePostQueryOrders", params, {"counter": 1}, symbol=symbol)
         params = {"cl_ord_id": client_order_id}
-        return RestCall("privatePostOpenOrders", params, {"counter": 1}, symbol=symbol)
+        return RestCall("privatePostClosedOrders", params, {"counter": 2}, symbol=symbol)
 
     def read_order(self, reply: Any) -> OrderReport:
         """Return the order; NotListed when the list is empty."""
         result = at(reply, "result")
-        is_list = isinstance(result, dict) and "open" in result
-        orders = read(at(result, "open") if is_list else result, dict[str, _Order])
+        is_list = isinstance(result, dict) and "closed" in result
+        orders = read(at(result, "closed") if is_list else result, dict[str, _Order])
         if not orders:
             raise NotListed("the venue lists no such order")
         if len(orders) > 1:

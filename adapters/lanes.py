@@ -43,7 +43,7 @@ class Lanes:
         self._lanes_max = lanes_max
         self._grow = grow
         self._changed = threading.Condition()
-        self._waiting: dict[str, deque[Job]] = {}
+        self._waiting: dict[str, deque[tuple[str, Job]]] = {}  # with what each is about
         self._ready: deque[str] = deque()  # keys with a job that may begin, the longest wait first
         self._busy: set[str] = set()
         self._lanes = 0
@@ -60,15 +60,24 @@ class Lanes:
             number = self._lanes
         self._grow(number)
 
-    def put(self, key: str, job: Job) -> bool:
-        """Queue a job behind those of its key; False when there are too many."""
+    def put(self, key: str, job: Job, about: str = "") -> bool:
+        """Queue a job behind those of its key; False when there are too many.
+
+        One `about` the same that has not begun is replaced where it stands: a question that is asked
+        anew before its turn came is one question, or a slow venue would only answer old ones.
+        """
         key = self._key(key)
         with self._changed:
+            jobs = self._waiting.get(key, deque())
+            for at, (known, _) in enumerate(jobs):
+                if about and known == about:
+                    jobs[at] = about, job
+                    return True
             if self._count >= WAITING_MAX:
                 return False
             self._count += 1
-            jobs = self._waiting.setdefault(key, deque())
-            jobs.append(job)
+            self._waiting[key] = jobs
+            jobs.append((about, job))
             if len(jobs) == 1 and key not in self._busy:
                 self._ready.append(key)
             is_short = len(self._ready) > self._lanes - len(self._busy)
@@ -88,7 +97,7 @@ class Lanes:
             key = self._ready.popleft()
             self._busy.add(key)
             self._count -= 1
-            return key, self._waiting[key].popleft()
+            return key, self._waiting[key].popleft()[1]
 
     def done(self, key: str) -> None:
         """Let the next job of this key begin."""

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
 from engine import gates
-from engine.config_models import MODES, Config, Credentials, Settings, Urls
+from engine.config_models import MODES, Config, Credentials, Settings, Urls, Venue
 from engine.config_yaml import Key, Source, read_source
 from engine.confusable import unknown_adapter
 from engine.errors import ConfigError
@@ -102,14 +102,21 @@ def _lowered(settings: Settings, mode: str) -> Settings:
     return settings.model_copy(update={"mode": mode, "venues": venues})
 
 
+# Any venue may be spoken to through ccxt or a plug-in: what is not known to be real is, if it takes keys.
+def _beyond_demo(venue: Venue, url: str) -> str:
+    host = str(urlsplit(url).hostname)
+    if is_real(host):
+        return f"{host} is the real venue"
+    has_keys = bool(venue.credentials.given())
+    return f"keys would go to {host}" if has_keys and not gates.is_loopback(url) else ""
+
+
 def _check_demo(settings: Settings, source: Source) -> None:
     problems = [
-        source.complaint(
-            ("venues", name, "urls", key), f"{host} is the real venue, and this is demo mode"
-        )
+        source.complaint(("venues", name, "urls", key), f"{why}, and this is demo mode")
         for name, venue in settings.venues.items()
         for key, url in venue.urls.given().items()
-        if is_real(host := str(urlsplit(url).hostname))
+        if (why := _beyond_demo(venue, url))
     ]
     if settings.demo.simulator == "external":
         problems += [

@@ -34,7 +34,7 @@ def check(settings: Settings, source: Source) -> None:
     problems = list(_instance(settings, source))
     for name, venue in settings.venues.items():
         if venue.enabled and venue.adapter not in RETIRED:
-            problems += _trust(name, venue, source)
+            problems += _trust(settings.mode, name, venue, source)
             problems += _credentials(name, venue, source)
             problems += _urls(settings.mode, name, venue, source)
     if problems:
@@ -61,8 +61,10 @@ def _instance(settings: Settings, source: Source) -> Iterator[str]:
 
 
 # What was not examined, or not passed, does not trade by default.
-def _trust(name: str, venue: Venue, source: Source) -> Iterator[str]:
-    if venue.trade_uncertified or is_certified(venue.dialect) or _is_watched(venue):
+def _trust(mode: str, name: str, venue: Venue, source: Source) -> Iterator[str]:
+    # On a testnet a key is enough for a venue of ccxt's to trade.
+    is_watched = _is_watched(venue) and (mode == "live" or not venue.credentials.given())
+    if venue.trade_uncertified or is_certified(venue.dialect) or is_watched:
         return
     score = CERTIFIED.get(venue.dialect)
     passed = f"passed {score} of the conformance suite" if score else "is in no conformance suite"
@@ -97,7 +99,14 @@ def _urls(mode: str, name: str, venue: Venue, source: Source) -> Iterator[str]:
     if len({is_loopback(url) for url in given.values()}) > 1:
         yield source.complaint(at, "lead to this machine and to another: all or none")
         return
-    if mode == "testnet" and not given and venue.protocol not in TESTNETS:
+    if mode == "testnet" and not given and venue.adapter == CCXT:
+        # ccxt knows its venue itself, and would go there with these keys.
+        text = (
+            f"{venue.protocol} has no testnet through ccxt, whose class leads to the venue itself;"
+            " give urls of another server, or enabled: false"
+        )
+        yield source.complaint(at, text)
+    elif mode == "testnet" and not given and venue.protocol not in TESTNETS:
         text = f"{venue.protocol} has no testnet; give urls of a server on this machine, or enabled: false"
         yield source.complaint(at, text)
     for key, url in given.items():
@@ -106,10 +115,16 @@ def _urls(mode: str, name: str, venue: Venue, source: Source) -> Iterator[str]:
         host = urlsplit(url).hostname or ""
         if urlsplit(url).scheme not in SECURE:
             yield source.complaint((*at, key), "should be https or wss beyond this machine")
-        if mode == "testnet" and host not in TESTNETS.get(venue.protocol, ()):
+        if mode == "testnet" and host not in _testnet(venue):
             yield source.complaint((*at, key), f"{host} is not {venue.protocol}'s testnet")
         if mode == "live" and not _is_own(host, venue.protocol):
             yield source.complaint((*at, key), f"{host} is not where {venue.protocol} trades")
+
+
+# A host that serves both is told which is meant by a header, which a class of ccxt's is not given.
+def _testnet(venue: Venue) -> list[str]:
+    hosts = TESTNETS.get(venue.protocol, ())
+    return [host for host in hosts if venue.adapter != CCXT or host not in SHARED_HOSTS]
 
 
 def _is_own(host: str, venue: str) -> bool:

@@ -443,6 +443,16 @@ def test_kraken_tells_the_names_of_many_orders_at_once_and_remembers_them():
     assert [f.client_order_id for f in page.fills] == ["ce01"]
 
 
+def test_kraken_is_asked_for_one_ended_order_and_never_for_a_page_that_may_miss_it():
+    rest = rest_of("kraken")
+    asked = rest.order("BTC/USD", "ce01", None)
+    assert (asked.method, asked.params) == ("privatePostClosedOrders", {"cl_ord_id": "ce01"})
+    order = {"status": "closed", "opentm": "1", "vol": "1", "vol_exec": "1", "cl_ord_id": "ce01",
+             "descr": {"pair": "XBTUSD", "type": "buy", "ordertype": "limit", "price": "1"}}  # fmt: skip
+    told = rest.read_order({"error": [], "result": {"closed": {"O1": order}, "count": 1}})
+    assert (told.venue_order_id, told.client_order_id, told.status) == ("O1", "ce01", "FILLED")
+
+
 def calls_of(venue):
     rest = rest_of(venue)
     symbol = "BTC/USD" if venue in ("kraken", "coinbase") else "BTC/USDT"
@@ -523,7 +533,7 @@ def test_krakens_fills_of_an_order_are_asked_for_by_the_ids_of_its_trades():
     ("venue", "reply"),
     [
         ("bybit", {"result": {"list": []}}),
-        ("kraken", {"error": [], "result": {"open": {}}}),
+        ("kraken", {"error": [], "result": {"closed": {}, "count": 0}}),
         ("kraken", {"error": [], "result": {}}),
         ("coinbase", {"orders": []}),
     ],

@@ -149,3 +149,21 @@ def test_only_signed_requests_pass_the_turnstile_and_their_nonce_rises():
     first, last = (int(body.partition("=")[2]) for taken, body in nonces if taken)
     assert last > first
     rest.close()
+
+
+def test_a_question_asked_again_before_its_turn_is_one_question_with_its_newest_words():
+    lanes = Lanes(1, lambda _: None)
+    lanes.start()
+    for number in range(3):
+        assert lanes.put("A", lambda _, n=number: n, "order 1")
+    lanes.put("A", lambda _: "all", "")
+    lanes.put("A", lambda _: "other", "order 2")
+    answers = []
+    while taken := lanes.take(0):
+        key, job = taken
+        answers.append(job(None))
+        if answers == [2]:  # one that has begun stands for nothing that is asked now
+            lanes.put("A", lambda _: "anew", "order 1")
+        lanes.done(key)
+    assert answers == [2, "all", "other", "anew"]
+    assert len(lanes) == 0

@@ -121,6 +121,13 @@ def test_every_problem_is_told_at_once_with_its_place(written):
         ("venues: {okx: {symbols: [A/B], urls: {rest: 'ftp://x'}}}", "should be a URL"),
         ("venues: {okx: {symbols: [A/B], urls: {rest: 'https://www.okx.com'}}}", "real venue"),
         ("venues: {okx: {symbols: [A/B], credentials: {api_key: a}}}", "come together"),
+        (
+            (
+                "venues: {g: {adapter: ccxt, ccxt_id: derive, symbols: [A/B],"
+                " credentials: {api_key: k, api_secret: s}, urls: {rest: 'https://api.derive.xyz'}}}"
+            ),
+            "keys would go to api.derive.xyz",
+        ),
         ("demo: {simulator: external}", "needs urls"),
         ("demo: {maker: on}", "should be true or false"),
         ("name: a/b", "not spelled"),

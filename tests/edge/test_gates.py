@@ -76,6 +76,15 @@ def test_paper_says_that_it_is_not_built(written):
         (TESTNET + f"venues:\n  b: {{adapter: ccxt, ccxt_id: bitget, trade_unverified: true, "
                    f"trade_uncertified: true, symbols: [A/B], credentials: {REFERENCES}}}\n",
          "bitget has no testnet"),
+        # ccxt's own class would take the keys to the venue itself; no header says that OKX's testnet is meant
+        (TESTNET + f"venues:\n  b: {{adapter: ccxt, ccxt_id: okx, trade_uncertified: true, "
+                   f"symbols: [A/B], credentials: {REFERENCES}}}\n", "okx has no testnet through ccxt"),
+        (TESTNET + f"venues:\n  b: {{adapter: ccxt, ccxt_id: okx, trade_uncertified: true, symbols: [A/B], "
+                   f"urls: {{rest: 'https://www.okx.com'}}, credentials: {REFERENCES}}}\n",
+         "www.okx.com is not okx's testnet"),
+        (TESTNET + f"venues:\n  b: {{adapter: ccxt, ccxt_id: binance, symbols: [A/B], "
+                   f"urls: {{rest: 'https://testnet.binance.vision'}}, credentials: {REFERENCES}}}\n",
+         "trade_uncertified: true opts in"),
     ],
 )  # fmt: skip
 def test_a_gate_that_is_shut_says_so_and_what_opens_it(written, text, words):

@@ -20,7 +20,8 @@ from engine.messages.events import CommandRecorded
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
-NOWHERE = {"rest": "http://127.0.0.1:9/", "public_ws": "ws://127.0.0.1:9/"}
+LINKS = ("public_ws", "private_ws", "trade_ws")
+NOWHERE = {"rest": "http://127.0.0.1:9/", **dict.fromkeys(LINKS, "ws://127.0.0.1:9/")}
 
 
 class NoVenues:

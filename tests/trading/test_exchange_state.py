@@ -1,14 +1,19 @@
 """What an ExchangeActor knows durably: its snapshots, old and new, and whose account it trusts."""
 
-import msgspec
+from decimal import Decimal
 
-from actors.exchange_state import CANCELS_KEPT_MAX, ExchangeState
+import msgspec
+import trading_factories as f
+
+from actors.exchange_state import CANCELS_KEPT_MAX, ExchangeState, report_events
 from engine.messages.events import (
     AccountIdentified,
     OrderCancelTaken,
     SymbolStatusChanged,
     VenueReconciled,
 )
+from engine.messages.port import OrderReport
+from engine.trading.order import Order
 
 
 def known():
@@ -49,3 +54,15 @@ def test_cancels_that_were_taken_are_remembered_up_to_a_limit():
         state.apply(OrderCancelTaken(f"ce{number:05}", "okx", ""))
     assert len(state.cancels_taken) == CANCELS_KEPT_MAX
     assert "ce1" not in state.cancels_taken
+
+
+def test_a_strangers_order_that_ended_has_filled_no_more_than_the_venue_says():
+    # Coinbase tells filled and left, and may call nothing left of an order that was canceled.
+    order = Order(spec=f.spec(origin="EXTERNAL"), status="NEW", venue_order_id="v1")
+    spec = order.spec
+    report = OrderReport(
+        spec.account, "", "v1", spec.symbol, "BUY", "LIMIT", Decimal(3), spec.price, "CANCELED",
+        Decimal(3), "", "stream", 1,
+    )  # fmt: skip
+    (ended,) = report_events(order, report)
+    assert ended.filled_quantity == 3

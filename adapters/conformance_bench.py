@@ -126,7 +126,7 @@ class Bench:
     def _speak(self, config: VenueConfig) -> Venue:
         venue = dialect(config)
         if self.at.scopes:
-            venue.rest.scopes = {**venue.rest.scopes, **self.at.scopes}
+            cast("Any", venue.rest).scopes = {**venue.rest.scopes, **self.at.scopes}
         codec = cast("Codec", Overheard(venue.codec, self.notes))
         return venue._replace(codec=codec)
 
@@ -167,6 +167,11 @@ class Bench:
         names += ["trade"] if session.trade_link is not None else []
         for name in names:
             self.wait(LinkChanged, link_is(name, up=True), since)
+
+    def is_up(self, link: str) -> bool:
+        """Tell whether a link is up, as last reported."""
+        told = self.found(LinkChanged, lambda m: m.link == link)
+        return bool(told) and told[-1].up
 
     def live(self, since: int = 0, symbols: Iterable[str] = ()) -> None:
         """Wait until each symbol's book has been LIVE since."""

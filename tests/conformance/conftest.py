@@ -44,7 +44,7 @@ def suite(stage):
     subject = SUBJECTS[stage.venue]
     config = stage.config(stage.venue, subject.symbols, timeouts=TIMEOUTS)
     at = Surroundings(CLOCK, random.Random(7), DaemonThreads().start, subject.scopes)
-    held = Suite(config, at, stage, ban=subject.ban)
+    held = Suite(config, at, stage, subject)
     yield held
     held.close()
 

@@ -18,10 +18,10 @@ from engine.messages.port import (
 from engine.trading.instrument import check_order
 
 STRIKES: Final = 5
-SKEW_MS: Final = 20_000
 SKEW_RIGHT_MS: Final = 1_500
 SILENCE_S: Final = 1
 STORM_S: Final = 0.5
+SKEW_MS: Final = 20_000
 WRONG: Final = "AAAA"  # four letters of base64, as one venue's secrets are written
 ORDERS: Final = 5
 BURST: Final = 25

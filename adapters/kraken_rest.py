@@ -280,15 +280,13 @@ class KrakenRest:
 
     def read_open_orders(self, reply: Any, call: RestCall, source: Source) -> Orders:
         """Return those of the symbol that was asked for."""
-        listed = read(at(reply, "result", "open"), dict[str, _Order])
-        orders = [
-            self._order(txid, order, source)
-            for txid, order in listed.items()
-            if self._is_asked(order.descr.pair, call)
-        ]
-        return Orders(orders, None)
+        listed = read(at(reply, "result", "open"), dict[str, _Order]).items()
+        kept = [(txid, order) for txid, order in listed if self._is_asked(order.descr.pair, call)]
+        return Orders([self._order(txid, order, source) for txid, order in kept], None)
 
     def _is_asked(self, pair: str, call: RestCall) -> bool:
+        if self._table is _NO_TABLE:
+            raise BadReply("the pairs are not known yet, so none can be told from another's")
         symbol = self._table.symbols.get(pair)
         return symbol in self._ours if not call.symbol else symbol == call.symbol
 

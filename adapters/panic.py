@@ -20,7 +20,7 @@ from engine.client import Client
 from engine.clock import NS_PER_S, SystemClock
 from engine.config_models import Config
 from engine.demo import endpoints_of
-from engine.errors import EXIT_OK, EXIT_UNKNOWN, CoreError
+from engine.errors import EXIT_OK, EXIT_UNKNOWN, ConfigError, CoreError
 from engine.ids import UlidIds
 from engine.journal import JournalError
 from engine.journal_orders import JournalOrders, orders_of
@@ -94,7 +94,7 @@ class Panic:
         assert known is not None, "just begun"
         end_ns = self._clock.mono_ns() + int(within_s * NS_PER_S)
         simulated = endpoints_of(self.state_dir) if config.mode == "demo" else {}
-        venues, skipped = [], []
+        venues, skipped, dealers = [], [], {}
         for name, venue in config.venues.items():
             if not venue.enabled:
                 continue
@@ -109,8 +109,15 @@ class Panic:
                     _skipped(name, venue.account, "it is simulated, and no simulator runs")
                 )
                 continue
-            # Without a key it can never have traded; where nothing rests, nothing can be left.
-            if not can_trade(settings) or not rests_orders(settings.adapter):
+            if not rests_orders(settings.adapter):
+                dealers[name] = _skipped(name, venue.account, "", "no order can rest there")
+                continue
+            try:
+                may_have_traded = can_trade(settings)
+            except ConfigError as error:  # one venue's mistake holds up no other's sweep
+                skipped.append(_skipped(name, venue.account, str(error)))
+                continue
+            if not may_have_traded:
                 skipped.append(_skipped(name, venue.account, ""))
                 continue
             venues.append(
@@ -132,7 +139,13 @@ class Panic:
             thread.join(max(0.0, left_s) + CORE_ANSWERS_S)
             if thread.is_alive():
                 venue_panic.give_up(f"not done within {within_s:g} s", _waited(known))
-        return self._receipt([*(v.receipt.plain() for v in venues), *skipped])
+        # What was on its way to a dealer is done or not, and nothing here can cancel it.
+        journal = _waited(known) if dealers else None
+        for order in () if journal is None else journal.open_orders:
+            if order.spec.venue in dealers:
+                dealers[order.spec.venue]["unknown"].append(order.spec.order_id)
+        rows = [*(v.receipt.plain() for v in venues), *skipped, *dealers.values()]
+        return self._receipt(rows)
 
     # On a daemon thread: a core that never answers must not keep this process.
     def _aside(self, name: str, work: Callable[[], _T]) -> "Future[_T]":

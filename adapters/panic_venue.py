@@ -90,6 +90,7 @@ class VenuePanic:
         self._end_ns = end_mono_ns
         self._stopping = Event()
         self._looks = 0
+        self._needs_listing = False
         self._touched: dict[str, OrderReport] = {}
 
     def run(self, known: Callable[[], JournalOrders | None]) -> None:
@@ -131,13 +132,17 @@ class VenuePanic:
             offset=offset, clock=clock, timeouts_s=(times.connect_s, times.read_s),
             more_headers=config.headers,
         )  # fmt: skip
-        return desk, Inquiry(desk, config.symbols, clock), rest
+        symbols = ("",) if venue.lists_account else config.symbols
+        self._needs_listing = venue.lists_account
+        return desk, Inquiry(desk, symbols, clock, venue.orders_at_once), rest
 
     # The venue's clock is what nothing can be signed without; a venue that is down is tried to the end.
     def _reach(self, desk: Desk, rest: CcxtRest) -> None:
         while True:
             try:
                 desk.sync_clock(rest)
+                if self._needs_listing:  # whose lists are of all symbols: which of them are ours
+                    desk.listing(rest)
             except (CallFailed, ValueError) as failed:
                 if self._clock.mono_ns() >= self._end_ns:
                     raise

@@ -25,7 +25,7 @@ from adapters.offset import ClockOffset
 from adapters.outcome import Action, Evidence
 from adapters.turnstile import Turnstile
 from adapters.wire import rfc3339_of_ms
-from engine.clock import NS_PER_S, Clock
+from engine.clock import NS_PER_MS, NS_PER_S, Clock
 from engine.errors import Refused
 
 REPLY_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -112,8 +112,9 @@ class _Transport(HTTPAdapter):
 
 class _Tap:
     # What the last request and answer were; reset before each call.
-    def __init__(self, offset: ClockOffset, turnstile: Turnstile | None) -> None:
+    def __init__(self, offset: ClockOffset, turnstile: Turnstile | None, clock: Clock) -> None:
         self.offset = offset
+        self.clock = clock
         self.turnstile = turnstile
         self.attempted = False
         self.status: int | None = None
@@ -135,9 +136,12 @@ def _tapped(base: Any) -> Any:
         tap: _Tap
 
         def nonce(self) -> int:
-            now_ms = self.tap.offset.now_ms()
             turnstile = self.tap.turnstile
-            return now_ms if turnstile is None else turnstile.nonce(now_ms)
+            if turnstile is None:
+                return self.tap.offset.now_ms()
+            # Our own clock: the venue's is known to a second only, and the next session's estimate
+            # may be the lower one. Then every nonce would be refused until it has caught up.
+            return turnstile.nonce(self.tap.clock.wall_ns() // NS_PER_MS)
 
         def seconds(self) -> int:
             return self.tap.offset.now_ms() // 1000  # Coinbase's tokens are dated by it
@@ -203,7 +207,7 @@ class CcxtRest:
         self._clock = clock
         self._expires_ms = expires_ms
         self._used_ns = clock.mono_ns()
-        self._tap = _Tap(offset, turnstile)
+        self._tap = _Tap(offset, turnstile, clock)
         self.sending = Sending(clock)
         self._ccxt = _tapped(ccxt.exchange_class(exchange_id))(
             {

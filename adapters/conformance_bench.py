@@ -5,7 +5,7 @@ sent, so that whoever opened it can prove that none is left. It judges nothing.
 """
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal
 from threading import Condition
@@ -56,11 +56,12 @@ def check(condition: object, text: str) -> None:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where time, randomness and threads come from."""
+    """Where time, randomness and threads come from; `scopes` are limits in place of the venue's own."""
 
     clock: Clock
     rng: random.Random
     threads: ThreadFactory
+    scopes: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
 
 class Spoken(NamedTuple):
@@ -124,6 +125,8 @@ class Bench:
 
     def _speak(self, config: VenueConfig) -> Venue:
         venue = dialect(config)
+        if self.at.scopes:
+            cast("Any", venue.rest).scopes = {**venue.rest.scopes, **self.at.scopes}
         codec = cast("Codec", Overheard(venue.codec, self.notes))
         return venue._replace(codec=codec)
 
@@ -164,6 +167,11 @@ class Bench:
         names += ["trade"] if session.trade_link is not None else []
         for name in names:
             self.wait(LinkChanged, link_is(name, up=True), since)
+
+    def is_up(self, link: str) -> bool:
+        """Tell whether a link is up, as last reported."""
+        told = self.found(LinkChanged, lambda m: m.link == link)
+        return bool(told) and told[-1].up
 
     def live(self, since: int = 0, symbols: Iterable[str] = ()) -> None:
         """Wait until each symbol's book has been LIVE since."""

@@ -18,10 +18,10 @@ from loguru import logger
 
 from adapters.absent import absence
 from adapters.codec import Secret
-from adapters.conformance import EXAMS, SUBJECTS, TIMEOUTS, Mark, Score, Subject, examine
+from adapters.conformance import EXAMS, SUBJECTS, TIMEOUTS, Mark, Score, examine
 from adapters.conformance_bench import Failed, Surroundings, check
 from adapters.conformance_stage import Stage
-from adapters.conformance_suite import Suite
+from adapters.conformance_suite import Subject, Suite
 from adapters.hosting import venue_settings
 from adapters.runners import OWN
 from engine.clock import SystemClock
@@ -101,12 +101,13 @@ def _suite(config: Config, name: str, venue: Venue, *, canary: bool) -> Iterator
         with _simulated(config, venue) as stage:
             subject = SUBJECTS.get(venue.dialect, Subject(tuple(venue.symbols)))
             given = stage.config(venue.dialect, subject.symbols, timeouts=TIMEOUTS)
-            yield Suite(given, at, stage, ban=subject.ban)
+            at = replace(at, scopes=subject.scopes)
+            yield Suite(given, at, stage, subject)
         return
     given = venue_settings(name, venue, {}, config.state_dir, config.mode)
     if config.mode == "live" and not canary:
         given = replace(given, api_key=Secret(), api_secret=Secret(), passphrase=Secret())
-    yield Suite(given, at)
+    yield Suite(given, at, subject=SUBJECTS.get(venue.dialect, Subject()))
 
 
 # A venue of its own: the simulator of a running core is not to be disturbed. It ends with this process.

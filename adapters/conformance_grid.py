@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from adapters.conformance_bench import check
 from adapters.conformance_suite import Suite
-from adapters.registry import dialect
 from engine.errors import Refused
 from engine.messages.base import Side
 from engine.messages.port import (
@@ -25,7 +24,7 @@ SAMPLES: Final = 100
 def quantise(suite: Suite) -> None:
     """Prices and quantities of any sort end on the venue's grid, as texts, never in our disfavour."""
     bench = suite.main
-    codec = dialect(bench.config).rest
+    codec = bench.session.desk.codec  # which has read how the venue spells its symbols
     for symbol in bench.config.symbols:
         rules = bench.instrument(symbol)
         market = bench.best("BUY", symbol)

@@ -4,16 +4,28 @@ One bench, `main`, is shared by most of them; whoever needs other timeouts opens
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from adapters.conformance_bench import Bench, Failed, Sent, Surroundings, changed, check
 from adapters.conformance_stage import Stage
 from adapters.registry import VenueConfig
 
 OPEN_FILES: Final = Path("/proc/self/fd")
+
+
+class Subject(NamedTuple):
+    """What is examined at one venue; `exempt` says why an examination does not apply to it."""
+
+    symbols: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
+    exempt: Mapping[str, str] = {}
+    ban: str = "ban_418"  # by which fault the venue orders silence, beside its 429
+    scopes: Mapping[str, tuple[int, float]] = {}  # what the simulated venue allows in place of it
+    numbers_private: bool = False  # its private stream is numbered: one out of turn ends it
+    sees_skew: bool = True  # refuses what a clock that is off by 20 s has dated
+    signs_with_pem: bool = False  # a wrong secret is no secret, and nothing can be signed with it
 
 
 class Suite:
@@ -24,12 +36,12 @@ class Suite:
         config: VenueConfig,
         at: Surroundings,
         stage: Stage | None = None,
-        ban: str = "ban_418",
+        subject: Subject = Subject(),  # noqa: B008  immutable
     ) -> None:
         self.config = config
         self.at = at
         self.stage = stage
-        self.ban = ban  # the fault by which this venue orders a client to be silent
+        self.subject = subject
         self.sent = Sent()
         self.may_trade = bool(config.api_key)
         self.sockets_before = open_sockets()

@@ -311,7 +311,12 @@ class PublicFeed:
             self._publish(slot)
             if slot.live_ns and mono_ns - slot.live_ns > HEALTHY_NS:
                 slot.attempts = 0
-            if slot.attempts == 0:
+            is_behind = state_before == "SYNCING" and reason == "sequence"
+            if is_behind and self._codec.has_stream_snapshots:
+                # A snapshot and the update after it, both behind what was said before: no book of
+                # this connection can be proven before the venue's clock has caught up.
+                self._end("the venue's times have gone back")
+            elif slot.attempts == 0:
                 self._ask(slot, mono_ns)
             else:
                 slot.due_ns = mono_ns + int(self._wait_s(slot) * NS_PER_S)

@@ -98,7 +98,8 @@ DOWN_CODES: Final = frozenset({"50001", "-1008", "EService:Unavailable", "EServi
 DOWN_CLASSES: Final = frozenset({"OnMaintenance", "MarketClosed"})
 # Documented as refused before the matching engine saw the request.
 PRE_ENGINE_TEXTS: Final = ("Market is closed.",)
-PRE_ENGINE_CODES: Final = frozenset({"-1008"})
+# Kraken: https://blog.kraken.com/post/7022/api-traders-introducing-cancel-only-mode
+PRE_ENGINE_CODES: Final = frozenset({"-1008", "EService:Market in cancel_only mode"})
 NOT_FOUND_CODES: Final = frozenset(
     {"-2011", "-2013", "51400", "51401", "51402", "51410", "51603", "order_not_exist", "100001",
      # Bybit: unknown, and already filled, canceled, gone from the book, finished

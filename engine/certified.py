@@ -10,6 +10,7 @@ from typing import Final
 CERTIFIED: Final[Mapping[str, str]] = {
     "binance": "16/16",
     "coinbase": "16/16",
+    "kraken": "16/16",
     "kucoin": "16/16",
     "okx": "16/16",
     "bybit": "16/16",

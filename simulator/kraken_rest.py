@@ -27,7 +27,7 @@ ON = {"AddOrder": "order", "CancelOrder": "cancel", "CancelAll": "cancel", "Amen
 # What a call adds to the key's counter; orders have counters of their own, which are not kept here.
 COSTS = {"AddOrder": 0, "CancelOrder": 0, "AmendOrder": 0, "CancelAllOrdersAfter": 0,
          "TradesHistory": 2, "ClosedOrders": 2}  # fmt: skip
-COUNTER_MAX, FALL_PER_S = 100, 5
+COUNTER_MAX, FALL_PER_S = 1000, 50
 TOKEN_S = 900
 TOKENS_MAX = 10_000
 

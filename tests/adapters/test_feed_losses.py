@@ -136,3 +136,21 @@ def test_a_book_lost_in_a_market_that_stands_still_is_asked_for_anew_until_it_is
     feed.on_open()
     feed.on_frame(kraken(right, "snapshot"), clock.wall_ns(), clock.mono_ns())
     assert states(sink)[-1] == ("LIVE", "")  # the first that this connection said
+
+
+def test_where_the_venues_times_have_gone_back_a_new_connection_proves_the_book_at_once(feed_of):
+    feed, sink, clock = feed_of("kraken")
+    right = "200100100100"
+    feed.on_frame(kraken(right, "snapshot"), 1, 1)
+    feed.on_frame(kraken(right, "update"), 1, 1)
+    feed.on_frame(kraken(right, "update", TS.replace("55.", "35.")), 1, 1)
+    assert states(sink)[-2:] == [("GAP", "sequence"), ("SYNCING", "after_sequence")]
+    feed.on_frame(kraken(right, "snapshot"), 1, 1)  # as it was asked for
+    assert feed.link.ended == []
+    feed.on_frame(kraken(right, "update", TS.replace("55.", "36.")), 1, 1)
+    assert feed.link.ended == ["the venue's times have gone back"]
+    feed.on_down("ended")
+    feed.on_open()
+    feed.on_frame(kraken(right, "snapshot"), clock.wall_ns(), clock.mono_ns())
+    feed.on_frame(kraken(right, "update", TS.replace("55.", "37.")), 1, 1)
+    assert states(sink)[-1] == ("LIVE", "")

@@ -186,6 +186,16 @@ ROWS = [
         10,
     ),
     (
+        "Kraken takes cancels only",
+        {
+            "http_status": 200,
+            "code": "EService:Market in cancel_only mode",
+            "classes": ("OnMaintenance", *NETWORK),
+        },
+        "REJECTED",
+        10,
+    ),
+    (
         "no money",
         {
             "http_status": 400,

@@ -41,9 +41,10 @@ def stage(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def suite(stage):
     """The suite of the module's venue: one adapter, examined from C1 to C16."""
-    config = stage.config(stage.venue, SUBJECTS[stage.venue].symbols, timeouts=TIMEOUTS)
-    at = Surroundings(CLOCK, random.Random(7), DaemonThreads().start)
-    held = Suite(config, at, stage, ban=SUBJECTS[stage.venue].ban)
+    subject = SUBJECTS[stage.venue]
+    config = stage.config(stage.venue, subject.symbols, timeouts=TIMEOUTS)
+    at = Surroundings(CLOCK, random.Random(7), DaemonThreads().start, subject.scopes)
+    held = Suite(config, at, stage, subject)
     yield held
     held.close()
 

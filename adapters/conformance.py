@@ -61,7 +61,7 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "binance": Subject(),
     "okx": Subject(),
     # Its tokens live for two minutes: it does not see that a clock is off by seconds.
-    "coinbase": Subject(numbers_private=True, sees_skew=False, signs_with_pem=True),
+    "coinbase": Subject(numbers_private=True, skew_ms=300_000, signs_with_pem=True),
     # Its own counters, 20 and 15 calls and one more a second, would make the suite minutes long.
     "kraken": Subject(numbers_private=True, scopes={"counter": (200, 20.0), "public": (150, 15.0)}),
     "kucoin": Subject(ban="rate_limit_429"),  # it says for how long in its 429 only

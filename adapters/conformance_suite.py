@@ -24,7 +24,7 @@ class Subject(NamedTuple):
     ban: str = "ban_418"  # by which fault the venue orders silence, beside its 429
     scopes: Mapping[str, tuple[int, float]] = {}  # what the simulated venue allows in place of it
     numbers_private: bool = False  # its private stream is numbered: one out of turn ends it
-    sees_skew: bool = True  # refuses what a clock that is off by 20 s has dated
+    skew_ms: int = 20_000  # an error of the clock that the venue sees
     signs_with_pem: bool = False  # a wrong secret is no secret, and nothing can be signed with it
 
 

@@ -42,6 +42,7 @@ CANCEL_DEADLINE_NS: Final = 15 * NS_PER_S
 RETRIED: Final = frozenset({"NOT_SENT", "AMBIGUOUS", "VENUE_DOWN", "RATE_LIMITED"})
 # A deadline that the venue says has passed may mean that our idea of its clock is wrong.
 CLOCK_SUSPECTS: Final = frozenset({"51149", "EService:Deadline elapsed"})
+CLOCK_WRONG_NS: Final = 5 * NS_PER_S  # more than an estimate may be wrong by
 OUTCOMES: Final[dict[Kind, Outcome]] = {
     "ACCEPTED": "ACCEPTED",
     "REJECTED": "REJECTED",
@@ -140,7 +141,7 @@ class Desk:
         except GateShut as shut:
             return Verdict("NOT_SENT", 0, shut.code, shut.text), None
         except RestFailure as failure:
-            return self.judge(classify(failure.evidence), call.costs), None
+            return self.judge(self._proven(rest, failure), call.costs), None
         except ValueError:
             return self.judge(classify(rest.evidence("submit")), call.costs), None
         finally:
@@ -253,7 +254,7 @@ class Desk:
             try:
                 return rest.call(call, action)
             except RestFailure as failure:
-                verdict = self.judge(classify(failure.evidence), call.costs)
+                verdict = self.judge(self._proven(rest, failure), call.costs)
             finally:
                 self._governor.observe(self.codec.used(rest.headers))
             if verdict.kind == "CLOCK" and clocks == 0 and self.try_sync(rest):
@@ -264,6 +265,15 @@ class Desk:
                 raise CallFailed(verdict)
             self._pause(0.05 + backoff_s(attempt, self._rng))
         raise CallFailed(Verdict("AMBIGUOUS", 0, "attempts", "no answer after several attempts"))
+
+    # A venue that dates its tokens says 401 of a wrong clock, too (Coinbase): a machine that was
+    # suspended must not be taken for one whose key is refused.
+    def _proven(self, rest: CcxtRest, failure: RestFailure) -> Verdict:
+        verdict, before_ns = classify(failure.evidence), self._offset.offset_ns
+        if verdict.kind != "AUTH" or before_ns is None or not self.try_sync(rest):
+            return verdict
+        moved_ns = abs((self._offset.offset_ns or 0) - before_ns)
+        return verdict._replace(kind="CLOCK") if moved_ns > CLOCK_WRONG_NS else verdict
 
     def _limited(self, call: RestCall) -> Verdict:
         text = f"not asked, for the venue's rate limit: {self._governor.shortage(call.costs)}"

@@ -7,9 +7,13 @@ const STALE_MS = 3000; // a book that was not told again for so long is struck t
 const LADDER = 6;
 const KNOWN = { READY: "●", RETIRED: "–" };
 
+// What trades at most venues first: that is what there is a consolidated book of.
 export function symbols() {
-  const all = new Set((store.status?.venues ?? []).flatMap((venue) => venue.symbols));
-  return [...all].sort();
+  const venues = new Map();
+  for (const name of (store.status?.venues ?? []).flatMap((venue) => venue.symbols)) {
+    venues.set(name, (venues.get(name) ?? 0) + 1);
+  }
+  return [...venues.keys()].sort((a, b) => venues.get(b) - venues.get(a) || (a < b ? -1 : 1));
 }
 
 // --- venues and books ----------------------------------------------------------------------------

@@ -366,7 +366,7 @@ def test_an_expiry_that_has_passed_is_no_proof_and_mends_the_clock(desk):
 
 
 def test_an_order_that_waits_for_tokens_is_stopped_by_the_gate(make):
-    desk = make(rate_limit_share=0.1).start(books=False)
+    desk = make(rate_limit_share=0.2).start(books=False)
     session = desk.adapter._session
     orders, waiting = [], None
 

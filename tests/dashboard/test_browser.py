@@ -27,8 +27,10 @@ CHROMIUM = next(
 PROMETHEUS = shutil.which("prometheus")
 WITHIN_MS = 30_000
 yaml = YAML(typ="safe")
+PAIRS = {"symbols": ["BTC/USDT", "ETH/USDT"]}
 CONFIG = {
     "schema": 1, "mode": "demo", "name": "page-test", "demo": {"drill": False},
+    "venues": {"binance": PAIRS, "okx": PAIRS},
     "dashboard": {"port": 0}, "metrics": {"port": 0}, "log": {"console": "off"},
 }  # fmt: skip
 pytestmark = [

@@ -33,7 +33,7 @@ KINDS = {
         "start", "AdapterReady", "LinkChanged", "ReconcileResult", "ApprovedOrder", "SubmitResult",
         "OrderReport", "FillReport", "CancelRequest", "CancelResult", "QueryRequest", "QueryResult",
         "CommittedNow", "GateChanged", "Introduce", "VenueBook", "LinkAlive", "Tick",
-        "BalanceUpdate", "TradePrint", "VenueHealth", "Query", "VenueTold",
+        "BalanceUpdate", "TradePrint", "VenueHealth", "Query", "VenueTold", "AskOpen",
     ),
     "order_book": (
         "start", "VenueBook", "LinkAlive", "VenueState", "AdapterReady", "Query", "Tick",
@@ -58,8 +58,11 @@ CLASSES = {
 SELDOM = {
     "AdapterReady", "LinkChanged", "CommittedNow", "GateChanged", "GateReport", "Halt", "Resume",
     "AppendNow", "Introduce", "DryRun", "QueryRequest", "QueryResult", "ReconcileOrders", "start",
-    "AccountSnapshot", "Barrier", "BalanceUpdate", "VenueHealth", "VenueTold",
+    "AccountSnapshot", "Barrier", "BalanceUpdate", "VenueHealth", "VenueTold", "AskOpen",
 }  # fmt: skip
+
+
+ROUNDS_MAX = 6  # of every operation, until each kind has been crashed at
 
 
 def crashes_of(actor):
@@ -93,8 +96,8 @@ def insist(ask):
     return wait_for(answered, "an answer")
 
 
-def every_operation(core, venues):
-    """Do once what traffic does not: halts, dry runs, questions, and a reply that is lost."""
+def every_operation(core, venues, number):
+    """Do what traffic does not: halts, dry runs, questions, and a reply that is lost."""
     venues.fault("lost_reply", "binance", on="order")
     with core.client() as client:
         halt = {"reason": "drill", "scope": "symbol:ETH/USDT", "timeout_s": 1}
@@ -108,9 +111,17 @@ def every_operation(core, venues):
         for _ in range(4):
             insist(lambda: client.book("BTC/USDT", venue="binance"))
         client.positions()
+        price = f"{float(insist(client.bbo)[0]['bid']) * 0.99:.1f}"
+        for n in range(4):
+            with contextlib.suppress(RequestRefused, OutcomeUnknown, Unreachable):
+                far = {"wait": "none", "command_id": f"far-{number}-{n}"}
+                order = client.place("binance", "BTC/USDT", "buy", "0.002", price, **far)
+                client.cancel(order["order_id"], timeout_s=1)
         for _ in range(2):
             with contextlib.suppress(RequestRefused, OutcomeUnknown, Unreachable):
                 client.request("venue.records", venue="binance", kind="statement")
+        with contextlib.suppress(RequestRefused, OutcomeUnknown, Unreachable):
+            client.request("risk.receipt", command_id="drill", scope="symbol:ETH/USDT", timeout_s=1)
 
 
 def fills_of(core, venue):
@@ -133,7 +144,10 @@ def test_an_actor_dies_handling_each_kind_of_message_and_nothing_is_lost_or_doub
     with Traffic(core, "load") as traffic:
         wait_for(lambda: len(traffic.bursts) > 1, "orders flow")
         before = fills_of(core, "okx")
-        every_operation(core, venues)
+        for number in range(ROUNDS_MAX):
+            every_operation(core, venues, number)
+            if not left():
+                break
         wait_for(lambda: not left(), lambda: f"crashes: {left()}", 40)
         done = len(traffic.bursts)
         wait_for(lambda: len(traffic.bursts) > done + 2, "orders flow after the crashes")

@@ -15,7 +15,7 @@ FRAMES_MIN: Final = 20
 def restart(suite: Suite) -> None:
     """A session that is killed at any point of an order answers once; the next one finds the truth."""
     stage = suite.staged
-    with suite.bench(books=True) as bench:
+    with suite.bench(books=True, symbols=suite.one) as bench:
         resting, canceling = bench.order(), bench.order()
         for order in (resting, canceling):
             bench.accepted(order)

@@ -96,7 +96,7 @@ def limits(suite: Suite) -> None:
 
 def _cancel_goes_first(suite: Suite, resting: SubmitOrder) -> None:
     stage = suite.staged
-    with suite.bench(books=True, order_road="rest") as bench:
+    with suite.bench(books=True, symbols=suite.one, order_road="rest") as bench:
         orders = [bench.order() for _ in range(ORDERS)]
         with stage.faulty(suite.subject.ban, "order", retry_after_s=SILENCE_S):
             bench.send(orders[0])
@@ -114,7 +114,7 @@ def _cancel_goes_first(suite: Suite, resting: SubmitOrder) -> None:
 
 # With the budget spent, orders go only as fast as it comes back; the others are not sent at all.
 def _budget(suite: Suite) -> None:
-    with suite.bench(books=True) as bench:
+    with suite.bench(books=True, symbols=suite.one) as bench:
         governor = bench.session.governor
         costs = bench.session.desk.codec.submit(bench.order()).costs
         while not governor.try_take(Priority.NEW, costs):

@@ -204,10 +204,10 @@ def cancel_races(suite: Suite) -> None:
 
 def ambiguity(suite: Suite) -> None:
     """Whatever is lost on the way, the outcome says no more than the venue's truth, and finds it."""
-    with suite.bench(books=True, timeouts=SHORT, order_road="rest") as bench:
+    with suite.bench(books=True, symbols=suite.one, timeouts=SHORT, order_road="rest") as bench:
         for row in ROWS:
             _row(suite, bench, *row)
-    with suite.bench(books=True, timeouts=SHORT) as bench:
+    with suite.bench(books=True, symbols=suite.one, timeouts=SHORT) as bench:
         link = bench.session.trade_link
         for row in WS_ROWS if link is not None else ():
             assert link is not None, "as asked"
@@ -271,7 +271,7 @@ def _plain_refusals(suite: Suite) -> None:
 
 def _nobody_listens(suite: Suite) -> None:
     beside = suite.main.mark()
-    with suite.bench(books=True, timeouts=SHORT) as bench:
+    with suite.bench(books=True, symbols=suite.one, timeouts=SHORT) as bench:
         order, mark = bench.order(), bench.mark()
         suite.staged.fault("venue_restart", down_ms=200)
         bench.wait(LinkChanged, lambda m: not m.up, mark)

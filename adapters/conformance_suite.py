@@ -74,6 +74,11 @@ class Suite:
         finally:
             self.end(bench)
 
+    @property
+    def one(self) -> tuple[str, ...]:
+        """The first symbol alone, for a bench of orders: every book costs the venue's budget."""
+        return self.config.symbols[:1]
+
     def end(self, bench: Bench) -> None:
         """Stop a bench; Failed unless it ends in time."""
         if bench in self._benches:

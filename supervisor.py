@@ -297,7 +297,6 @@ class Core:
             left = self._cancel_all(edge, runtime, grace_s / 2)
             ended = EngineStopped(self.why or "asked to stop", self.clock.wall_ns())
             runtime.tell("persistence", Append([ended]), sender="supervisor")
-            summary = f"{self.journal.head_seq} journal records, {left} orders left open"
             restarts = sum(status.restarts for status in runtime.tree())
             if self.control is not None:
                 self.control.stop()
@@ -305,8 +304,10 @@ class Core:
                 self.halts.stop()
             clean = runtime.stop(grace_s / 3) and self.venues.stop(STOP_WITHIN_S)
             edge.stop()
+            records = self.journal.head_seq  # now that nobody writes any more
             say(
-                f"stopped  {self.why}: {summary}, {restarts} restarts{'' if clean else ', not clean'}"
+                f"stopped  {self.why}: {records} journal records, {left} orders left open,"
+                f" {restarts} restarts{'' if clean else ', not clean'}"
             )
         self._release()
         return self.exit_code

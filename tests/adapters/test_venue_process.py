@@ -126,7 +126,8 @@ def test_a_gate_is_confirmed_at_once_while_the_process_has_not_begun(make):
     desk = make()
     desk.adapter.start()
     desk.adapter.handle(SetGate("halt-1", True, []))
-    assert desk.found(GateChanged, lambda m: m.closed)
+    desk.wait(GateChanged, lambda m: m.closed)
+    assert not desk.found(AdapterReady), "nobody waits for the process to have begun"
     desk.wait(AdapterReady)
     refused = ask(desk, desk.new_order())
     assert (refused.outcome, refused.code) == ("NOT_SENT", "gate_closed")

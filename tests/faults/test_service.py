@@ -1,6 +1,7 @@
 """What the service manager is told: by a core whose actors answer, by one whose do not, by a real process."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from waiting import wait_for
 
 from engine.clock import NS_PER_S, VirtualClock
 from engine.control_port import Facts
+from engine.journal import verify_folder
 from engine.service import Service
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,6 +129,8 @@ def test_a_real_core_tells_its_life(manager, core):
     assert json.loads(done.stdout) == {"schema": 1, "pid": core.process.pid, "stopped": True}
     assert core.process.wait(5) == 0
     assert manager.heard("STOPPING=1")
+    told = re.search(r"stopped  SIGTERM: (\d+) journal records, 0 orders left open", core.output())
+    assert int(told[1]) == verify_folder(core.journal).records, "the summary counts what is there"
 
 
 def test_the_unit_is_one_that_systemd_understands(tmp_path):

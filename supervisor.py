@@ -114,7 +114,7 @@ class Core:
         started = EngineStarted(VERSION, config.mode, config.name, config_hash(config), now_ns)
         self.runtime.tell("persistence", Append([started]), sender="supervisor")
         self._tell_losses(self.runtime, now_ns)
-        self.halts = HaltWatch(config.state_dir, self.runtime, self.ids)
+        self.halts = HaltWatch(config.state_dir, self.runtime, self.ids, self.journal.find)
         self.halts.look()  # before anybody may place an order
         self.threads.start("halt-file", self.halts.run)
         note_run(config.state_dir, source=config.source, mode=config.mode, pid=os.getpid())

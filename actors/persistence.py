@@ -15,6 +15,7 @@ from actors.folds import HALTS, IN_PLACE, RISK, ROUTER, Folds, addressed_to, con
 from actors.replicas import Replicas, Shelf
 from engine.actor import Actor
 from engine.envelope import Entry, decode_event, encode_body
+from engine.ids import client_order_id, parent_order_id
 from engine.journal import AppendResult, Journal, JournalFailed, JournalFull, NewRecord
 from engine.messages.base import Event, Message
 from engine.messages.commands import (
@@ -84,6 +85,16 @@ class PersistenceActor(Actor):
         self.busy = False  # whether anything was appended since the last look
         self.readers: dict[tuple[type[Event], str, str], tuple[str, ...]] = {}
 
+    def ready(self) -> None:
+        """Tell of the halt of a full disk again: who journaled it may have died before it was told.
+
+        Nothing but that halt would stop what waits here: the reserve has made room for it.
+        """
+        if self.shelf.halt is not None:
+            self._pass_on(
+                self.name, self.shelf.halt[1], AppendResult(self.shelf.halt[0], "repeated")
+            )
+
     # --- append, commit, pass on ------------------------------------------------------------------
 
     def on_batch(self, batch: list[tuple[Entry, Message]]) -> None:
@@ -127,12 +138,42 @@ class PersistenceActor(Actor):
         self.check_fence()
         self.fault_point("before_commit")
         try:
-            return self.journal.append(self._records(items))
+            known = self._known_commands(items)
+            fresh = [item for item in items if id(item) not in known] if known else items
+            results: Sequence[AppendResult | None] = self.journal.append(self._records(fresh))
         except JournalFull as error:
-            return self._commit_on_reserve(items, str(error))
+            results = self._commit_on_reserve(fresh, str(error))
         except JournalFailed as error:
             self.fail_stop(f"the journal failed: {error}")
             raise
+        if not known:
+            return results
+        left = iter(results)
+        return [known[id(item)] if id(item) in known else next(left) for item in items]
+
+    # A command's orders are taken together or not at all. The key of each guards that one only: of a
+    # command that the router has forgotten, a new plan may have more legs, or another shape.
+    def _known_commands(self, items: Sequence[_Item]) -> dict[int, AppendResult]:
+        earlier: dict[str, int] = {}
+        for envelope, _, event in items:
+            if isinstance(event, OrderApproved | ParentAccepted) and event.order.parent_id is None:
+                for key in self._roots(event):
+                    record = self.journal.find(key)
+                    if record and not record.record_id.startswith(f"{envelope.message_id}:"):
+                        earlier[envelope.message_id] = record.seq
+        return {
+            id(item): AppendResult(earlier[item.envelope.message_id], "duplicate")
+            for item in (items if earlier else ())
+            if item.envelope.message_id in earlier
+            and isinstance(item.event, OrderApproved | ParentAccepted)
+        }
+
+    # The keys of whatever else the command may have made: the order of one venue, or the parent.
+    def _roots(self, event: OrderApproved | ParentAccepted) -> list[str]:
+        instance, command_id = self.journal.identity.instance, event.order.command_id
+        if isinstance(event, OrderApproved):  # its own key is looked at by the journal itself
+            return [f"order:{parent_order_id(instance, command_id)}"]
+        return [f"order:{client_order_id(instance, command_id)}", event.unique_key()]
 
     def _commit_on_reserve(self, items: list[_Item], problem: str) -> list[AppendResult | None]:
         """Record what reduces risk, refuse what adds to it, and halt."""
@@ -150,12 +191,14 @@ class PersistenceActor(Actor):
         except JournalFull as error:
             self.fail_stop(f"the journal is full and the reserve is used up: {error}")
             raise
+        self.shelf.halt = (results[-1].seq, halt)
         self._pass_on(self.name, halt, results[-1])
         answers = {id(item): result for item, result in zip(kept, results, strict=False)}
         return [answers.get(id(item)) for item in items]
 
     # A person resumed after a full disk: from here on there must be something to go on with again.
     def _set_reserve_aside(self) -> None:
+        self.shelf.halt = None
         try:
             if not self.journal.restore_reserve():
                 self.log.warning("no space for the journal's reserve")

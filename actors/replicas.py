@@ -13,14 +13,20 @@ from actors.folds import Fold, Folds, addressed_to, concerns
 from engine.envelope import decode_event
 from engine.journal import Journal
 from engine.messages.base import Event
+from engine.messages.events import TradingHalted
 from engine.trading.money import exact
 
 
 class Shelf:
-    """Where PersistenceActor leaves its replicas, for restarting actors to copy a state from."""
+    """What PersistenceActor leaves here outlives it: its replicas, and the halt of a full disk.
+
+    Restarting actors copy a state from the replicas. The halt, with its seq, is one of this process
+    that nobody has resumed from: the next incarnation tells it again.
+    """
 
     def __init__(self) -> None:
         self.replicas: Replicas | None = None
+        self.halt: tuple[int, TradingHalted] | None = None
 
 
 class Replicas:

@@ -5,6 +5,7 @@ it; a signal makes it look at once. The gates look for the file themselves: this
 that is journaled, swept and shown.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
@@ -16,6 +17,7 @@ from loguru import logger
 from engine import halt_file
 from engine.errors import Fenced
 from engine.ids import Ids
+from engine.journal_records import JournalError
 from engine.messages.base import Message
 from engine.messages.commands import Append, Halt
 from engine.messages.engine_events import VenueSwept
@@ -27,11 +29,20 @@ LOOK_EVERY_S: Final = 0.1
 class HaltWatch:
     """Watches the state folder of one core. `run` on a thread of its own."""
 
-    def __init__(self, state_dir: Path, runtime: Supervisor, ids: Ids) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        runtime: Supervisor,
+        ids: Ids,
+        find: Callable[[str], object | None],
+    ) -> None:
+        """Take the folder, whom to tell, and what finds a record of the journal by its key."""
         self._state_dir = state_dir
         self._path = halt_file.halt_path(state_dir)
         self._runtime = runtime
         self._ids = ids
+        self._find = find
+        self._told: set[Path] = set()  # receipts that are on their way into the journal
         self._wake = Event()
         self._stopping = False
         self._obeyed: tuple[int, int] | None = None
@@ -55,10 +66,12 @@ class HaltWatch:
 
     def look(self) -> None:
         """Obey a HALT file that was not there at the last look, and import what panics have told."""
-        if not halt_file.stands(self._path):
+        stands = halt_file.stands(self._path)
+        if stands or self._told:
+            self.import_receipts()
+        if not stands:
             self._obeyed = None
             return
-        self.import_receipts()
         note = halt_file.note_of(self._state_dir)
         if note is None or note.identity == self._obeyed:
             return
@@ -68,7 +81,7 @@ class HaltWatch:
         self._tell("risk_pnl", halt)
 
     def import_receipts(self) -> None:
-        """Journal what panics did meanwhile, each once."""
+        """Journal what panics did meanwhile, each once; a receipt is done with when that is durable."""
         for path, told in halt_file.receipts(self._state_dir):
             try:
                 swept = [msgspec.convert(row, VenueSwept) for row in swept_rows(told)]
@@ -77,11 +90,22 @@ class HaltWatch:
                 with suppress(OSError):
                     path.replace(path.with_suffix(".unreadable"))
                 continue
-            for event in swept:
-                logger.bind(venue=event.venue, proven=event.proven).warning("a panic swept a venue")
-            if swept:
+            if all(self._is_journaled(event) for event in swept):
+                halt_file.imported(path)
+                self._told.discard(path)
+            elif path not in self._told:
+                for event in swept:
+                    logger.bind(venue=event.venue, proven=event.proven).warning(
+                        "a panic swept a venue"
+                    )
                 self._tell("persistence", Append([*swept]))
-            halt_file.imported(path)
+                self._told.add(path)
+
+    def _is_journaled(self, event: VenueSwept) -> bool:
+        try:
+            return self._find(event.unique_key()) is not None
+        except JournalError:  # it has failed, or the core stops: the next core imports it
+            return False
 
     # Who tells may run actors: given up as stuck in one and back again, this thread goes on watching.
     def _tell(self, address: str, message: Message) -> None:

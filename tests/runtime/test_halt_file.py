@@ -45,8 +45,13 @@ def told():
 
 
 @pytest.fixture
-def watch(tmp_path, told):
-    return HaltWatch(tmp_path, told, UlidIds())
+def journaled():
+    return {}
+
+
+@pytest.fixture
+def watch(tmp_path, told, journaled):
+    return HaltWatch(tmp_path, told, UlidIds(), journaled.get)
 
 
 def test_the_file_is_made_once_and_lifted_once(tmp_path):
@@ -102,7 +107,9 @@ def test_a_thread_that_was_given_up_as_stuck_goes_on_watching(tmp_path, watch, t
     assert (address, halt.who) == ("risk_pnl", "ann")
 
 
-def test_a_receipt_is_imported_once_and_an_unreadable_one_is_kept_aside(tmp_path, watch, told):
+def test_a_receipt_is_imported_once_and_an_unreadable_one_is_kept_aside(
+    tmp_path, watch, told, journaled
+):
     halt_file.keep_receipt(tmp_path, "p1", RECEIPT)
     halt_file.keep_receipt(tmp_path, "p2", {"panic_id": "p2", "venues": [{}]})
     (tmp_path / "panic" / "p3.json").write_text("no json")
@@ -118,5 +125,9 @@ def test_a_receipt_is_imported_once_and_an_unreadable_one_is_kept_aside(tmp_path
         ["ce1"],
     )
     assert swept.filled == [("ce1", Decimal("0.5"))]
+    assert (tmp_path / "panic" / "p1.json").exists(), "a core that dies now must find it again"
+    journaled[swept.unique_key()] = append
+    watch.look()
+    assert len(told.messages) == 1
     names = {path.name for path in (tmp_path / "panic").iterdir()}
     assert names == {"p1.imported", "p2.unreadable", "p3.json"}

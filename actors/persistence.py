@@ -168,12 +168,14 @@ class PersistenceActor(Actor):
             and isinstance(item.event, OrderApproved | ParentAccepted)
         }
 
-    # The keys of whatever else the command may have made: the order of one venue, or the parent.
+    # The keys of whatever else the command may have made: the order of one venue, the parent, its legs.
     def _roots(self, event: OrderApproved | ParentAccepted) -> list[str]:
         instance, command_id = self.journal.identity.instance, event.order.command_id
         if isinstance(event, OrderApproved):  # its own key is looked at by the journal itself
             return [f"order:{parent_order_id(instance, command_id)}"]
-        return [f"order:{client_order_id(instance, command_id)}", event.unique_key()]
+        # Of a journal from a backup the parent may be missing, and a leg adopted from its venue.
+        legs = (client_order_id(instance, command_id), *event.children)
+        return [event.unique_key(), *(f"order:{leg}" for leg in legs)]
 
     def _commit_on_reserve(self, items: list[_Item], problem: str) -> list[AppendResult | None]:
         """Record what reduces risk, refuse what adds to it, and halt."""

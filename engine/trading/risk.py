@@ -27,6 +27,7 @@ from engine.trading.halts import scopes_over
 from engine.trading.ledger import MOVES_MONEY, Ledger, LedgerState
 from engine.trading.money import ZERO, exact, plain, plain_or_none, plus, times
 from engine.trading.order import Order
+from engine.trading.order_status import PENDING_NEW
 from engine.trading.orders import OrderTable, TableState, event_order_id
 from engine.trading.risk_checks import CHECKS, Case, MarketView, Refusal, approval_text, on_step
 from engine.trading.risk_limits import RiskLimits
@@ -153,7 +154,13 @@ class RiskGate:
         return "no_new" if held is not None and held.level == "no_new" else level
 
     def forget(self, spec: OrderSpec, code: str, text: str) -> None:
-        """Take back an order that the journal did not take: it charges nothing and may come again."""
+        """Take back an order that the journal did not take: it charges nothing and may come again.
+
+        One that has gone on meanwhile is another, which the journal knows: it stays.
+        """
+        held = self.orders.order(spec.order_id)
+        if held is None or held.status != PENDING_NEW:
+            return
         self.apply(OrderDenied(spec, code, text))
         self.orders.remove(spec.order_id)
 

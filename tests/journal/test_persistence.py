@@ -111,6 +111,7 @@ def test_the_halt_of_a_full_disk_is_told_although_who_journaled_it_died_before(f
         (split_order("a", 2), split_order("a", 3)),
         (split_order("a", 2), one_order("a")),
         (one_order("a"), split_order("a", 2)),
+        (split_order("a", 2)[2:], split_order("a", 3)),
     ],
 )
 def test_a_command_that_only_the_journal_remembers_makes_no_second_order_of_another_shape(

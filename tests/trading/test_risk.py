@@ -244,6 +244,17 @@ def test_an_order_that_the_journal_did_not_take_never_was():
     assert made.exposure.open_orders == before[1]
     assert not any(made.exposure.notional.values())
     assert judge(made, f.spec("a")).approved, "the same order may come again"
+    made.forget(f.spec("a"), "journal_full", "told to a successor, which never had it")
+    assert len(made.orders) == 0
+
+
+def test_a_refusal_that_comes_late_takes_no_order_back_that_the_journal_knows():
+    made = gate()
+    let(made, f.spec("a"))
+    made.apply(f.acknowledged("a"))
+    made.forget(f.spec("a"), "already_journaled", "this order is already record 1")
+    assert made.orders.get("a").status == "NEW"
+    assert made.exposure.open_orders == 1
 
 
 def test_the_rate_is_a_sliding_window():

@@ -268,9 +268,10 @@ class Core:
 
     def ask_halt(self, signal_name: str) -> None:
         """Halt everything, from a signal handler: by the HALT file, which closes every gate by itself."""
-        halt_file.put(self.config.state_dir, signal_name, f"signal {signal_name}")
         if self.halts is not None:
-            self.halts.look_soon()
+            self.halts.ask(signal_name)
+        else:  # a core that cannot be halted yet does not start
+            halt_file.put(self.config.state_dir, signal_name, f"signal {signal_name}")
 
     def _escalate(self, what: str, exit_code: int) -> None:
         logger.bind(reason=what, exit_code=exit_code).critical("giving up")

@@ -43,6 +43,7 @@ class HaltWatch:
         self._ids = ids
         self._find = find
         self._told: set[Path] = set()  # receipts that are on their way into the journal
+        self._asked = ""
         self._wake = Event()
         self._stopping = False
         self._obeyed: tuple[int, int] | None = None
@@ -60,25 +61,34 @@ class HaltWatch:
         self._stopping = True
         self._wake.set()
 
-    def look_soon(self) -> None:
-        """Look now, not at the next tenth of a second. From a signal handler, too."""
+    def ask(self, who: str) -> None:
+        """Halt everything: by the file, by word where none can be made. From a signal handler, too."""
+        try:
+            halt_file.put(self._state_dir, who, f"signal {who}")
+        except OSError:  # the disk may be full: what escaped a signal handler would end the core
+            self._asked = who
         self._wake.set()
 
     def look(self) -> None:
         """Obey a HALT file that was not there at the last look, and import what panics have told."""
+        asked, self._asked = self._asked, ""
         stands = halt_file.stands(self._path)
         if stands or self._told:
             self.import_receipts()
         if not stands:
             self._obeyed = None
+            if asked:
+                self._halt(asked, f"signal {asked}; no HALT file could be made")
             return
         note = halt_file.note_of(self._state_dir)
         if note is None or note.identity == self._obeyed:
             return
         self._obeyed = note.identity
-        logger.bind(who=note.who, reason=note.reason).critical("HALT file: trading halts")
-        halt = Halt(self._ids.command_id(), "all", note.reason, note.who, True, "edge")
-        self._tell("risk_pnl", halt)
+        self._halt(note.who, note.reason)
+
+    def _halt(self, who: str, reason: str) -> None:
+        logger.bind(who=who, reason=reason).critical("HALT file: trading halts")
+        self._tell("risk_pnl", Halt(self._ids.command_id(), "all", reason, who, True, "edge"))
 
     def import_receipts(self) -> None:
         """Journal what panics did meanwhile, each once; a receipt is done with when that is durable."""

@@ -92,6 +92,19 @@ def test_a_file_that_a_person_wrote_is_obeyed_once(tmp_path, watch, told, text, 
     assert len(told.messages) == 2, "made again, it is another halt"
 
 
+def test_a_signal_halts_by_the_file_and_by_word_where_none_can_be_made(tmp_path, watch, told):
+    watch.ask("SIGUSR1")
+    watch.look()
+    (tmp_path / "nowhere").touch()
+    without = HaltWatch(tmp_path / "nowhere", told, UlidIds(), {}.get)
+    without.ask("SIGUSR1")
+    without.look()
+    without.look()
+    assert [(address, halt.who, halt.cancel) for address, halt in told.messages] == [
+        ("risk_pnl", "SIGUSR1", True)
+    ] * 2
+
+
 def test_a_thread_that_was_given_up_as_stuck_goes_on_watching(tmp_path, watch, told):
     tell, welcomed = told.tell, []
 

@@ -109,13 +109,17 @@ def _manifest(file: Path) -> dict[str, Any]:
 
 
 def verify(file: Path) -> dict[str, Any]:
-    """Unpack a backup beside it and check every record; return its manifest with the result.
+    """Unpack a backup, beside it if it can be, and check every record; return its manifest, and ok.
 
     Raises:
         BackupError: the file is not a whole backup, or its journal is damaged.
     """
-    with tempfile.TemporaryDirectory(prefix=".verifying-", dir=file.parent) as place:
-        return {**_unpacked(file, Path(place)), "file": str(file), "ok": True}
+    try:
+        place = tempfile.TemporaryDirectory(prefix=".verifying-", dir=file.parent)
+    except OSError:  # a medium that can only be read
+        place = tempfile.TemporaryDirectory(prefix=".verifying-")
+    with place as folder:
+        return {**_unpacked(file, Path(folder)), "file": str(file), "ok": True}
 
 
 def _unpacked(file: Path, place: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import tarfile
 import threading
+from pathlib import Path
 
 import pytest
 from journal_factory import IDENTITY, filled, new_record, open_journal
@@ -45,6 +46,12 @@ def test_a_backup_holds_every_record_and_says_so(state):
     assert [p.name for p in (state / "backups").iterdir()] == [file.name], (
         "nothing is left beside it"
     )
+
+
+def test_a_backup_in_a_folder_that_cannot_be_written_is_verified_elsewhere(state):
+    _, file = made(state)
+    with file.open("rb") as opened:
+        assert backup.verify(Path(f"/proc/self/fd/{opened.fileno()}"))["ok"]
 
 
 def test_a_backup_beside_a_writer_is_a_whole_prefix(state):

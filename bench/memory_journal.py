@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from engine.journal import GENESIS, AppendResult, NewRecord, Record, Snapshot
+from engine.journal import GENESIS, AppendResult, Identity, NewRecord, Record, Snapshot
 from engine.telemetry import COMMIT_US, Histogram
 
 
@@ -11,6 +11,7 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self.epoch = 1
+        self.identity = Identity("demo", "bench", {})
         self.unchecked_upto = 0
         self.notices: list[str] = []
         self.commit_times = Histogram(COMMIT_US)
@@ -55,6 +56,11 @@ class MemoryJournal:
         """Yield the records after `after_seq`."""
         upto = self.head_seq if upto_seq is None else upto_seq
         return (r for r in self._records[after_seq:upto] if kinds is None or r.kind in kinds)
+
+    def find(self, unique_key: str) -> Record | None:
+        """Return the record that carries a key."""
+        seq = self._by_key.get(unique_key)
+        return None if seq is None else self._records[seq - 1]
 
     def keyed(self, prefix: str) -> list[Record]:
         """Return the records whose unique_key begins with `prefix`, in order."""

@@ -18,7 +18,7 @@ def pytest_addoption(parser):
 
 
 # What takes longest begins first, so that no worker is left alone with it at the end.
-LONGEST_FIRST = ("faults", "conformance", "dst", "adapters", "journal", "bench", "simulator")
+LONGEST_FIRST = ("faults", "conformance", "dst", "bench", "adapters", "journal", "simulator")
 
 
 def pytest_collection_modifyitems(items):

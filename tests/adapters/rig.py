@@ -37,7 +37,7 @@ from engine.messages.port import (
 from engine.venue_process import HostSettings, VenueHost, inherited
 from simulator.log import read_log
 
-DEADLINE_S = 15
+DEADLINE_S = 30
 CLOCK = SystemClock()
 
 

@@ -95,6 +95,17 @@ def test_a_restored_journal_begins_anew_halted_and_says_what_it_is(state, fast_f
     assert (snapshot.seq, snapshot.state) == (30, b"state")
 
 
+def test_a_snapshot_of_records_that_the_copy_has_not_is_left_out(state, fast_folder):
+    snapshots = state / "journal" / "snapshots"
+    (known,) = snapshots.glob("*.snap")
+    newer = known.with_name(known.name.replace("30", "99"))
+    newer.write_bytes(known.read_bytes())
+    _, file = made(state)
+    restored(file, fast_folder / "new")
+    kept = (fast_folder / "new" / "journal" / "snapshots").glob("*.snap")
+    assert [path.name for path in kept] == [known.name]
+
+
 def test_nothing_is_restored_over_anything(state, fast_folder):
     _, file = made(state)
     taken = fast_folder / "taken"

@@ -99,6 +99,17 @@ def test_what_the_journal_did_not_take_leaves_its_family():
     assert [order.order_id for order in table.children("p")] == ["a", "b"]
 
 
+def test_a_removed_order_is_not_dropped_from_the_history_a_second_time():
+    table = OrderTable(closed_kept_max=1)
+    for order_id in ("a", "b", "c"):
+        table.apply(f.approved(f.spec(order_id)))
+        table.apply(f.denied(f.spec(order_id)))
+        if order_id == "a":
+            table.remove("a")
+    assert table.get("b") is None
+    assert table.get("c") is not None
+
+
 def test_events_without_an_order_here_change_nothing():
     table = OrderTable()
     before = table.to_bytes()
